@@ -94,9 +94,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         cls, outputs: tuple[Output, ...], *, processing_time_ms: int | None = None, warning: str | None = None
     ) -> Self:
         """End as rendered, with every file the provider named (possibly none)."""
-        return cls(
-            state=JobState.COMPLETED, outputs=outputs, processing_time_ms=processing_time_ms, warning=warning
-        )
+        return cls(state=JobState.COMPLETED, outputs=outputs, processing_time_ms=processing_time_ms, warning=warning)
 
     @classmethod
     def failed(cls, error: JobError) -> Self:

@@ -1,0 +1,96 @@
+"""Deliveries: one event for one endpoint, attempted until it is delivered, dead or discarded."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from ledger.jobs import AFTER_ALL_IDENTIFIERS
+from ledger.rows import Attempt, Delivery, Letter
+from ledger.store import Store
+from ledger.verbs import Rows, Step, Verb
+from ledger.work import Task, finished, postponed
+
+SETTINGS_ENDPOINT = "ep_settings"
+"""The endpoint that NOTIFY_URL names."""
+
+Ending = Literal["delivered", "dead", "discarded"]
+
+
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST as it went. Times are ms; `status` is None when no answer was read; `response` is cut to 2,048 bytes."""
+
+    at: int
+    latency_ms: int
+    status: int | None
+    error: str | None
+    response: bytes | None
+
+
+def put_settings_endpoint(url: str | None, *, now: int) -> Verb[None]:
+    """Make the ledger's settings endpoint what NOTIFY_URL says; None removes it."""
+    values = {"endpoint_id": SETTINGS_ENDPOINT, "url": url, "now": now}
+    statement = "put_settings_endpoint" if url else "remove_settings_endpoint"
+    return Verb(steps=(Step(statement),), values=values, read=_nothing)
+
+
+def settle(
+    task: Task, attempted: Attempted | None, ending: Ending, *, now: int, reason: str | None = None, gone: bool = False
+) -> Verb[None]:
+    """End a delivery, with the attempt that ended it when there was one. `gone` disables its endpoint too."""
+    values = {"delivery_id": task.subject, "now": now, "state": ending, "reason": reason}
+    disable = (Step("disable_endpoint"),) if gone else ()
+    steps = (*_noted(task, attempted), Step("settle_delivery"), *disable, finished(task))
+    return Verb(steps=steps, values=values, read=_nothing)
+
+
+def retry(task: Task, attempted: Attempted, *, due_at: int) -> Verb[None]:
+    """Note a failed attempt, the next one due at `due_at` (ms)."""
+    steps = (*_noted(task, attempted), postponed(task, due_at=due_at, failed=True))
+    return Verb(steps=steps, values={}, read=_nothing, wakes=frozenset({"deliver"}))
+
+
+def replay(delivery_id: str, *, now: int) -> Verb[bool]:
+    """Make a dead delivery pending again, under its old id, its schedule from the start. False when it is not dead."""
+
+    def read(rows: Sequence[Rows]) -> bool:
+        return bool(rows[0])
+
+    values = {"delivery_id": delivery_id, "now": now}
+    steps = (Step("replay_delivery"), Step("enqueue_delivery"))
+    return Verb(steps=steps, values=values, read=read, wakes=frozenset({"deliver"}))
+
+
+async def read_letter(store: Store, delivery_id: str) -> Letter | None:
+    """Read what one POST needs, or None when there is no such delivery."""
+    rows = await store.read("read_delivery", {"delivery_id": delivery_id})
+    return Letter.from_rows(rows) if rows else None
+
+
+async def list_deliveries(
+    store: Store, *, state: str, limit: int, before: str = AFTER_ALL_IDENTIFIERS
+) -> list[Delivery]:
+    """Read a page of the deliveries in `state`, newest first."""
+    values = {"state": state, "limit": limit, "before": before}
+    return [Delivery(**row) for row in await store.read("list_deliveries_by_state", values)]
+
+
+async def list_deliveries_of_job(store: Store, job_id: str) -> list[Delivery]:
+    """Read a job's deliveries, in the order of its events."""
+    return [Delivery(**row) for row in await store.read("list_deliveries_of_job", {"job_id": job_id})]
+
+
+async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
+    """Read the attempts of a delivery, first to last."""
+    return [Attempt(**row) for row in await store.read("list_attempts", {"delivery_id": delivery_id})]
+
+
+def _noted(task: Task, attempted: Attempted | None) -> tuple[Step, ...]:
+    if attempted is None:
+        return ()
+    values = msgspec.structs.asdict(attempted) | {"delivery_id": task.subject}
+    return (Step("insert_attempt", values), Step("count_attempt", values))
+
+
+def _nothing(_: Sequence[Rows]) -> None:
+    return None

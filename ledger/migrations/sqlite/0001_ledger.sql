@@ -1,0 +1,162 @@
+-- The ledger's first shape. Times are milliseconds since the epoch, UTC; sizes are bytes.
+-- STRICT tables keep types honest; the CHECKs refuse rows that contradict themselves.
+
+CREATE TABLE jobs (
+    id                  TEXT    NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 5 AND 64),
+    provider            TEXT    NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    model               TEXT    NOT NULL CHECK (length(model) BETWEEN 1 AND 200),
+    state               TEXT    NOT NULL CHECK (state IN ('waiting', 'accepted', 'submitting', 'unconfirmed', 'submitted',
+                                                          'completed', 'failed', 'canceled', 'expired')),
+    input               TEXT    NOT NULL,
+    metadata            TEXT    NOT NULL,
+    idempotency_key     TEXT             CHECK (length(idempotency_key) BETWEEN 1 AND 255),
+    request_digest      TEXT    NOT NULL,
+    provider_request_id TEXT             CHECK (length(provider_request_id) BETWEEN 1 AND 200),
+    status_url          TEXT,
+    response_url        TEXT,
+    cancel_url          TEXT,
+    -- how many requests of this job may have reached the provider: more than one only by RESUBMIT_UNCONFIRMED
+    submissions         INTEGER NOT NULL DEFAULT 0 CHECK (submissions >= 0),
+    claimed_until       INTEGER,
+    unconfirmed_at      INTEGER,
+    created_at          INTEGER NOT NULL,
+    submitted_at        INTEGER,
+    finalized_at        INTEGER,
+    source              TEXT             CHECK (source IN ('callback', 'poll')),
+    fingerprint         TEXT,
+    processing_time_ms  INTEGER,
+    warning             TEXT,
+    error_fault         TEXT             CHECK (error_fault IN ('input', 'account', 'provider', 'network', 'us')),
+    error_code          TEXT,
+    error_message       TEXT,
+    error_retryable     INTEGER          CHECK (error_retryable IN (0, 1)),
+    last_sequence       INTEGER NOT NULL DEFAULT 0,
+    -- the name of the last move: what follows a move in its transaction asks for it, and so does nothing when it failed
+    moved_by            TEXT    NOT NULL,
+    CHECK ((state IN ('completed', 'failed', 'canceled', 'expired')) = (finalized_at IS NOT NULL)),
+    CHECK ((finalized_at IS NOT NULL) = (fingerprint IS NOT NULL)),
+    CHECK ((state = 'submitting') = (claimed_until IS NOT NULL)),
+    CHECK (state <> 'unconfirmed' OR unconfirmed_at IS NOT NULL),
+    CHECK (state <> 'submitted' OR (provider_request_id IS NOT NULL AND submitted_at IS NOT NULL)),
+    CHECK (state NOT IN ('failed', 'expired') OR error_fault IS NOT NULL),
+    CHECK (state <> 'completed' OR error_fault IS NULL),
+    CHECK ((error_fault IS NULL) = (error_code IS NULL)),
+    CHECK ((error_fault IS NULL) = (error_message IS NULL)),
+    CHECK ((error_fault IS NULL) = (error_retryable IS NULL)),
+    CHECK (source IS NULL OR finalized_at IS NOT NULL)
+) STRICT;
+
+-- rule: one job per Idempotency-Key
+CREATE UNIQUE INDEX jobs_idempotency_key ON jobs (idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- rule: a provider's request belongs to one job
+CREATE UNIQUE INDEX jobs_provider_request ON jobs (provider, provider_request_id) WHERE provider_request_id IS NOT NULL;
+-- query: list_jobs_by_state
+CREATE INDEX jobs_by_state ON jobs (state, id);
+-- query: list_jobs_by_provider
+CREATE INDEX jobs_by_provider ON jobs (provider, id);
+-- query: list_jobs_by_provider_and_state
+CREATE INDEX jobs_by_provider_and_state ON jobs (provider, state, id);
+
+CREATE TABLE outputs (
+    job_id       TEXT    NOT NULL REFERENCES jobs (id),
+    position     INTEGER NOT NULL CHECK (position >= 1),
+    url          TEXT    NOT NULL,
+    content_type TEXT,
+    file_name    TEXT,
+    file_size    INTEGER CHECK (file_size >= 0),
+    width        INTEGER CHECK (width >= 0),
+    height       INTEGER CHECK (height >= 0),
+    PRIMARY KEY (job_id, position)
+) STRICT, WITHOUT ROWID;
+
+-- One verified callback, or one poll that ended a job, byte for byte. `job_id` has no reference: orphans are kept too.
+CREATE TABLE receipts (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    job_id      TEXT    NOT NULL,
+    provider    TEXT    NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    source      TEXT    NOT NULL CHECK (source IN ('callback', 'poll')),
+    request_id  TEXT,
+    result      TEXT    NOT NULL CHECK (result IN ('recorded', 'duplicate', 'conflict', 'orphan', 'pending')),
+    headers     TEXT    NOT NULL,
+    body        BLOB    NOT NULL,
+    received_at INTEGER NOT NULL
+) STRICT;
+
+-- query: list_receipts of a job
+CREATE INDEX receipts_by_job ON receipts (job_id, received_at);
+-- query: count_receipts that an operator must look at
+CREATE INDEX receipts_to_look_at ON receipts (result, received_at) WHERE result IN ('conflict', 'orphan');
+
+CREATE TABLE events (
+    job_id   TEXT    NOT NULL REFERENCES jobs (id),
+    sequence INTEGER NOT NULL CHECK (sequence >= 1),
+    type     TEXT    NOT NULL CHECK (type IN ('job.accepted', 'job.submitted', 'job.unconfirmed', 'job.completed', 'job.failed',
+                                              'job.canceled', 'job.expired')),
+    at       INTEGER NOT NULL,
+    PRIMARY KEY (job_id, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE endpoints (
+    id              TEXT    NOT NULL PRIMARY KEY,
+    url             TEXT    NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
+    scope           TEXT    NOT NULL CHECK (scope IN ('all', 'job')),
+    created_at      INTEGER NOT NULL,
+    disabled_at     INTEGER,
+    disabled_reason TEXT,
+    removed_at      INTEGER,
+    CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL))
+) STRICT;
+
+-- query: fan_out, the endpoints that hear of every job
+CREATE INDEX endpoints_for_all ON endpoints (id) WHERE scope = 'all' AND removed_at IS NULL;
+
+-- A job's own `notify` URLs.
+CREATE TABLE subscriptions (
+    job_id      TEXT NOT NULL REFERENCES jobs (id),
+    endpoint_id TEXT NOT NULL REFERENCES endpoints (id),
+    PRIMARY KEY (job_id, endpoint_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE deliveries (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    job_id       TEXT    NOT NULL,
+    sequence     INTEGER NOT NULL,
+    endpoint_id  TEXT    NOT NULL REFERENCES endpoints (id),
+    state        TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'dead', 'discarded')),
+    attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    created_at   INTEGER NOT NULL,
+    finalized_at INTEGER,
+    reason       TEXT,
+    FOREIGN KEY (job_id, sequence) REFERENCES events (job_id, sequence),
+    CHECK ((state = 'pending') = (finalized_at IS NULL)),
+    CHECK (state NOT IN ('dead', 'discarded') OR reason IS NOT NULL)
+) STRICT;
+
+-- rule: an endpoint is told of an event once
+CREATE UNIQUE INDEX deliveries_once ON deliveries (job_id, sequence, endpoint_id);
+-- query: list_deliveries_by_state, the dead ones above all
+CREATE INDEX deliveries_to_look_at ON deliveries (state, id) WHERE state IN ('dead', 'discarded');
+
+CREATE TABLE attempts (
+    delivery_id TEXT    NOT NULL REFERENCES deliveries (id),
+    number      INTEGER NOT NULL CHECK (number >= 1),
+    at          INTEGER NOT NULL,
+    status      INTEGER,
+    latency_ms  INTEGER NOT NULL,
+    error       TEXT,
+    response    BLOB    CHECK (length(response) <= 2048),
+    PRIMARY KEY (delivery_id, number)
+) STRICT, WITHOUT ROWID;
+
+-- Who does what next. A fetched row is leased: its `due_at` is the lease's end, so a dead worker's row comes due by itself.
+CREATE TABLE work (
+    kind    TEXT    NOT NULL CHECK (kind IN ('submit', 'check', 'deliver')),
+    subject TEXT    NOT NULL,
+    due_at  INTEGER NOT NULL,
+    lease   TEXT,
+    tries   INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, subject)
+) STRICT, WITHOUT ROWID;
+
+-- query: fetch_work, and next_due
+CREATE INDEX work_due ON work (kind, due_at);

@@ -1,0 +1,131 @@
+"""Outcomes: the one mouth through which a job ends, from callback and from poll alike."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from ledger.identifiers import new_identifier
+from ledger.records import Outcome, ProviderName, RecordResult, Source
+from ledger.submissions import announced, moved
+from ledger.verbs import Rows, Step, Verb
+from ledger.work import Task, finished
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider said about a job, verified, as the bytes it came in.
+
+    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
+    """
+
+    job_id: str
+    provider: ProviderName
+    source: Source
+    request_id: str
+    outcome: Outcome | None
+    headers: str
+    body: bytes
+
+
+def record(report: Report, *, now: int) -> Verb[RecordResult]:
+    """Record what a provider reported: once, first writer wins, with its receipt.
+
+    Job, outputs, event, deliveries, their work and the receipt change in one transaction, or none does.
+    The result says which of the named things happened; see `RecordResult`.
+    """
+    if report.outcome is None:
+        return _record_pending(report, now=now)
+    values = _report_values(report, now) | _outcome_values(report.outcome)
+    steps = (Step("settle_job"), *_ended(report.outcome, values), Step("insert_receipt"))
+    return Verb(steps=steps, values=values, read=_read_result, wakes=frozenset({"deliver"}))
+
+
+def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Verb[bool]:
+    """End a job that the provider refused to take, if the claim is still ours. True when it ended so."""
+    return _end_by_us("settle_claimed_job", task.subject, outcome, now=now, claim=claim, task=task)
+
+
+def expire(task: Task, outcome: Outcome, *, claim: str, now: int) -> Verb[bool]:
+    """End a job that nobody answered for. `claim` is its `moved_by` as read: a job that moved since stays."""
+    return _end_by_us("expire_job", task.subject, outcome, now=now, claim=claim, task=task)
+
+
+def cancel(job_id: str, *, now: int) -> Verb[bool]:
+    """Cancel a job that no provider has been asked for. False when it is too late for that."""
+    return _end_by_us("cancel_accepted_job", job_id, Outcome.canceled(), now=now, claim=None, task=None)
+
+
+def _record_pending(report: Report, *, now: int) -> Verb[RecordResult]:
+    values = _report_values(report, now) | {
+        "event": "job.submitted",
+        "fingerprint": None,
+        "status_url": None,
+        "response_url": None,
+        "cancel_url": None,
+    }
+    steps = (
+        Step("confirm_submission"),
+        *announced("job.submitted"),
+        Step("clear_submit_work"),
+        Step("hasten_check"),
+        Step("insert_receipt"),
+    )
+    return Verb(steps=steps, values=values, read=_read_result, wakes=frozenset({"check", "deliver"}))
+
+
+def _end_by_us(
+    statement: str, job_id: str, outcome: Outcome, *, now: int, claim: str | None, task: Task | None
+) -> Verb[bool]:
+    values = _outcome_values(outcome) | {
+        "job_id": job_id,
+        "now": now,
+        "move": new_identifier("move", now),
+        "claim": claim,
+    }
+    done = (finished(task),) if task else ()
+    steps = (Step(statement), *_ended(outcome, values), *done)
+    return Verb(steps=steps, values=values, read=moved, wakes=frozenset({"deliver"}))
+
+
+def _ended(outcome: Outcome, values: dict[str, object]) -> tuple[Step, ...]:
+    outputs = tuple(
+        Step("insert_output", msgspec.structs.asdict(output) | {**_job_and_move(values), "position": position})
+        for position, output in enumerate(outcome.outputs, start=1)
+    )
+    return (*outputs, *announced(f"job.{outcome.state.value}"), Step("clear_job_work"))
+
+
+def _job_and_move(values: dict[str, object]) -> dict[str, object]:
+    return {"job_id": values["job_id"], "move": values["move"]}
+
+
+def _report_values(report: Report, now: int) -> dict[str, object]:
+    return {
+        "job_id": report.job_id,
+        "provider": report.provider,
+        "source": report.source,
+        "request_id": report.request_id,
+        "headers": report.headers,
+        "body": report.body,
+        "now": now,
+        "move": new_identifier("rcpt", now),
+    }
+
+
+def _outcome_values(outcome: Outcome) -> dict[str, object]:
+    error = outcome.error
+    return {
+        "state": outcome.state.value,
+        "fingerprint": outcome.fingerprint,
+        "processing_time_ms": outcome.processing_time_ms,
+        "warning": outcome.warning,
+        "event": f"job.{outcome.state.value}",
+        "error_fault": error and error.fault.value,
+        "error_code": error and error.code,
+        "error_message": error and error.message,
+        "error_retryable": None if error is None else int(error.retryable),
+    }
+
+
+def _read_result(rows: Sequence[Rows]) -> RecordResult:
+    receipt = rows[-1]
+    return RecordResult(receipt[0]["result"]) if receipt else RecordResult.FOREIGN

@@ -1,0 +1,60 @@
+-- Deliveries: who is told, what was tried, what came of it.
+
+-- name: put_settings_endpoint
+-- The endpoint that NOTIFY_URL names, at every start. What was pending for an old URL goes to the new one, and an
+-- endpoint that had said 410 is asked again: the setting is the operator's word, and newer.
+INSERT INTO endpoints (id, url, scope, created_at) VALUES (:endpoint_id, :url, 'all', :now)
+ON CONFLICT (id) DO UPDATE SET url = excluded.url, removed_at = NULL, disabled_at = NULL, disabled_reason = NULL;
+
+-- name: remove_settings_endpoint
+-- NOTIFY_URL is unset: nobody is told any more, and what is pending is discarded when it comes due.
+UPDATE endpoints SET removed_at = :now WHERE id = :endpoint_id AND removed_at IS NULL;
+
+-- name: read_delivery
+-- Everything that one POST needs: the delivery, where it goes, its event, its job and the job's outputs.
+SELECT d.id AS delivery_id, d.state AS delivery_state, d.attempts, d.sequence, d.endpoint_id,
+       e.url AS endpoint_url, e.disabled_reason, e.removed_at,
+       v.type AS event_type, v.at AS event_at,
+       j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM deliveries AS d
+JOIN endpoints AS e ON e.id = d.endpoint_id
+JOIN events AS v ON v.job_id = d.job_id AND v.sequence = d.sequence
+JOIN jobs AS j ON j.id = d.job_id
+LEFT JOIN outputs AS o ON o.job_id = d.job_id
+WHERE d.id = :delivery_id
+ORDER BY o.position;
+
+-- name: insert_attempt
+INSERT INTO attempts (delivery_id, number, at, status, latency_ms, error, response)
+SELECT id, attempts + 1, :at, :status, :latency_ms, :error, :response FROM deliveries WHERE id = :delivery_id;
+
+-- name: count_attempt
+UPDATE deliveries SET attempts = attempts + 1 WHERE id = :delivery_id;
+
+-- name: settle_delivery
+-- pending -> delivered, dead or discarded.
+UPDATE deliveries SET state = :state, finalized_at = :now, reason = :reason
+WHERE id = :delivery_id AND state = 'pending'
+RETURNING id;
+
+-- name: disable_endpoint
+-- 410 Gone: it asked not to be told again.
+UPDATE endpoints SET disabled_at = :now, disabled_reason = :reason
+WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id) AND disabled_at IS NULL;
+
+-- name: replay_delivery
+-- dead -> pending: an operator asks for it again, under the same id.
+UPDATE deliveries SET state = 'pending', finalized_at = NULL, reason = NULL
+WHERE id = :delivery_id AND state = 'dead'
+RETURNING id;
+
+-- name: list_deliveries_by_state
+SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: list_deliveries_of_job
+SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE job_id = :job_id ORDER BY sequence, endpoint_id;
+
+-- name: list_attempts
+SELECT number, at, status, latency_ms, error, response FROM attempts WHERE delivery_id = :delivery_id ORDER BY number;

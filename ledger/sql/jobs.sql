@@ -1,0 +1,109 @@
+-- Jobs: accepted, begun, confirmed, put back, lost sight of. Their endings are in outcomes.sql.
+
+-- name: insert_job
+-- (nothing) -> accepted. An Idempotency-Key that is already there makes this do nothing.
+INSERT INTO jobs (id, provider, model, state, input, metadata, idempotency_key, request_digest, created_at, last_sequence, moved_by)
+VALUES (:job_id, :provider, :model, 'accepted', :input, :metadata, :idempotency_key, :request_digest, :now, 1, :move)
+ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
+
+-- name: insert_job_endpoint
+-- A `notify` URL is an endpoint of its own, shared by every job that names it. Naming it again enables it again.
+INSERT INTO endpoints (id, url, scope, created_at)
+SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND moved_by = :move
+ON CONFLICT (id) DO UPDATE SET disabled_at = NULL, disabled_reason = NULL;
+
+-- name: subscribe_job_endpoint
+INSERT INTO subscriptions (job_id, endpoint_id)
+SELECT id, :endpoint_id FROM jobs WHERE id = :job_id AND moved_by = :move;
+
+-- name: read_accepted
+-- The job just accepted, or the one that had the Idempotency-Key before.
+SELECT id, request_digest FROM jobs WHERE id = :job_id
+UNION ALL
+SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key AND id <> :job_id;
+
+-- name: lose_submission
+-- submitting -> unconfirmed, when the lease of whoever was submitting is over.
+UPDATE jobs
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, moved_by = :lost
+WHERE id = :job_id AND state = 'submitting' AND claimed_until <= :now
+RETURNING id;
+
+-- name: begin_submission
+-- accepted -> submitting: the claim. What ends it repeats `moved_by`.
+UPDATE jobs
+SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, moved_by = :move
+WHERE id = :job_id AND state = 'accepted'
+RETURNING id;
+
+-- name: begin_resubmission
+-- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed.
+UPDATE jobs
+SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, moved_by = :move
+WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_before
+RETURNING id;
+
+-- name: confirm_submission
+-- submitting, unconfirmed or accepted -> submitted: the provider said it has it. A request of another job confirms nothing.
+UPDATE jobs
+SET state = 'submitted', provider_request_id = :request_id, submitted_at = :now, claimed_until = NULL,
+    status_url = :status_url, response_url = :response_url, cancel_url = :cancel_url,
+    last_sequence = last_sequence + 1, moved_by = :move
+WHERE id = :job_id AND provider = :provider AND state IN ('submitting', 'unconfirmed', 'accepted')
+  AND NOT EXISTS (SELECT 1 FROM jobs AS other
+                  WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id)
+RETURNING id;
+
+-- name: put_back_submission
+-- submitting -> accepted: the provider did not take it, and said so, or was never reached. Only by whoever claimed it.
+UPDATE jobs
+SET state = 'accepted', claimed_until = NULL, submissions = submissions - 1, moved_by = :move
+WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
+RETURNING id;
+
+-- name: doubt_submission
+-- submitting -> unconfirmed: the request left and no answer was read. Only by whoever claimed it.
+UPDATE jobs
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, moved_by = :move
+WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
+RETURNING id;
+
+-- name: end_claims
+-- At start, when no other process can hold a claim: whatever was on the wire is nobody's now.
+UPDATE jobs SET claimed_until = :now WHERE state = 'submitting' AND claimed_until > :now;
+
+-- name: read_job
+-- One job with its outputs, a row for each output.
+SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM jobs AS j LEFT JOIN outputs AS o ON o.job_id = j.id
+WHERE j.id = :job_id
+ORDER BY o.position;
+
+-- name: list_jobs
+-- A page of jobs, newest first, before the cursor.
+SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM (SELECT * FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS j
+LEFT JOIN outputs AS o ON o.job_id = j.id
+ORDER BY j.id DESC, o.position;
+
+-- name: list_jobs_by_state
+SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM (SELECT * FROM jobs WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS j
+LEFT JOIN outputs AS o ON o.job_id = j.id
+ORDER BY j.id DESC, o.position;
+
+-- name: list_jobs_by_provider
+SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM (SELECT * FROM jobs WHERE provider = :provider AND id < :before ORDER BY id DESC LIMIT :limit) AS j
+LEFT JOIN outputs AS o ON o.job_id = j.id
+ORDER BY j.id DESC, o.position;
+
+-- name: list_jobs_by_provider_and_state
+SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM (SELECT * FROM jobs WHERE provider = :provider AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS j
+LEFT JOIN outputs AS o ON o.job_id = j.id
+ORDER BY j.id DESC, o.position;
+
+-- name: list_events
+-- What happened to a job, in order, after the given sequence number.
+SELECT job_id, sequence, type, at FROM events WHERE job_id = :job_id AND sequence > :after ORDER BY sequence;

@@ -1,0 +1,59 @@
+-- The work queue on SQLite: one row for each thing to be done, leased while somebody does it.
+
+-- name: enqueue_job_work
+-- Work on the job that just moved.
+INSERT INTO work (kind, subject, due_at)
+SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND moved_by = :move
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL, tries = 0;
+
+-- name: hasten_check
+-- Look now: the provider says it is finished but the result has to be fetched.
+INSERT INTO work (kind, subject, due_at)
+SELECT 'check', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL;
+
+-- name: enqueue_deliveries
+-- Sending, for every delivery that the move just made.
+INSERT INTO work (kind, subject, due_at)
+SELECT 'deliver', d.id, :now
+FROM jobs AS j JOIN deliveries AS d ON d.job_id = j.id AND d.sequence = j.last_sequence
+WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending';
+
+-- name: enqueue_delivery
+INSERT INTO work (kind, subject, due_at)
+SELECT 'deliver', id, :now FROM deliveries WHERE id = :delivery_id AND state = 'pending'
+ON CONFLICT (kind, subject) DO NOTHING;
+
+-- name: clear_job_work
+-- The job ended: nobody need submit or check it.
+DELETE FROM work
+WHERE subject = :job_id AND kind IN ('submit', 'check')
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND moved_by = :move);
+
+-- name: clear_submit_work
+-- The provider has it: nobody need submit it.
+DELETE FROM work
+WHERE subject = :job_id AND kind = 'submit'
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND moved_by = :move);
+
+-- name: fetch_work
+-- Lease what is due, oldest first. The lease's end is its next due time.
+UPDATE work SET lease = :lease, due_at = :until
+WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT :limit)
+RETURNING subject, tries;
+
+-- name: next_due
+SELECT min(due_at) AS due_at FROM work WHERE kind = :kind;
+
+-- name: finish_work
+-- Done, if the lease is still ours.
+DELETE FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease;
+
+-- name: postpone_work
+-- Later, if the lease is still ours. Waiting is not failing: `failed` is 0 for what merely takes its time.
+UPDATE work SET due_at = :due_at, lease = NULL, tries = tries + :failed
+WHERE kind = :kind AND subject = :subject AND lease = :lease;
+
+-- name: end_leases
+-- At start, when no other process can hold a lease.
+UPDATE work SET lease = NULL, due_at = :now WHERE lease IS NOT NULL;

@@ -1,0 +1,217 @@
+"""The ledger on one SQLite file: one writer that commits whatever is waiting together, and a reader beside it."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from ledger.errors import CannotOpen, Contradiction, Corrupt, DiskFull, LedgerError, Locked, Overloaded, Unavailable
+from ledger.migrate import migrate
+from ledger.statements import statements
+from ledger.verbs import Row, Rows, Verb
+
+T = TypeVar("T")
+
+Waiting = tuple[Verb[Any], "asyncio.Future[Any]"]
+Result = Sequence[Rows] | LedgerError
+
+_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # an answered callback is on the disk: https://sqlite.org/pragma.html#pragma_synchronous
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class SQLiteStore:
+    """The `Store` on SQLite. Open it with `open_sqlite`."""
+
+    def __init__(
+        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, *, waiting_limit: int, batch: int
+    ) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
+        self._waiting: deque[Waiting] = deque()
+        self._waiting_limit = waiting_limit
+        self._batch = batch
+        self._something_waits = asyncio.Event()
+        self._due: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._closing = False
+        self._committer = asyncio.create_task(self._commit_forever(), name="ledger-writer")
+
+    async def write(self, verb: Verb[T]) -> T:
+        """See `Store.write`."""
+        if self._closing:
+            raise Unavailable("the ledger is closed")
+        if len(self._waiting) >= self._waiting_limit:
+            raise Overloaded(f"{self._waiting_limit} writes are waiting; nothing was written")
+        done: asyncio.Future[Sequence[Rows]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((verb, done))
+        self._something_waits.set()
+        return verb.read(await done)
+
+    async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
+        """See `Store.read`."""
+        if self._closing:
+            raise Unavailable("the ledger is closed")
+        text = statements()[statement]
+        try:
+            return list(await self._reader.execute_fetchall(text, values))  # type: ignore[arg-type]  # rows are dicts, by our row factory
+        except sqlite3.Error as error:
+            raise fault_of(error) from error
+
+    def due(self, kind: str) -> asyncio.Event:
+        """See `Store.due`."""
+        return self._due[kind]
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._closing:
+            return
+        self._closing = True
+        self._something_waits.set()
+        await self._committer
+        await self._reader.close()
+        await self._writer.close()
+        os.close(self._lock)
+
+    async def _commit_forever(self) -> None:
+        while self._waiting or not self._closing:
+            await self._something_waits.wait()
+            self._something_waits.clear()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
+                await self._commit(batch)
+
+    async def _commit(self, batch: Sequence[Waiting]) -> None:
+        # aiosqlite runs single calls; a transaction in one hop needs the thread itself, hence the pin in pyproject.toml
+        execute, connection = self._writer._execute, self._writer._conn  # noqa: SLF001
+        try:
+            results: Sequence[Result] = await execute(run_batch, connection, [verb for verb, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
+            results = [fault_of(error)] * len(batch)
+        for (verb, done), result in zip(batch, results, strict=True):
+            if not isinstance(result, LedgerError):
+                for kind in verb.wakes:
+                    self._due[kind].set()
+            if done.done():  # the caller went away; what it asked for is committed all the same
+                continue
+            if isinstance(result, LedgerError):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+
+def run_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> list[Result]:
+    """Run verbs in one transaction, each in its own savepoint, and commit. Returns the rows, or the fault, of each."""
+    results: list[Result] = []
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for verb in verbs:
+            results.append(_run_in_savepoint(connection, verb))
+            if not connection.in_transaction:  # SQLite gave up the whole transaction: what came before is gone too
+                raise sqlite3.OperationalError("the transaction was rolled back")
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        last = results[-1] if results else None
+        fault = last if isinstance(last, Unavailable) else fault_of(error)
+        return [fault] * len(verbs)
+    return results
+
+
+def _run_in_savepoint(connection: sqlite3.Connection, verb: Verb[Any]) -> Result:
+    texts = statements()
+    connection.execute("SAVEPOINT verb")
+    try:
+        rows = [
+            connection.execute(texts[step.statement], step.values or verb.values).fetchall()  # type: ignore[arg-type]  # sqlite3 takes any mapping of the named values
+            for step in verb.steps
+        ]
+    except sqlite3.Error as error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO verb")
+            connection.execute("RELEASE verb")
+        return fault_of(error)
+    connection.execute("RELEASE verb")
+    return rows
+
+
+def fault_of(error: Exception) -> LedgerError:
+    """Sort a database's error by what comes next. The message keeps the database's own words."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return DiskFull(f"no room for the ledger: {error}; free some disk space")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return Corrupt(f"the ledger's file is damaged, or not a ledger: {error}; restore it from a backup")
+    if isinstance(error, sqlite3.IntegrityError):
+        return Contradiction(f"the schema refused a row: {error}")
+    return Unavailable(f"the ledger did not answer: {error}")
+
+
+async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:
+    """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
+
+    Only one process may: a lock file beside it says so. `waiting_limit` bounds the writes that wait, `batch` those
+    committed together. Raises `CannotOpen`, with what an operator must do.
+    """
+    lock = _take_lock(path)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.callback(os.close, lock)
+        try:
+            writer = await undo.enter_async_context(_connect(path, "rwc"))
+            for pragma in _PRAGMAS:
+                await writer.execute(pragma)
+            await writer._execute(migrate, writer._conn, now)  # noqa: SLF001 - as in `_commit`: one hop, one transaction
+            reader = await undo.enter_async_context(_connect(path, "ro"))
+        except sqlite3.Error as error:
+            fault = fault_of(error)
+            raise fault if isinstance(fault, CannotOpen) else CannotOpen(f"cannot open {path}: {fault}") from error
+        undo.pop_all()
+    return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
+
+
+def _connect(path: Path, mode: str) -> aiosqlite.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512, factory=_DictConnection)
+    connection._thread.daemon = True  # noqa: SLF001 - a connection lost in a crash must not keep the process alive
+    return connection
+
+
+class _DictConnection(sqlite3.Connection):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.row_factory = _as_dict
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _take_lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotOpen(
+            f"cannot write in {path.parent} ({error.strerror}); DATABASE_URL must name a writable folder"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise Locked(
+            f"{path} is in use by another process; SQLite has one writer: stop the other, or use Postgres"
+        ) from error
+    return lock

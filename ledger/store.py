@@ -1,0 +1,29 @@
+"""What a database must do for the ledger. SQLite does it in `ledger/sqlite.py`."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from ledger.verbs import Rows, Verb
+
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """A database that runs verbs, each whole or not at all, and reads."""
+
+    async def write(self, verb: Verb[T]) -> T:
+        """Run `verb` in one transaction and return what it read, once it is committed and fsynced.
+
+        Cancelling the caller does not cancel the transaction. Raises `Unavailable` when nothing was written and
+        the same call may succeed later, `Contradiction` when the schema refused it.
+        """
+
+    async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
+        """Run one named reading statement, seeing every verb that was committed before. Raises `Unavailable`."""
+
+    def due(self, kind: str) -> asyncio.Event:
+        """Return the event that is set when a committed verb may have made work of this kind due."""
+
+    async def close(self) -> None:
+        """Commit what is waiting, then let the database go."""

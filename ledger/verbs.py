@@ -1,0 +1,32 @@
+"""A verb: named statements that run in one transaction, in order, and one reading of what they returned."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+T_co = TypeVar("T_co", covariant=True)
+
+Row = dict[str, Any]
+Rows = Sequence[Row]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One named statement with its own values, or with the verb's when it has none."""
+
+    statement: str
+    values: Mapping[str, object] | None = None
+
+
+class Verb(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
+    """One change of the ledger, whole or not at all.
+
+    `steps` run in order with `values`; no Python runs between them, so the guards are in the SQL. `read` turns the
+    rows that each step returned into the result; it runs after the commit. `wakes` are the kinds of work that the
+    verb may have made due.
+    """
+
+    steps: tuple[Step, ...]
+    values: Mapping[str, object]
+    read: Callable[[Sequence[Rows]], T_co]
+    wakes: frozenset[str] = frozenset()
