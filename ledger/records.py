@@ -24,7 +24,7 @@ class JobState(enum.StrEnum):
     SUBMITTING = "submitting"
     """Claimed; the request may be on the wire. The provider's answer, or the lease's end, moves it on."""
     UNCONFIRMED = "unconfirmed"
-    """The provider may have it: we crashed or timed out before reading an answer. Its callback or the policy moves it."""
+    """The provider may have it: nobody read its answer. Its callback, or the policy, moves it on."""
     SUBMITTED = "submitted"
     """The provider has it and its request id is known. Callback or poll moves it on."""
     COMPLETED = "completed"

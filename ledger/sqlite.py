@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from ledger.statements import statements
 from ledger.verbs import Row, Rows, Verb
 
 T = TypeVar("T")
+A = TypeVar("A")
 
 Waiting = tuple[Verb[Any], "asyncio.Future[Any]"]
 Result = Sequence[Rows] | LedgerError
@@ -94,10 +95,8 @@ class SQLiteStore:
                 await self._commit(batch)
 
     async def _commit(self, batch: Sequence[Waiting]) -> None:
-        # aiosqlite runs single calls; a transaction in one hop needs the thread itself, hence the pin in pyproject.toml
-        execute, connection = self._writer._execute, self._writer._conn  # noqa: SLF001
         try:
-            results: Sequence[Result] = await execute(run_batch, connection, [verb for verb, _ in batch])
+            results: Sequence[Result] = await _on_thread(self._writer, run_batch, [verb for verb, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
             results = [fault_of(error)] * len(batch)
         for (verb, done), result in zip(batch, results, strict=True):
@@ -135,10 +134,7 @@ def _run_in_savepoint(connection: sqlite3.Connection, verb: Verb[Any]) -> Result
     texts = statements()
     connection.execute("SAVEPOINT verb")
     try:
-        rows = [
-            connection.execute(texts[step.statement], step.values or verb.values).fetchall()  # type: ignore[arg-type]  # sqlite3 takes any mapping of the named values
-            for step in verb.steps
-        ]
+        rows = [connection.execute(texts[step.statement], step.values or verb.values).fetchall() for step in verb.steps]
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK TO verb")
@@ -173,7 +169,7 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
             writer = await undo.enter_async_context(_connect(path, "rwc"))
             for pragma in _PRAGMAS:
                 await writer.execute(pragma)
-            await writer._execute(migrate, writer._conn, now)  # noqa: SLF001 - as in `_commit`: one hop, one transaction
+            await _on_thread(writer, migrate, now)
             reader = await undo.enter_async_context(_connect(path, "ro"))
         except sqlite3.Error as error:
             fault = fault_of(error)
@@ -182,10 +178,18 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
     return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
 
 
+async def _on_thread(
+    connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection, A], T], argument: A
+) -> T:
+    # aiosqlite offers single calls; a whole transaction in one hop needs its thread, hence the pin in pyproject.toml
+    execute: Callable[..., Awaitable[T]] = connection._execute
+    return await execute(function, connection._conn, argument)
+
+
 def _connect(path: Path, mode: str) -> aiosqlite.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     connection = aiosqlite.connect(uri, uri=True, isolation_level=None, cached_statements=512, factory=_DictConnection)
-    connection._thread.daemon = True  # noqa: SLF001 - a connection lost in a crash must not keep the process alive
+    connection._thread.daemon = True  # a connection lost in a crash must not keep the process alive
     return connection
 
 

@@ -1,4 +1,4 @@
-"""Named SQL: every statement lives in `sql/*.sql` under a line `-- name: <verb>`, with a comment saying which arrow it is."""
+"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <verb>`, its comment saying which arrow it is."""
 
 import re
 from functools import cache

@@ -1,0 +1,145 @@
+"""Checking: ask a provider what became of a job, and record what it says through the same mouth as a callback."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from ledger import outcomes, work
+from ledger.facts import Announce
+from ledger.jobs import read_job
+from ledger.outcomes import Report
+from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.rows import Job
+from ledger.store import Store
+from ledger.work import Task
+from providers.wire import (
+    Answer,
+    CheckVerdict,
+    Ended,
+    Missing,
+    NeverSent,
+    Request,
+    ResultReady,
+    Running,
+    Send,
+    TryLater,
+    Unread,
+)
+from submitter.accounts import Account
+from submitter.delays import next_check
+from submitter.workers import Clock
+
+MISSING_TRIES = 5
+"""How often a provider may say that it does not know a request before we believe it: it may only not know it yet."""
+
+
+class Checker:
+    """Handles `check` tasks."""
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Mapping[ProviderName, Account],
+        send: Send,
+        *,
+        clock: Clock,
+        announce: Announce,
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._send = send
+        self._clock = clock
+        self._announce = announce
+
+    async def handle(self, task: Task) -> None:
+        """Look at the job of `task`: record its end, or look again later, or give it up."""
+        job = await read_job(self._store, task.subject)
+        if job is None or job.state is not JobState.SUBMITTED:
+            await self._store.write(work.finish(task))
+            return
+        account = self._accounts.get(job.provider)
+        if account is None:
+            self._announce("check.no_account", job=job.id, provider=job.provider)
+            await self._store.write(work.postpone(task, due_at=self._clock() + 60_000, failed=False))
+            return
+        verdict, answer = await self._ask(account, account.check(job), account.read_check)
+        if isinstance(verdict, ResultReady):
+            verdict, answer = await self._ask(account, account.result(job), account.read_result)
+        if isinstance(verdict, Missing) and task.tries >= MISSING_TRIES:
+            verdict = Ended(outcome=Outcome.failed(_missing(job)))
+        # An answer, once read, is recorded even if this task is cancelled.
+        await asyncio.shield(asyncio.ensure_future(self._settle(task, job, account, verdict, answer)))
+
+    async def _ask(
+        self, account: Account, request: Request, read: Callable[[Answer], CheckVerdict]
+    ) -> tuple[CheckVerdict, Answer | None]:
+        try:
+            answer = await self._send(request)
+        except (NeverSent, Unread) as error:
+            message = f"{account.provider} did not answer: {error}"
+            return TryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
+        if warning := account.warning(answer):
+            self._announce("provider.warned", provider=account.provider, warning=warning)
+        return read(answer), answer
+
+    async def _settle(
+        self, task: Task, job: Job, account: Account, verdict: CheckVerdict, answer: Answer | None
+    ) -> None:
+        if isinstance(verdict, Ended) and answer is not None:
+            await self._record(job, verdict.outcome, answer)
+            return
+        if isinstance(verdict, TryLater):
+            self._announce(
+                "check.put_off",
+                job=job.id,
+                provider=job.provider,
+                fault=verdict.error.fault,
+                code=verdict.error.code,
+                message=verdict.error.message,
+            )
+        await self._wait_or_expire(task, job, account, verdict)
+
+    async def _record(self, job: Job, outcome: Outcome, answer: Answer) -> None:
+        report = Report(
+            job_id=job.id,
+            provider=job.provider,
+            source="poll",
+            request_id=job.provider_request_id or "",
+            outcome=outcome,
+            headers=msgspec.json.encode({"status": answer.status}).decode(),
+            body=answer.body,
+        )
+        result = await self._store.write(outcomes.record(report, now=self._clock()))
+        self._announce("poll.reported", job=job.id, provider=job.provider, state=outcome.state, result=result)
+
+    async def _wait_or_expire(self, task: Task, job: Job, account: Account, verdict: CheckVerdict) -> None:
+        now = self._clock()
+        submitted_at = job.submitted_at or now
+        deadline = submitted_at + account.give_up_after
+        if now >= deadline:  # this was the last look
+            error = _nobody_answered(job, account)
+            if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.moved_by, now=now)):
+                self._announce("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+            return
+        retry_after = verdict.retry_after if isinstance(verdict, Running | TryLater) else None
+        delay = next_check(account.check_every, now - submitted_at, retry_after, stretch=account.calls_back)
+        missing = isinstance(verdict, Missing)  # the only answer that is counted; waiting is not failing
+        await self._store.write(work.postpone(task, due_at=min(now + delay, deadline), failed=missing))
+
+
+def _missing(job: Job) -> JobError:
+    return JobError(
+        fault=Fault.PROVIDER,
+        code="not_found",
+        message=f"{job.provider} does not know request {job.provider_request_id} (any more)",
+    )
+
+
+def _nobody_answered(job: Job, account: Account) -> JobError:
+    return JobError(
+        fault=Fault.PROVIDER,
+        code="timed_out",
+        message=f"{job.provider} did not finish request {job.provider_request_id} within "
+        f"{account.give_up_after // 1000} s; it may still finish, and be billed",
+    )

@@ -1,0 +1,184 @@
+"""Submitting: claim the job, ask the provider once, and note what it said, or that nobody knows."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from ledger import outcomes, submissions, work
+from ledger.facts import Announce
+from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.rows import Job
+from ledger.store import Store
+from ledger.submissions import Handle
+from ledger.work import Task
+from providers.wire import NeverSent, Refused, Send, Submitted, SubmitVerdict, TryLater, Unclear, Unread
+from submitter.accounts import Account
+from submitter.delays import next_check, next_submit
+from submitter.workers import Clock
+
+Resubmit = Literal["never"] | int
+"""RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a sign of the job."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """A job that is ours to submit until the lease ends, and the claim that proves it."""
+
+    task: Task
+    job: Job
+    claim: str
+
+
+class Submitter:
+    """Handles `submit` tasks. `lease_ms` bounds a claim; `give_up_after` (ms) the time a job may stay untaken."""
+
+    def __init__(
+        self,
+        store: Store,
+        accounts: Mapping[ProviderName, Account],
+        send: Send,
+        *,
+        clock: Clock,
+        announce: Announce,
+        resubmit: Resubmit,
+        lease_ms: int,
+        give_up_after: int,
+    ) -> None:
+        self._store = store
+        self._accounts = accounts
+        self._send = send
+        self._clock = clock
+        self._announce = announce
+        self._resubmit: Resubmit = resubmit
+        self._lease_ms = lease_ms
+        self._give_up_after = give_up_after
+
+    async def handle(self, task: Task) -> None:
+        """Submit the job of `task` if it is its turn, or apply the policy for an unconfirmed one."""
+        now = self._clock()
+        before = None if self._resubmit == "never" else now - self._resubmit
+        begun = await self._store.write(
+            submissions.begin(task.subject, now=now, until=now + self._lease_ms, unconfirmed_before=before)
+        )
+        job = begun.job
+        if job is not None and begun.claim is not None:
+            if job.submissions > 1:
+                self._announce("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
+            await self._submit(Claimed(task, job, begun.claim))
+        elif job is not None and job.state is JobState.UNCONFIRMED:
+            await self._wait_or_expire(task, job, now)
+        elif job is not None and job.state is JobState.SUBMITTING:
+            await self._store.write(work.postpone(task, due_at=job.claimed_until or now, failed=False))
+        else:
+            await self._store.write(work.finish(task))
+
+    async def _submit(self, claimed: Claimed) -> None:
+        account = self._accounts.get(claimed.job.provider)
+        if account is None:
+            await self._settle(claimed, Refused(error=_no_account(claimed.job.provider)))
+            return
+        # An answer, once read, is noted even if this task is cancelled: noting runs to its end on its own.
+        verdict = await self._ask(account, claimed.job)
+        await asyncio.shield(asyncio.ensure_future(self._settle(claimed, verdict)))
+
+    async def _ask(self, account: Account, job: Job) -> SubmitVerdict:
+        try:
+            answer = await self._send(account.submission(job))
+        except NeverSent as error:
+            return TryLater(error=_network("never_sent", f"{account.provider} was not reached: {error}"))
+        except Unread as error:
+            return Unclear(error=_network("answer_unread", f"no answer of {account.provider} was read: {error}"))
+        if warning := account.warning(answer):
+            self._announce("provider.warned", provider=account.provider, warning=warning)
+        return account.read_submission(answer)
+
+    async def _settle(self, claimed: Claimed, verdict: SubmitVerdict) -> None:
+        match verdict:
+            case Submitted():
+                await self._confirm(claimed, verdict)
+            case Refused(error=error):
+                await self._refuse(claimed, error)
+            case TryLater(error=error, retry_after=retry_after):
+                await self._put_back(claimed, error, retry_after)
+            case Unclear(error=error):
+                await self._doubt(claimed, error)
+
+    async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
+        job, now = claimed.job, self._clock()
+        account = self._accounts[job.provider]
+        check_at = now + next_check(account.check_every, 0, None, stretch=False)
+        handle = Handle(**msgspec.structs.asdict(submitted))
+        moved = await self._store.write(submissions.confirm(job.id, job.provider, handle, now=now, check_at=check_at))
+        # Not moved: its callback was here first, and has ended it under the same request id.
+        fact = "job.submitted" if moved else "job.submit_answer_came_late"
+        self._announce(fact, job=job.id, provider=job.provider, request=handle.request_id)
+
+    async def _refuse(self, claimed: Claimed, error: JobError) -> None:
+        verb = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
+        if await self._store.write(verb):
+            self._announce(
+                "job.refused",
+                job=claimed.job.id,
+                provider=claimed.job.provider,
+                fault=error.fault,
+                code=error.code,
+                message=error.message,
+            )
+
+    async def _put_back(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
+        now = self._clock()
+        if now - claimed.job.created_at >= self._give_up_after:
+            await self._refuse(claimed, error)
+            return
+        due_at = now + next_submit(claimed.task.tries, retry_after)
+        await self._store.write(submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at))
+        self._announce(
+            "job.submit_put_off",
+            job=claimed.job.id,
+            provider=claimed.job.provider,
+            tries=claimed.task.tries + 1,
+            code=error.code,
+            message=error.message,
+        )
+
+    async def _doubt(self, claimed: Claimed, error: JobError) -> None:
+        job, now = claimed.job, self._clock()
+        due_at = self._decide_at(job, unconfirmed_at=now)
+        await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at))
+        self._announce(
+            "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
+        )
+
+    async def _wait_or_expire(self, task: Task, job: Job, now: int) -> None:
+        decide_at = self._decide_at(job, unconfirmed_at=job.unconfirmed_at or now)
+        if now < decide_at:
+            await self._store.write(work.postpone(task, due_at=decide_at, failed=False))
+            return
+        error = JobError(
+            fault=Fault.NETWORK,
+            code="unconfirmed",
+            message=f"{job.provider} may have taken this job and billed it, but its answer was never read and no "
+            f"callback came; look at the provider's own dashboard before submitting it again",
+        )
+        if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.moved_by, now=now)):
+            self._announce("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+
+    def _decide_at(self, job: Job, *, unconfirmed_at: int) -> int:
+        """When an unconfirmed job is submitted again or given up: ms since the epoch."""
+        if self._resubmit != "never":
+            return unconfirmed_at + self._resubmit
+        account = self._accounts.get(job.provider)
+        # Without a callback nobody can tell us of a job whose id we never read: waiting would be for nothing.
+        return unconfirmed_at + (account.give_up_after if account and account.calls_back else 0)
+
+
+def _no_account(provider: ProviderName) -> JobError:
+    setting = {"fal": "FAL_KEY", "heygen": "HEYGEN_API_KEY"}[provider]
+    return JobError(
+        fault=Fault.US, code="no_account", message=f"{setting} is not set: {provider} cannot be asked", retryable=True
+    )
+
+
+def _network(code: str, message: str) -> JobError:
+    return JobError(fault=Fault.NETWORK, code=code, message=message, retryable=True)

@@ -1,0 +1,107 @@
+"""Workers: fetch what is due, do it, and sleep until something is due or somebody says so."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ledger import work
+from ledger.errors import LedgerError
+from ledger.facts import Announce
+from ledger.store import Store
+from ledger.work import Kind, Task
+
+Clock = Callable[[], int]
+"""The time, in milliseconds since the epoch, UTC."""
+
+LONGEST_NAP = 60_000
+"""A worker looks at least once a minute, whatever it was told."""
+
+PAUSE_AFTER_FAULT = 1_000
+LONGEST_PAUSE_AFTER_FAULTS = 300_000
+
+
+class Worker:
+    """Does one kind of work, at most `concurrency` pieces at once, each under a lease of `lease_ms`.
+
+    `handle` settles its own task (finished or postponed). One that raises is put off, longer each time; one that is
+    killed comes due again when its lease ends.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        kind: Kind,
+        handle: Callable[[Task], Awaitable[None]],
+        *,
+        clock: Clock,
+        announce: Announce,
+        concurrency: int,
+        lease_ms: int,
+    ) -> None:
+        self._store = store
+        self._kind = kind
+        self._handle = handle
+        self._clock = clock
+        self._announce = announce
+        self._concurrency = concurrency
+        self._lease_ms = lease_ms
+        self._running: set[asyncio.Task[None]] = set()
+        self._due = store.due(kind)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Faults of the ledger are announced and waited out."""
+        while not stop.is_set():
+            self._due.clear()
+            try:
+                nap = await self.run_once()
+            except LedgerError as error:
+                self._announce("worker.fetch_failed", kind=self._kind, error=str(error))
+                nap = PAUSE_AFTER_FAULT
+            if nap > 0:
+                await self._sleep(nap, stop)
+
+    async def run_once(self) -> int:
+        """Start everything that is due and fits, and return how long to wait for more, in milliseconds."""
+        free = self._concurrency - len(self._running)
+        if free <= 0:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            return 0
+        now = self._clock()
+        tasks = await self._store.write(work.fetch(self._kind, now=now, until=now + self._lease_ms, limit=free))
+        for task in tasks:
+            running = asyncio.create_task(self._do(task), name=f"{self._kind} {task.subject}")
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+        if len(tasks) == free:
+            return 0
+        due_at = (await self._store.read("next_due", {"kind": self._kind}))[0]["due_at"]
+        return LONGEST_NAP if due_at is None else min(max(due_at - self._clock(), 0), LONGEST_NAP)
+
+    async def drain(self, seconds: float) -> None:
+        """Let what is running finish for at most `seconds`, then abandon it to the end of its lease."""
+        if not self._running:
+            return
+        _, late = await asyncio.wait(set(self._running), timeout=seconds)
+        for running in late:
+            running.cancel()
+        if late:
+            await asyncio.wait(late)
+            self._announce("worker.abandoned", kind=self._kind, number=len(late))
+
+    async def _do(self, task: Task) -> None:
+        try:
+            await self._handle(task)
+        except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
+            self._announce("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
+            pause = min(PAUSE_AFTER_FAULT * 2 ** min(task.tries, 10), LONGEST_PAUSE_AFTER_FAULTS)
+            try:
+                await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
+            except LedgerError as fault:  # the lease's end will bring it back
+                self._announce("worker.postpone_failed", kind=task.kind, subject=task.subject, error=str(fault))
+
+    async def _sleep(self, nap: int, stop: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._due, stop)]
+        try:
+            await asyncio.wait(waits, timeout=nap / 1000, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
