@@ -12,6 +12,9 @@ from ledger.work import Kind, Task
 Clock = Callable[[], int]
 """The time, in milliseconds since the epoch, UTC."""
 
+Handler = Callable[[Task], Awaitable[None]]
+"""Does one task, and settles it: finished or postponed."""
+
 LONGEST_NAP = 60_000
 """A worker looks at least once a minute, whatever it was told."""
 
@@ -30,7 +33,7 @@ class Worker:
         self,
         store: Store,
         kind: Kind,
-        handle: Callable[[Task], Awaitable[None]],
+        handle: Handler,
         *,
         clock: Clock,
         announce: Announce,
@@ -38,7 +41,7 @@ class Worker:
         lease_ms: int,
     ) -> None:
         self._store = store
-        self._kind = kind
+        self.kind = kind
         self._handle = handle
         self._clock = clock
         self._announce = announce
@@ -54,7 +57,7 @@ class Worker:
             try:
                 nap = await self.run_once()
             except LedgerError as error:
-                self._announce("worker.fetch_failed", kind=self._kind, error=str(error))
+                self._announce("worker.fetch_failed", kind=self.kind, error=str(error))
                 nap = PAUSE_AFTER_FAULT
             if nap > 0:
                 await self._sleep(nap, stop)
@@ -66,14 +69,14 @@ class Worker:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             return 0
         now = self._clock()
-        tasks = await self._store.write(work.fetch(self._kind, now=now, until=now + self._lease_ms, limit=free))
+        tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + self._lease_ms, limit=free))
         for task in tasks:
-            running = asyncio.create_task(self._do(task), name=f"{self._kind} {task.subject}")
+            running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
             self._running.add(running)
             running.add_done_callback(self._running.discard)
         if len(tasks) == free:
             return 0
-        due_at = (await self._store.read("next_due", {"kind": self._kind}))[0]["due_at"]
+        due_at = (await self._store.read("next_due", {"kind": self.kind}))[0]["due_at"]
         return LONGEST_NAP if due_at is None else min(max(due_at - self._clock(), 0), LONGEST_NAP)
 
     async def drain(self, seconds: float) -> None:
@@ -85,7 +88,7 @@ class Worker:
             running.cancel()
         if late:
             await asyncio.wait(late)
-            self._announce("worker.abandoned", kind=self._kind, number=len(late))
+            self._announce("worker.abandoned", kind=self.kind, number=len(late))
 
     async def _do(self, task: Task) -> None:
         try:

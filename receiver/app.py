@@ -1,0 +1,100 @@
+"""The web application: every address, what answers it, and what each error becomes."""
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ledger.errors import Unavailable
+from ledger.facts import Announce
+from receiver.callbacks import FalCallbacks
+from receiver.health import Health
+from receiver.jobs import JobsApi
+from receiver.problems import Problem, not_just_now
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+def create_app(
+    *,
+    callbacks: FalCallbacks,
+    jobs: JobsApi,
+    health: Health,
+    api_keys: Sequence[str],
+    announce: Announce,
+) -> Starlette:
+    """Compose the application. `api_keys` guard everything but callbacks and health; none leaves it open (loopback)."""
+    guarded = _Guard(api_keys)
+    routes = [
+        Route("/callbacks/fal/{token:path}", callbacks.receive, methods=_EVERY_METHOD),
+        Route("/callbacks/fal", callbacks.receive, methods=_EVERY_METHOD),
+        Route("/v1/jobs", guarded(jobs.create), methods=["POST"]),
+        Route("/v1/jobs", guarded(jobs.list), methods=["GET"]),
+        Route("/v1/jobs/{job_id}", guarded(jobs.read), methods=["GET"]),
+        Route("/v1/jobs/{job_id}/events", guarded(jobs.events), methods=["GET"]),
+        Route("/healthz", health.alive, methods=["GET"]),
+        Route("/readyz", health.ready, methods=["GET"]),
+        Route("/metrics", guarded(health.metrics), methods=["GET"]),
+    ]
+
+    async def ledger_away(_: Request, error: Exception) -> Response:
+        announce("ledger.unavailable", error=str(error))
+        return not_just_now("the ledger does not answer just now; nothing was changed").response()
+
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            Problem: _answer_problem,
+            HTTPException: _answer_http_exception,
+            Unavailable: ledger_away,
+            Exception: _answer_mistake,
+        },
+    )
+    app.router.redirect_slashes = False  # fal follows no redirect: https://fal.ai/docs/model-apis/webhooks
+    return app
+
+
+class _Guard:
+    """Lets a request through that carries one of the API keys as a bearer token."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = [key.encode() for key in keys]
+
+    def __call__(self, endpoint: Endpoint) -> Endpoint:
+        async def guarded(request: Request) -> Response:
+            if self._keys and not self._knows(request.headers.get("authorization", "")):
+                raise Problem(
+                    401,
+                    "send Authorization: Bearer and one of the receiver's API keys",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            return await endpoint(request)
+
+        return guarded
+
+    def _knows(self, authorization: str) -> bool:
+        scheme, _, given = authorization.partition(" ")
+        matches = [hmac.compare_digest(key, given.strip().encode("latin-1", "replace")) for key in self._keys]
+        return scheme.lower() == "bearer" and any(matches)
+
+
+async def _answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return Problem(405, f"{request.method} is not for {request.url.path}", headers=error.headers).response()
+    return Problem(404, f"there is nothing at {request.url.path}").response()
+
+
+async def _answer_mistake(_: Request, error: Exception) -> Response:
+    return Problem(500, f"a mistake of ours ({type(error).__name__}); it is in the log").response()

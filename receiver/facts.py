@@ -1,0 +1,93 @@
+"""One place that turns announced facts into log lines and metrics."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+_COUNTED: dict[str, tuple[str, ...]] = {
+    # fact: the fields that become labels, each with few values
+    "callback.recorded": ("provider", "state", "result"),
+    "callback.refused": ("provider", "reason"),
+    "callback.unavailable": ("provider", "reason"),
+    "poll.reported": ("provider", "state", "result"),
+    "job.accepted": ("provider",),
+    "job.submitted": ("provider",),
+    "job.submit_put_off": ("provider", "code"),
+    "job.became_unconfirmed": ("provider", "code"),
+    "job.resubmitted": ("provider",),
+    "job.refused": ("provider", "fault"),
+    "job.expired": ("provider", "code"),
+    "check.put_off": ("provider", "code"),
+    "delivery.attempted": ("outcome",),
+    "delivery.settled": ("state",),
+    "keys.fetched": (),
+    "keys.fetch_failed": (),
+    "worker.task_failed": ("kind",),
+    "ledger.unavailable": (),
+}
+
+_LOUD = frozenset(
+    {
+        "callback.unavailable",
+        "job.became_unconfirmed",
+        "job.expired",
+        "job.resubmitted",
+        "provider.warned",
+        "keys.fetch_failed",
+        "worker.task_failed",
+        "worker.fetch_failed",
+        "worker.postpone_failed",
+        "worker.stopped",
+        "ledger.unavailable",
+        "check.no_account",
+        "endpoint.gone",
+    }
+)
+"""Facts that somebody should read: logged as warnings."""
+
+
+class Facts:
+    """The process's `Announce`: a log line for each fact, and a counter for those in the table."""
+
+    def __init__(self, registry: CollectorRegistry, *, log: Any = None) -> None:
+        self._log = log if log is not None else structlog.get_logger()
+        self._counters = {
+            fact: Counter(f"renderhook_{fact.replace('.', '_')}", f"How often: {fact}", labels, registry=registry)
+            for fact, labels in _COUNTED.items()
+        }
+
+    def __call__(self, fact: str, /, **fields: object) -> None:
+        """See `Announce`."""
+        counter = self._counters.get(fact)
+        if counter is not None:
+            labels = _COUNTED[fact]
+            (counter.labels(*(str(fields.get(label, "")) for label in labels)) if labels else counter).inc()
+        needs_reading = fact in _LOUD or fields.get("result") in {"conflict", "orphan"} or fields.get("state") == "dead"
+        (self._log.warning if needs_reading else self._log.info)(fact, **fields)
+
+
+def configure_logs(log_format: str, log_level: str) -> None:
+    """Send every log line to standard error, one line an event, as JSON or as text. Levels are names."""
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    renderer = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(
+        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )

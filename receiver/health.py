@@ -1,0 +1,45 @@
+"""Whether we live, whether we can work, and the metrics."""
+
+from collections.abc import Callable
+
+import msgspec
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger.errors import LedgerError
+from ledger.health import prove_writable
+from ledger.store import Store
+
+
+class Health:
+    """Answers `/healthz`, `/readyz` and `/metrics`. `stopped_workers` names those that do not run."""
+
+    def __init__(self, store: Store, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]) -> None:
+        self._store = store
+        self._registry = registry
+        self._stopped_workers = stopped_workers
+
+    async def alive(self, _: Request) -> Response:
+        """Say that the process answers. Nothing is asked of the disk."""
+        return _status(200, "alive")
+
+    async def ready(self, _: Request) -> Response:
+        """Say whether a callback would be recorded and a job carried on: the ledger commits, every worker runs."""
+        stopped = self._stopped_workers()
+        if stopped:
+            return _status(503, f"not working: {', '.join(stopped)}")
+        try:
+            await self._store.write(prove_writable())
+        except LedgerError as error:
+            return _status(503, str(error))
+        return _status(200, "ready")
+
+    async def metrics(self, _: Request) -> Response:
+        """Show the metrics in Prometheus' text format."""
+        return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _status(code: int, word: str) -> Response:
+    return Response(msgspec.json.encode({"status": word}), status_code=code, media_type="application/json")

@@ -1,0 +1,111 @@
+"""The API of jobs: create, list, read, and their events."""
+
+from typing import cast, get_args
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ledger import jobs
+from ledger.facts import Announce
+from ledger.records import JobState, ProviderName
+from ledger.rows import Job
+from ledger.store import Store
+from receiver.bodies import read_body
+from receiver.clock import Clock
+from receiver.job_requests import JobRequests
+from receiver.job_view import view_event, view_job
+from receiver.problems import Problem
+
+DEFAULT_PAGE, LONGEST_PAGE = 50, 200
+
+
+class JobsApi:
+    """Answers `/v1/jobs` and what is below it."""
+
+    def __init__(
+        self, store: Store, requests: JobRequests, *, clock: Clock, announce: Announce, max_body_bytes: int
+    ) -> None:
+        self._store = store
+        self._requests = requests
+        self._clock = clock
+        self._announce = announce
+        self._max_body_bytes = max_body_bytes
+
+    async def create(self, request: Request) -> Response:
+        """Accept a job: 202 once it is on disk. The same Idempotency-Key again answers with the same job."""
+        body = await read_body(request, self._max_body_bytes)
+        new = self._requests.read(body, request.headers.get("idempotency-key"))
+        accepted = await self._store.write(jobs.accept(new, now=self._clock()))
+        if not accepted.same_request:
+            raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
+        if accepted.new:
+            self._announce("job.accepted", job=accepted.job_id, provider=new.provider, model=new.model)
+        job = await self._job(accepted.job_id)
+        headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
+        if not accepted.new:
+            headers["Idempotent-Replayed"] = "true"
+        return _json(view_job(job), status=202, headers=headers)
+
+    async def list(self, request: Request) -> Response:
+        """List jobs, newest first; `next_cursor` is null on the last page."""
+        limit = _limit(request.query_params.get("limit"))
+        found = await jobs.list_jobs(
+            self._store,
+            limit=limit + 1,
+            before=request.query_params.get("cursor") or jobs.AFTER_ALL_IDENTIFIERS,
+            provider=_provider(request.query_params.get("provider")),
+            state=_state(request.query_params.get("state")),
+        )
+        page = found[:limit]
+        return _json(
+            {"jobs": [view_job(job) for job in page], "next_cursor": page[-1].id if len(found) > limit else None}
+        )
+
+    async def read(self, request: Request) -> Response:
+        """Read one job."""
+        return _json(view_job(await self._job(request.path_params["job_id"])))
+
+    async def events(self, request: Request) -> Response:
+        """List what happened to a job, in order, after the sequence number `after`."""
+        job = await self._job(request.path_params["job_id"])
+        text = request.query_params.get("after", "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise Problem(400, f"after must be a sequence number, not {text!r}")
+        events = await jobs.list_events(self._store, job.id, after=int(text))
+        return _json({"events": [view_event(event) for event in events]})
+
+    async def _job(self, job_id: str) -> Job:
+        job = await jobs.read_job(self._store, job_id)
+        if job is None:
+            raise Problem(404, f"there is no job {job_id[:64]!r}")
+        return job
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_PAGE
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= LONGEST_PAGE):
+        raise Problem(400, f"limit must be a number from 1 to {LONGEST_PAGE}, not {text!r}")
+    return int(text)
+
+
+def _state(text: str | None) -> JobState | None:
+    if not text:
+        return None
+    try:
+        return JobState(text)
+    except ValueError:
+        raise Problem(400, f"state must be one of {', '.join(JobState)}, not {text!r}") from None
+
+
+def _provider(text: str | None) -> ProviderName | None:
+    if not text:
+        return None
+    if text not in get_args(ProviderName):
+        raise Problem(400, f"provider must be one of {', '.join(get_args(ProviderName))}, not {text!r}")
+    return cast("ProviderName", text)
+
+
+def _json(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")

@@ -1,0 +1,127 @@
+"""Where notifications may go: public addresses only, but for the named exceptions.
+
+Every address that a name resolves to is judged, and the one connected to is judged again at the socket, so that
+nothing can change in between. Addresses that carry another inside (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAT64 = (
+    ipaddress.IPv6Network("64:ff9b::/96"),  # https://www.rfc-editor.org/rfc/rfc6052
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # https://www.rfc-editor.org/rfc/rfc8215
+)
+
+
+class TargetRefused(OSError):
+    """The target is not a public address, and ALLOW_PRIVATE_TARGETS does not name it."""
+
+
+class Targets:
+    """Which addresses and names may be told. `allowed` are the values of ALLOW_PRIVATE_TARGETS."""
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        self._networks: list[Network] = []
+        self._names: set[str] = set()
+        self._granted: set[Address] = set()
+        for entry in allowed:
+            try:
+                self._networks.append(ipaddress.ip_network(entry))
+            except ValueError:
+                self._names.add(entry)
+
+    def check_address(self, text: str) -> None:
+        """Do nothing when the address may be connected to. Raises TargetRefused."""
+        address = _bare(text)
+        if any(address in network for network in self._networks):
+            return
+        if not all(_is_public(each) for each in unwrapped(address)):
+            raise TargetRefused(f"{address} is not a public address; ALLOW_PRIVATE_TARGETS can name it")
+
+    def check_host(self, host: str) -> None:
+        """Refuse early what can be seen without a look-up: a literal address. Raises TargetRefused."""
+        bare = host.strip("[]")
+        if _is_address(bare):
+            self.check_address(bare)
+        elif (bare == "localhost" or bare.endswith(".localhost")) and bare not in self._names:
+            self.check_address("127.0.0.1")
+
+    def allows_name(self, host: str) -> bool:
+        """Whether the name itself is an exception, wherever it points."""
+        return host.lower().rstrip(".") in self._names
+
+    def grant(self, text: str) -> None:
+        """Let the socket pass an address because an excepted name resolved to it; a literal one is still refused."""
+        if len(self._granted) >= 1024:  # the names are an operator's few; their addresses are not worth a leak
+            self._granted.clear()
+        self._granted.add(_bare(text))
+
+    def socket_factory(self, addr_info: Any) -> socket.socket:
+        """Make the socket for one connection, or refuse: the last look, at the address that is connected to."""
+        family, kind, protocol, _, address = addr_info
+        if _bare(address[0]) not in self._granted:
+            self.check_address(address[0])
+        return socket.socket(family, kind, protocol)
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolve names and refuse those with any address that may not be told."""
+
+    def __init__(self, targets: Targets, resolver: AbstractResolver | None = None) -> None:
+        self._targets = targets
+        self._resolver = resolver or ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Look `host` up. Raises TargetRefused, or OSError when there is no such name."""
+        results = await self._resolver.resolve(host, port, family)
+        for result in results:
+            if self._targets.allows_name(host):
+                self._targets.grant(result["host"])
+            else:
+                self._targets.check_address(result["host"])
+        return results
+
+    async def close(self) -> None:
+        """Let the resolver beneath go."""
+        await self._resolver.close()
+
+
+def unwrapped(address: Address) -> list[Address]:
+    """Return the address and every address that it carries inside."""
+    found: list[Address] = [address]
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return unwrapped(address.ipv4_mapped)
+        if address.sixtofour:
+            found.append(address.sixtofour)
+        if address.teredo:
+            found.extend(address.teredo)
+        if any(address in network for network in _NAT64):
+            return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
+    return found
+
+
+def _bare(text: str) -> Address:
+    return ipaddress.ip_address(text.partition("%")[0])  # without the zone of a link-local address
+
+
+def _is_public(address: Address) -> bool:
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
