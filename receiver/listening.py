@@ -22,15 +22,9 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop in order on the first SIGTERM or SIGINT (some PaaS send either, or several)."""
-        loop = asyncio.get_running_loop()
-        stops = (signal.SIGTERM, signal.SIGINT)
-        for stop in stops:
-            loop.add_signal_handler(stop, self._stop)
-        try:
-            yield
-        finally:
-            for stop in stops:
-                loop.remove_signal_handler(stop)
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(stop, self._stop)
+        yield  # the handlers stay: a second signal must not cut the workers' own ending short
 
     def _stop(self) -> None:
         self.should_exit = True
