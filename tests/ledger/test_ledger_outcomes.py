@@ -1,0 +1,161 @@
+"""One outcome per job, first writer wins, and every other report has a name."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from ledger import deliveries, jobs, outcomes
+from ledger.records import JobState, Outcome, Output, RecordResult
+from tests.ledger.conftest import BROKEN, DONE, Story, ms
+
+Count = Callable[[str], Awaitable[int]]
+
+
+async def test_the_first_report_becomes_the_outcome_with_its_outputs_event_and_receipt(story: Story) -> None:
+    job_id = await story.submit()
+    assert await story.report(job_id) is RecordResult.RECORDED
+    job = await story.job(job_id)
+    assert (job.state, job.source, job.finalized_at) == (JobState.COMPLETED, "callback", ms(30))
+    assert job.outputs == DONE.outputs
+    assert await story.events(job_id) == ["job.accepted", "job.submitted", "job.completed"]
+    [receipt] = await jobs.list_receipts(story.store, job_id)
+    assert (receipt.result, receipt.body, receipt.request_id) == ("recorded", b'{"raw": true}', "req-1")
+
+
+async def test_the_same_report_again_is_a_duplicate_and_changes_nothing(story: Story, count: Count) -> None:
+    job_id = await story.submit()
+    await story.report(job_id)
+    before = await story.job(job_id)
+    assert await story.report(job_id, source="poll", at=40) is RecordResult.DUPLICATE
+    assert await story.job(job_id) == before
+    assert (await count("events"), await count("outputs"), await count("receipts")) == (3, 1, 2)
+
+
+async def test_outputs_signed_anew_are_the_same_outcome(story: Story) -> None:
+    job_id = await story.submit()
+    one, two = (Outcome.completed((Output(url=f"https://files.heygen.ai/o.mp4?sig={n}"),)) for n in "ab")
+    assert await story.report(job_id, one) is RecordResult.RECORDED
+    assert await story.report(job_id, two) is RecordResult.DUPLICATE
+
+
+async def test_another_outcome_is_a_conflict_and_the_first_stands(story: Story) -> None:
+    job_id = await story.submit()
+    await story.report(job_id, DONE)
+    assert await story.report(job_id, BROKEN) is RecordResult.CONFLICT
+    assert (await story.job(job_id)).state is JobState.COMPLETED
+    assert [receipt.result for receipt in await jobs.list_receipts(story.store, job_id)] == ["recorded", "conflict"]
+    assert list(await story.store.read("count_receipts_to_look_at", {})) == [{"result": "conflict", "number": 1}]
+
+
+async def test_a_report_of_an_unknown_job_is_kept_as_an_orphan(story: Story) -> None:
+    assert await story.report("job_nowhere") is RecordResult.ORPHAN
+    [receipt] = await jobs.list_receipts(story.store, "job_nowhere")
+    assert receipt.result == "orphan"
+
+
+async def test_a_callback_before_the_submit_answer_settles_and_brings_the_request_id(story: Story, count: Count) -> None:
+    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_id = await story.accept()
+    claim = await story.begin(job_id)
+    assert await story.report(job_id, request_id="req-9") is RecordResult.RECORDED
+    job = await story.job(job_id)
+    assert (job.state, job.provider_request_id, job.submitted_at) == (JobState.COMPLETED, "req-9", ms(30))
+    assert job.moved_by != claim
+    assert await story.confirm(job_id, "req-9") is False  # the answer, read at last, finds it ended
+    assert await story.job(job_id) == job
+    assert await count("deliveries") == 1
+    assert await story.fetch("submit", at=1000) == []
+
+
+async def test_a_callback_settles_an_unconfirmed_job(story: Story) -> None:
+    job_id = await story.accept()
+    await story.begin(job_id, at=1, until=61)
+    [task] = await story.fetch("submit", at=70)
+    assert task.subject == job_id
+    from ledger import submissions
+
+    begun = await story.store.write(submissions.begin(job_id, now=ms(70), until=ms(130)))
+    assert begun.claim is None
+    assert begun.job is not None
+    assert begun.job.state is JobState.UNCONFIRMED
+    assert await story.report(job_id, request_id="req-9", at=80) is RecordResult.RECORDED
+    assert (await story.job(job_id)).provider_request_id == "req-9"
+
+
+async def test_a_report_under_another_request_id_is_foreign_and_leaves_no_trace(story: Story, count: Count) -> None:
+    job_id = await story.submit("req-1")
+    assert await story.report(job_id, request_id="req-2") is RecordResult.FOREIGN
+    assert (await story.job(job_id)).state is JobState.SUBMITTED
+    assert await count("receipts") == 0
+
+
+async def test_the_request_of_another_job_never_settles_a_job_that_has_no_request_yet(story: Story, count: Count) -> None:
+    await story.submit("req-1")
+    other = await story.accept()
+    await story.begin(other)
+    assert await story.report(other, request_id="req-1") is RecordResult.FOREIGN
+    assert await story.report(other, None, request_id="req-1") is RecordResult.FOREIGN
+    assert (await story.job(other)).state is JobState.SUBMITTING
+    assert await count("receipts") == 0
+
+
+async def test_a_report_without_the_result_asks_for_a_check_at_once(story: Story) -> None:
+    job_id = await story.submit()
+    assert await story.fetch("check", at=31) == []
+    assert await story.report(job_id, None, at=30) is RecordResult.PENDING
+    assert (await story.job(job_id)).state is JobState.SUBMITTED
+    assert [task.subject for task in await story.fetch("check", at=31)] == [job_id]
+
+
+async def test_a_report_without_the_result_confirms_a_job_whose_submit_answer_is_not_there_yet(story: Story) -> None:
+    job_id = await story.accept()
+    await story.begin(job_id)
+    assert await story.report(job_id, None, request_id="req-5", at=30) is RecordResult.PENDING
+    job = await story.job(job_id)
+    assert (job.state, job.provider_request_id) == (JobState.SUBMITTED, "req-5")
+    assert [task.subject for task in await story.fetch("check", at=31)] == [job_id]
+
+
+async def test_each_endpoint_gets_one_delivery_of_each_public_event(story: Story) -> None:
+    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_id = await story.submit(notify=("https://job.example/a", "https://job.example/b"))
+    await story.report(job_id)
+    await story.report(job_id)
+    made = await deliveries.list_deliveries_of_job(story.store, job_id)
+    assert len({delivery.id for delivery in made}) == 6
+    assert [delivery.sequence for delivery in made] == [2, 2, 2, 3, 3, 3]
+    assert {task.subject for task in await story.fetch("deliver", at=31)} == {delivery.id for delivery in made}
+
+
+async def test_ending_a_job_takes_it_off_the_queues(story: Story) -> None:
+    job_id = await story.submit()
+    await story.report(job_id)
+    assert await story.fetch("check", at=10_000) == []
+    assert await story.fetch("submit", at=10_000) == []
+
+
+async def test_callback_and_poll_racing_200_times_record_one_outcome(story: Story, count: Count) -> None:
+    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_ids = [await story.submit(f"req-{n}") for n in range(200)]
+    reports = [
+        story.report(job_id, request_id=f"req-{n}", source=source)
+        for n, job_id in enumerate(job_ids)
+        for source in (("callback", "poll") if n % 2 else ("poll", "callback"))
+    ]
+    results = await asyncio.gather(*reports)
+    assert (results.count(RecordResult.RECORDED), results.count(RecordResult.DUPLICATE)) == (200, 200)
+    assert await count("deliveries") == 400  # job.submitted and job.completed, once each
+    assert await count("outputs") == 200
+
+
+@pytest.mark.parametrize("state", ["accepted", "submitting", "submitted", "completed"])
+async def test_cancel_takes_back_only_what_no_provider_was_asked_for(story: Story, state: str) -> None:
+    job_id = await story.submit() if state in {"submitted", "completed"} else await story.accept()
+    if state == "submitting":
+        await story.begin(job_id)
+    if state == "completed":
+        await story.report(job_id)
+    assert await story.store.write(outcomes.cancel(job_id, now=ms(50))) is (state == "accepted")
+    expected = "canceled" if state == "accepted" else state
+    assert (await story.job(job_id)).state.value == expected
