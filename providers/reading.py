@@ -1,0 +1,74 @@
+"""Reading what a provider wrote, one fact at a time, believing none of it before it is checked."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from providers.refusals import Malformed
+
+LONGEST_WAIT = 3600.0
+"""Seconds. A longer `Retry-After` is cut to this: a job should be looked at once an hour whatever the provider says."""
+
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_ID = re.compile(r"[\x21-\x7e]{1,200}")
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+
+
+def read_json(body: bytes | msgspec.Raw) -> Any:
+    """Decode JSON, raising `Malformed` for anything that is not, or that nests or counts beyond reason."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise Malformed("JSON nested too deeply") from error
+
+
+def read_mapping(body: bytes) -> Mapping[str, Any] | None:
+    """Decode a JSON object; None when the body is anything else."""
+    try:
+        value = read_json(body)
+    except Malformed:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After` as seconds between 0 and an hour; None when absent or a date, which would need a clock."""
+    text = headers.get("retry-after", "").strip()
+    return min(float(text), LONGEST_WAIT) if _SECONDS.fullmatch(text) else None
+
+
+def read_id(value: object) -> str | None:
+    """Read a provider's id: 1 to 200 visible ASCII characters that no URL can take for a step up; None otherwise."""
+    if isinstance(value, str) and _ID.fullmatch(value) and value.strip("."):
+        return value
+    return None
+
+
+def read_code(value: object) -> str | None:
+    """Read an error code as a word fit for a log and a metric; whole numbers become text; None otherwise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value) if abs(value) < 10**12 else None
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+def read_text(value: object, limit: int = 1000) -> str | None:
+    """Read text for people: on one line, at most `limit` characters; None when it is not text or says nothing."""
+    if not isinstance(value, str):
+        return None
+    # Postgres refuses NUL, and a log line must stay one line: whatever cannot be printed becomes a space.
+    seen = "".join(char if char.isprintable() else " " for char in value[: 4 * limit])
+    line = " ".join(seen.split())
+    return (line if len(line) <= limit else line[: limit - 1] + "…") or None
+
+
+def read_count(value: object) -> int | None:
+    """Read a size, a width or a duration: a whole number from 0 to 2**53; None otherwise."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53:
+        return value
+    return None

@@ -1,0 +1,234 @@
+"""Whatever bytes come, parsers raise nothing but the package's own errors, and verdicts never raise."""
+
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger.records import JobError, Outcome
+from providers.fal import lookups as fal
+from providers.fal.callbacks import SignedHeaders, parse_callback, read_headers, verify_signature
+from providers.fal.files import find_outputs
+from providers.fal.inputs import INPUTS as FAL_INPUTS
+from providers.fal.inputs import check_input as check_fal_input
+from providers.fal.keys import parse_jwks
+from providers.fal.submission import parse_submission as parse_fal_submission
+from providers.heygen.inputs import INPUTS as HEYGEN_INPUTS
+from providers.heygen.inputs import check_input as check_heygen_input
+from providers.heygen.lookups import parse_status as parse_heygen_status
+from providers.heygen.submission import parse_submission as parse_heygen_submission
+from providers.heygen.sunset import sunset_warning
+from providers.refusals import InputRefused, Malformed, Unverified
+from providers.wire import Answer, CancelVerdict, CheckVerdict, Ended, SubmitVerdict
+
+# Making such trees can be slow on a loaded machine; that says nothing about the parsers.
+calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+WORDS = [
+    "request_id",
+    "gateway_request_id",
+    "status",
+    "payload",
+    "payload_error",
+    "error",
+    "error_type",
+    "detail",
+    "loc",
+    "msg",
+    "type",
+    "url",
+    "status_url",
+    "response_url",
+    "cancel_url",
+    "data",
+    "execution_id",
+    "output",
+    "outputs",
+    "video",
+    "video_url",
+    "code",
+    "message",
+    "success",
+    "keys",
+    "x",
+    "kty",
+    "crv",
+    "content_type",
+    "file_name",
+    "file_size",
+    "width",
+    "height",
+    "processing_time_ms",
+    "warning",
+]
+VALUES = [
+    "OK",
+    "ERROR",
+    "COMPLETED",
+    "IN_QUEUE",
+    "NOT_FOUND",
+    "completed",
+    "failed",
+    "not_found",
+    "https://a.example/b",
+    "https://[",
+    "https://a:b",
+    "https://queue.fal.run/x",
+    "Ed25519",
+    "OKP",
+    "R",
+]
+
+names = st.sampled_from(WORDS) | st.text(max_size=5)
+leaves = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20) | st.sampled_from(VALUES)
+)  # fmt: skip
+trees = st.recursive(leaves, lambda kids: st.lists(kids, max_size=4) | st.dictionaries(names, kids, max_size=6))
+bodies = st.binary(max_size=200) | trees.map(msgspec.json.encode)
+header_names = st.sampled_from(
+    [
+        "retry-after",
+        "x-fal-error-type",
+        "x-fal-needs-retry",
+        "x-fal-request-timeout-type",
+        "deprecation",
+        "sunset",
+        "warning",
+    ]
+)
+statuses = st.integers(100, 599) | st.sampled_from([200, 400, 404, 422, 500])
+answers = st.builds(
+    Answer, status=statuses, headers=st.dictionaries(header_names, st.text(max_size=20), max_size=3), body=bodies
+)
+HEADERS = SignedHeaders(request_id="R", user_id="U", timestamp="1", signature=bytes(64))
+HOSTILE = [
+    b"[" * 5000 + b"]" * 5000,
+    b'{"data":' * 5000 + b"1" + b"}" * 5000,
+    b'{"keys":[{"x":' + b"[" * 5000 + b"]" * 5000 + b"}]}",
+    b'{"request_id":"R","status":"OK","payload":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    b'{"request_id":' + b"1" * 5000 + b"}",
+    b'{"status":"\xff"}',
+    b'{"status":"\\udc00aaaaaa"}',
+    b'{"video":{"url":"https://[::1"},"n":NaN}',
+]
+
+
+def refusal_of(check: Callable[..., None], model: str, given_input: dict[str, object]) -> str | None:
+    try:
+        check(model, given_input)
+    except InputRefused as error:
+        return f"{error.field}."[:200]
+    return None
+
+
+def store(outcome: Outcome) -> None:
+    """Do with an outcome what the ledger will: everything must be encodable, and the fingerprint computable."""
+    assert len(outcome.fingerprint) == 32
+    assert b"\\u0000" not in msgspec.json.encode(outcome)
+    if outcome.error is not None:
+        check_error(outcome.error)
+
+
+def check_error(error: JobError) -> None:
+    assert 0 < len(error.message) <= 1000
+    assert 0 < len(error.code) <= 100
+
+
+def read_every_way(answer: Answer) -> None:
+    for submitted in (parse_fal_submission(answer, queue_url="https://queue.fal.run"), parse_heygen_submission(answer)):
+        assert isinstance(submitted, SubmitVerdict)
+        if hasattr(submitted, "error"):
+            check_error(submitted.error)
+    for checked in (fal.parse_status(answer), fal.parse_result(answer), parse_heygen_status(answer)):
+        assert isinstance(checked, CheckVerdict)
+        if isinstance(checked, Ended):
+            store(checked.outcome)
+    assert isinstance(fal.parse_cancel(answer), CancelVerdict)
+    assert sunset_warning(answer) is None or "HEYGEN_API_URL" in sunset_warning(answer)
+
+
+def read_as_callback_and_keys(body: bytes) -> None:
+    with contextlib.suppress(Unverified):
+        assert parse_callback(body, HEADERS).request_id == "R"
+    with contextlib.suppress(Malformed):
+        assert parse_jwks(body)
+
+
+@calm
+@given(answers)
+def test_every_answer_gets_a_verdict(answer):
+    read_every_way(answer)
+
+
+@calm
+@given(bodies)
+def test_every_body_is_read_or_refused(body):
+    read_as_callback_and_keys(body)
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("status", [200, 202, 400, 404, 422, 429, 500, 502])
+def test_hostile_bodies_are_read_or_refused(body, status):
+    read_every_way(Answer(status=status, body=body))
+    read_as_callback_and_keys(body)
+
+
+@calm
+@given(trees, st.sampled_from(["OK", "ERROR"]), leaves)
+def test_every_callback_payload_ends_or_asks_to_fetch(payload, status, error):
+    body = msgspec.json.encode({"request_id": "R", "status": status, "payload": payload, "error": error})
+    outcome = parse_callback(body, HEADERS).outcome
+    assert (outcome is None) == (status == "OK" and payload is None)
+    if outcome is not None:
+        store(outcome)
+
+
+@calm
+@given(st.recursive(st.text(), lambda kids: st.lists(kids, max_size=3) | st.dictionaries(names, kids, max_size=4)))
+def test_every_output_found_can_be_fingerprinted(payload):
+    store(Outcome.completed(find_outputs(payload)))
+
+
+@calm
+@given(st.lists(st.tuples(st.text() | st.binary(), st.text() | st.binary())))
+def test_every_list_of_headers_is_read_or_refused(pairs):
+    with pytest.raises(Unverified):
+        read_headers(pairs)
+
+
+@calm
+@given(*[st.text(max_size=210) | st.binary(max_size=210)] * 4)
+def test_every_value_of_the_signed_headers_is_read_or_refused(request_id, user_id, timestamp, signature):
+    values = {"request-id": request_id, "user-id": user_id, "timestamp": timestamp, "signature": signature}
+    try:
+        headers = read_headers([(f"x-fal-webhook-{name}", value) for name, value in values.items()])
+        verify_signature(headers, b"", [])
+    except Unverified:
+        return
+    raise AssertionError("nothing that was made up may verify")
+
+
+@calm
+@given(
+    st.sampled_from([*FAL_INPUTS, "a/b"]),
+    st.dictionaries(
+        st.sampled_from([f for kind in FAL_INPUTS.values() for f in kind.__struct_fields__]) | names, trees
+    ),
+)
+def test_every_fal_input_passes_or_is_refused_by_field(model, given_input):
+    refused_field = refusal_of(check_fal_input, model, given_input)
+    assert refused_field is None or 0 < len(refused_field) <= 200
+
+
+@calm
+@given(
+    st.sampled_from([*HEYGEN_INPUTS, "Other"]),
+    st.dictionaries(st.sampled_from(["source_image_url", "target_video_url", "avatar", "audio_list"]) | names, trees),
+)
+def test_every_heygen_input_passes_or_is_refused_by_field(model, given_input):
+    refused_field = refusal_of(check_heygen_input, model, given_input)
+    assert refused_field is None or 0 < len(refused_field) <= 200

@@ -1,0 +1,238 @@
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from nacl.signing import VerifyKey
+
+from providers.fal.callbacks import (
+    SignedHeaders,
+    check_account,
+    check_timestamp,
+    parse_callback,
+    read_headers,
+    verify_signature,
+)
+from providers.fal.keys import parse_jwks
+from providers.refusals import NoKeyMatches, Reason, Unverified
+
+GOOD = {
+    "x-fal-webhook-request-id": "R",
+    "x-fal-webhook-user-id": "user-1",
+    "x-fal-webhook-timestamp": "1767225600",
+    "x-fal-webhook-signature": "ab" * 64,
+}
+SENT = 1767225600
+
+OUTCOMES = {
+    "ok": "completed 1",
+    "ok-null-payload": "fetch",
+    "ok-no-payload": "fetch",
+    "ok-payload-error": "fetch",
+    "ok-payload-and-payload-error": "fetch",
+    "error-detail": "failed input face_detection_error",
+    "error-bare-422": "failed input http_422",
+    "error-bare-500": "failed provider http_500 retryable",
+    "error-typed": "failed provider startup_timeout retryable",
+    "error-silent": "failed provider unexplained",
+    "error-cancelled": "canceled",
+}
+
+
+def headers_with(**changes: str) -> SignedHeaders:
+    return read_headers({**GOOD, **{f"x-fal-webhook-{name}": value for name, value in changes.items()}}.items())
+
+
+def refusal(act: Callable[[], object]) -> Reason:
+    with pytest.raises(Unverified) as caught:
+        act()
+    return caught.value.reason
+
+
+def read_or_refused(body: bytes) -> object:
+    try:
+        return parse_callback(body, headers_with()).outcome
+    except Unverified as error:
+        return error.reason
+
+
+class Signer:
+    """A pretend fal, signing with another library than the one that verifies."""
+
+    def __init__(self, seed: bytes = bytes(32)) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self.verify_key = VerifyKey(self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+
+    def sign(
+        self, body: bytes, request_id: str = "R", user_id: str = "user-1", timestamp: str = str(SENT)
+    ) -> SignedHeaders:
+        lines = [request_id, user_id, timestamp, hashlib.sha256(body).hexdigest()]
+        signature = self._key.sign("\n".join(lines).encode())
+        return SignedHeaders(request_id=request_id, user_id=user_id, timestamp=timestamp, signature=signature)
+
+
+def test_the_published_vector_verifies_and_reads(samples, say):
+    vector = msgspec.json.decode((samples / "fal/signed-vector.json").read_bytes())
+    body = vector["body"].encode()
+    raw = [
+        (b"x-fal-webhook-request-id", vector["request_id"].encode()),
+        (b"x-fal-webhook-user-id", vector["user_id"].encode()),
+        (b"x-fal-webhook-timestamp", vector["timestamp"].encode()),
+        (b"x-fal-webhook-signature", vector["signature"].encode()),
+    ]
+    headers = read_headers(raw)
+    keys = parse_jwks(msgspec.json.encode({"keys": [{"x": vector["jwk_x"]}]}))
+    verify_signature(headers, body, keys)
+    assert hashlib.sha256(body).hexdigest() == vector["body_sha256"]
+    assert Signer(bytes.fromhex(vector["seed_hex"])).sign(body, "req-1") == headers
+    callback = parse_callback(body, headers)
+    assert (callback.request_id, callback.gateway_request_id) == ("req-1", "gw-1")
+    assert say(callback.outcome) == "completed 1"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_each_header_must_be_there_once(name):
+    rest = [pair for pair in GOOD.items() if pair[0] != name]
+    assert refusal(lambda: read_headers(rest)) is Reason.HEADER_MISSING
+    twice = [*GOOD.items(), (name, GOOD[name])]
+    assert refusal(lambda: read_headers(twice)) is Reason.HEADER_DOUBLED
+
+
+def test_headers_come_in_any_case_order_and_type():
+    expected = read_headers(GOOD.items())
+    as_bytes = [(name.upper().encode(), value.encode()) for name, value in reversed(GOOD.items())]
+    assert read_headers([(b"host", b"\xff"), *as_bytes]) == expected
+    assert expected.signature == b"\xab" * 64
+
+
+@pytest.mark.parametrize("wrong", ["", " ", "a b", "a\nb", "a\r", "é", "\u0661", "\ud800", "x" * 201, ".."])
+@pytest.mark.parametrize("name", ["x-fal-webhook-request-id", "x-fal-webhook-user-id"])
+def test_ids_are_one_plain_word(name, wrong):
+    assert refusal(lambda: read_headers({**GOOD, name: wrong}.items())) is Reason.HEADER_MALFORMED
+
+
+@pytest.mark.parametrize(
+    "wrong", ["", "ab" * 63, "ab" * 65, "ab" * 63 + "g0", "ab" * 63 + " a", "\u0660" * 128, "0x" + "ab" * 63]
+)
+def test_a_signature_is_128_hexadecimal_digits(wrong):
+    assert refusal(lambda: headers_with(signature=wrong)) is Reason.SIGNATURE_MALFORMED
+
+
+@pytest.mark.parametrize("wrong", ["", "-1", "+1", "1.5", "1e9", "1_000", " 1", "1\n", "²", "٣", "9" * 13, "soon"])
+def test_a_timestamp_is_1_to_12_decimal_digits(wrong):
+    assert refusal(lambda: headers_with(timestamp=wrong)) is Reason.TIMESTAMP_MALFORMED
+
+
+def test_another_account_is_refused_only_when_one_is_pinned():
+    headers = headers_with()
+    check_account(headers, None)
+    check_account(headers, "user-1")
+    assert refusal(lambda: check_account(headers, "user-2")) is Reason.OTHER_ACCOUNT
+    assert refusal(lambda: check_account(headers, "")) is Reason.OTHER_ACCOUNT
+
+
+@pytest.mark.parametrize("seconds", [-300, -299, 0, 299, 300])
+def test_a_timestamp_within_the_tolerance_is_accepted(seconds):
+    check_timestamp(headers_with(), (SENT + seconds) * 1000, 300)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(301, Reason.TIMESTAMP_TOO_OLD), (-301, Reason.TIMESTAMP_AHEAD)], ids=["old", "ahead"]
+)
+def test_a_timestamp_beyond_the_tolerance_is_refused(seconds, reason):
+    assert refusal(lambda: check_timestamp(headers_with(), (SENT + seconds) * 1000, 300)) is reason
+
+
+def test_any_of_the_keys_may_have_signed():
+    first, second = Signer(b"1" * 32), Signer(b"2" * 32)
+    verify_signature(second.sign(b"body"), b"body", [first.verify_key, second.verify_key])
+
+
+@pytest.mark.parametrize("keys", [[], [Signer(b"2" * 32).verify_key]], ids=["no key", "another key"])
+def test_without_the_key_nothing_verifies(keys):
+    headers = Signer(b"1" * 32).sign(b"body")
+    with pytest.raises(NoKeyMatches):
+        verify_signature(headers, b"body", keys)
+
+
+def test_a_key_of_small_order_vouches_for_nothing():
+    forged = SignedHeaders(request_id="R", user_id="U", timestamp="1", signature=b"\x01" + bytes(63))
+    with pytest.raises(NoKeyMatches):
+        verify_signature(forged, b"body", [VerifyKey(b"\x01" + bytes(31))])
+
+
+@pytest.mark.parametrize("field", ["request_id", "user_id", "timestamp", "signature", "body"])
+def test_every_signed_part_counts(field):
+    signer = Signer()
+    headers, body = signer.sign(b"body"), b"body"
+    if field == "body":
+        body += b" "
+    elif field == "signature":
+        headers = msgspec.structs.replace(headers, signature=bytes([headers.signature[0] ^ 1]) + headers.signature[1:])
+    else:
+        headers = msgspec.structs.replace(headers, **{field: getattr(headers, field) + "0"})
+    with pytest.raises(NoKeyMatches) as caught:
+        verify_signature(headers, body, [signer.verify_key])
+    assert caught.value.reason is Reason.NO_KEY_MATCHES
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_every_captured_callback_has_its_outcome(case, samples, say):
+    body = (samples / f"fal/callback-{case}.json").read_bytes()
+    outcome = parse_callback(body, headers_with()).outcome
+    assert ("fetch" if outcome is None else say(outcome)) == OUTCOMES[case]
+
+
+def test_no_captured_callback_is_left_unjudged(judged):
+    judged("fal/callback-", OUTCOMES)
+
+
+def test_an_error_keeps_what_the_model_said(samples):
+    body = (samples / "fal/callback-error-detail.json").read_bytes()
+    assert parse_callback(body, headers_with()).outcome.error.message == "source_face_url: No face was detected"
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"seed":1e999}', b'"\xff"', b"[" * 900_000 + b"]" * 900_000], ids=["huge", "not utf-8", "deep"]
+)
+def test_a_payload_that_cannot_be_read_is_fetched_or_refused_but_never_lost_as_completed(payload):
+    body = b'{"request_id":"R","status":"OK","payload":' + payload + b"}"
+    assert read_or_refused(body) in {None, Reason.BODY_MALFORMED}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff", b'{"request_id":"R","status":"OK"}x', b'{"request_id":"R","status":"OK","payload":NaN}'],
+)
+def test_a_body_that_is_not_json_is_refused(body):
+    assert refusal(lambda: parse_callback(body, headers_with())) is Reason.BODY_NOT_JSON
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"request_id":"R"}',
+        b'{"request_id":7,"status":"OK"}',
+        b'{"request_id":"R","status":"COMPLETED"}',
+        b'{"request_id":"R","status":"ok"}',
+        b'{"request_id":"R","status":null}',
+        b'{"request_id":"R","status":"OK","error":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
+def test_json_that_is_no_callback_is_refused(body):
+    assert refusal(lambda: parse_callback(body, headers_with())) is Reason.BODY_MALFORMED
+
+
+def test_header_and_body_must_name_one_request():
+    body = b'{"request_id":"S","status":"OK","payload":{}}'
+    assert refusal(lambda: parse_callback(body, headers_with())) is Reason.REQUEST_ID_DIFFERS
+
+
+def test_a_gateway_id_of_a_wrong_type_is_left_out():
+    body = b'{"request_id":"R","status":"OK","gateway_request_id":[1]}'
+    assert parse_callback(body, headers_with()).gateway_request_id is None

@@ -1,0 +1,69 @@
+import base64
+
+import msgspec
+import pytest
+from nacl.signing import SigningKey
+
+from providers.fal.keys import MOST_KEYS, parse_jwks
+from providers.refusals import Malformed
+
+
+def raw(n: int) -> bytes:
+    return bytes(SigningKey(n.to_bytes(32, "big")).verify_key)
+
+
+def x(n: int, *, padded: bool = False) -> str:
+    text = base64.urlsafe_b64encode(raw(n)).decode()
+    return text if padded else text.rstrip("=")
+
+
+def key_set(*entries: object) -> bytes:
+    return msgspec.json.encode({"keys": list(entries)})
+
+
+@pytest.mark.parametrize("padded", [True, False])
+def test_keys_are_read_with_and_without_padding(padded):
+    keys = parse_jwks(key_set(*[{"kty": "OKP", "crv": "Ed25519", "x": x(n, padded=padded)} for n in range(20)]))
+    assert [bytes(key) for key in keys] == [raw(n) for n in range(20)]
+
+
+def test_only_x_is_required():
+    assert bytes(parse_jwks(key_set({"x": x(1)}))[0]) == raw(1)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"x": x(1), "kty": "RSA"},
+        {"x": x(1), "crv": "X25519"},
+        {"x": x(1)[:-2]},
+        {"x": x(1) + "AA"},
+        {"x": x(1)[:-1] + "!"},
+        {"x": x(1)[:-1] + "é"},
+        {"x": ""},
+        {"x": 7},
+        {},
+        None,
+        "x",
+    ],
+)
+def test_what_is_no_ed25519_key_is_passed_over(entry):
+    assert [bytes(key) for key in parse_jwks(key_set(entry, {"x": x(2)}))] == [raw(2)]
+    with pytest.raises(Malformed):
+        parse_jwks(key_set(entry))
+
+
+def test_each_key_counts_once():
+    assert len(parse_jwks(key_set({"x": x(1)}, {"x": x(1, padded=True)}, {"x": x(2)}))) == 2
+
+
+def test_keys_are_bounded_in_number():
+    assert len(parse_jwks(key_set(*[{"x": x(n)} for n in range(MOST_KEYS + 3)]))) == MOST_KEYS
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b"[" * 5000 + b"]" * 5000]
+)
+def test_what_is_no_key_set_is_malformed(body):
+    with pytest.raises(Malformed):
+        parse_jwks(body)

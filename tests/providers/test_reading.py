@@ -1,0 +1,133 @@
+import pytest
+
+from providers.locations import read_url_at, read_web_url
+from providers.reading import read_code, read_count, read_id, read_json, read_mapping, read_retry_after, read_text
+from providers.refusals import Malformed
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"1e999",
+        b"1" * 5000,
+        b'"\xff"',
+        b'"\\ud800"',
+        b"\xef\xbb\xbf{}",
+        b"{} x",
+        b"[" * 5000 + b"]" * 5000,
+        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+    ],
+)
+def test_what_is_not_reasonable_json_is_malformed(body):
+    with pytest.raises(Malformed):
+        read_json(body)
+    assert read_mapping(body) is None
+
+
+def test_only_an_object_is_a_mapping():
+    assert read_mapping(b'{"a":1}') == {"a": 1}
+    assert read_mapping(b"[]") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0),
+        ("7", 7),
+        (" 7 ", 7),
+        ("1.5", 1.5),
+        ("999999", 3600),
+        ("-1", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e3", None),
+        ("٣", None),
+        ("9" * 400, None),
+        ("Fri, 20 Nov 2026 20:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_within_an_hour(text, seconds):
+    assert read_retry_after({"retry-after": text}) == seconds
+    assert read_retry_after({}) is None
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "a b", "a\n", "é", "x" * 201, 7, None])
+def test_an_id_is_one_visible_word(value):
+    assert read_id(value) is None
+    assert read_id("a.b|c/d") == "a.b|c/d"
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [(400664, "400664"), ("a_b", "a_b"), (True, None), ("a b", None), ("", None), (10**12, None)]
+)
+def test_a_code_is_a_word_or_a_number(value, code):
+    assert read_code(value) == code
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (0, 0),
+        (2**53, 2**53),
+        (2**53 + 1, None),
+        (-1, None),
+        (True, None),
+        (2.0, 2),
+        (float("inf"), None),
+        (float("nan"), None),
+        ("1", None),
+    ],
+)
+def test_a_count_is_a_whole_number_that_every_store_can_hold(value, count):
+    assert read_count(value) == count
+
+
+def test_text_is_one_clean_line_of_bounded_length():
+    assert read_text("  a\x00\n\tb\ud800 ") == "a b"
+    assert read_text("x" * 11, 10) == "x" * 9 + "…"
+    assert [read_text(value) for value in ("", "\n", None, 7)] == [None] * 4
+
+
+@pytest.mark.parametrize("home", ["https://q.example", "https://q.example:443/", "https://Q.example/base"])
+def test_a_url_at_home_is_followed(home):
+    assert read_url_at("https://q.example/requests/R", home) == "https://q.example/requests/R"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://q.example/R",
+        "https://q.example:444/R",
+        "https://q.example.evil.example/R",
+        "https://evil.example/R",
+        "https://q.example@evil.example/R",
+        "https://evil.example\\@q.example/R",
+        "https://q.example\\.evil.example/R",
+        "https://user:pw@q.example/R",
+        "https://q.example/a b",
+        "https://q.example/\\evil.example",
+        "//q.example/R",
+        "/R",
+        "https://q.example:bad/R",
+        "https://[q.example/R",
+        "",
+        None,
+        7,
+    ],
+)
+def test_a_url_that_is_not_at_home_is_not_followed(url):
+    assert read_url_at(url, "https://q.example") is None
+
+
+def test_no_url_is_at_a_home_that_is_none():
+    assert read_url_at("https://q.example/R", "q.example") is None
+
+
+def test_a_web_url_may_be_long_but_not_absurd():
+    start = "https://a.example/"
+    assert read_web_url(start + "x" * (8192 - len(start))) is not None
+    assert read_web_url(start + "x" * (8193 - len(start))) is None
