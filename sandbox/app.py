@@ -1,0 +1,50 @@
+"""The whole sandbox as one ASGI app: fal under /fal, HeyGen under /heygen, files under /files."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sandbox import media
+from sandbox.fal_callbacks import Postman
+from sandbox.fal_queue import FalQueue, UnknownRequestError, answer_unknown
+from sandbox.fal_storage import FalStorage
+from sandbox.heygen import HeyGen
+from sandbox.inspection import Inspection
+from sandbox.jobs import Jobs
+from sandbox.keys import Keyring
+from sandbox.options import Options
+
+
+def create_app(options: Options | None = None) -> Starlette:
+    """Build a sandbox that remembers, as long as it lives, whatever it was asked."""
+    options = options or Options()
+    jobs = Jobs(options.render_seconds, options.faults)
+    keyring = Keyring(options.key_seed)
+    postman = Postman(options, keyring)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await postman.close()
+
+    return Starlette(
+        routes=[
+            *Inspection(jobs, keyring).routes(),
+            *media.routes,
+            *HeyGen(jobs).routes(),
+            *FalStorage().routes(),
+            *FalQueue(jobs, keyring, postman).routes(),
+        ],
+        exception_handlers={HTTPException: _detail, UnknownRequestError: answer_unknown},
+        lifespan=lifespan,
+    )
+
+
+async def _detail(_: Request, error: Exception) -> Response:
+    """Word a refusal as FastAPI does, on which fal's endpoints are built."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)

@@ -1,0 +1,38 @@
+"""Running one of the sandbox's apps as a process of its own."""
+
+import signal
+import socket
+import sys
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+
+
+def serve(app: Starlette, name: str, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT, then return. Port 0 takes a free one; the line printed names it."""
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        # Uvicorn raises the signal again once it has shut down; to have been asked to stop is no failure.
+        signal.signal(stop, lambda *_: sys.exit(0))
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    _Announced(config, name).run()
+
+
+class _Announced(uvicorn.Server):
+    """A server that says, once, that it really listens."""
+
+    def __init__(self, config: uvicorn.Config, name: str) -> None:
+        super().__init__(config)
+        self._name = name
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        click.echo(f"{self._name} listening on http://{host}:{port}")

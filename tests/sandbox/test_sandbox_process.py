@@ -1,0 +1,57 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from sandbox.__main__ import main
+from sandbox.consumer import main as consumer
+from sandbox.faults import FAULTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "path", "stop"),
+    [
+        ("sandbox", ["--key-seed", "00" * 32, "--fault", "late=1,5xx"], "/sandbox/submissions", signal.SIGTERM),
+        ("sandbox.consumer", ["--secret", "whsec_c2VjcmV0"], "/received", signal.SIGINT),
+    ],
+)
+def test_it_says_where_it_listens_and_stops_when_told(
+    module: str, extra: list[str], path: str, stop: signal.Signals, http: httpx.Client
+) -> None:
+    command = [sys.executable, "-m", module, "--port", "0", *extra]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as child:
+        try:
+            assert child.stdout
+            line = child.stdout.readline()
+            name, _, url = line.strip().partition(" listening on ")
+            assert name == module.rpartition(".")[2]
+            assert http.get(f"{url}{path}").json() == []
+            child.send_signal(stop)
+            assert child.wait(5) == 0
+            assert child.stdout.read() == ""
+        finally:
+            child.kill()
+
+
+def test_the_faults_are_listed_with_their_sentences() -> None:
+    shown = CliRunner().invoke(main, ["--faults"]).output
+    assert all(name in shown and sentence in shown for name, sentence in FAULTS.items())
+
+
+@pytest.mark.parametrize("wrong", [["--fault", "typo"], ["--key-seed", "00"], ["--key-seed", "zz"]])
+def test_a_wrong_option_is_named(wrong: list[str]) -> None:
+    shown = CliRunner().invoke(main, wrong)
+    assert shown.exit_code == 2
+    assert wrong[0] in shown.output
+
+
+def test_a_wrong_secret_is_named() -> None:
+    shown = CliRunner().invoke(consumer, ["--secret", "whsec_x"])
+    assert shown.exit_code == 2
+    assert "--secret" in shown.output
