@@ -91,6 +91,6 @@ def count(store: SQLiteStore) -> Callable[[str], Awaitable[int]]:
 
     async def rows(table: str) -> int:
         found = await store._reader.execute_fetchall(f"SELECT count(*) AS number FROM {table}")
-        return int(list(found)[0]["number"])
+        return int(next(iter(found))["number"])
 
     return rows

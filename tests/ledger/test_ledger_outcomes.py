@@ -54,7 +54,9 @@ async def test_a_report_of_an_unknown_job_is_kept_as_an_orphan(story: Story) -> 
     assert receipt.result == "orphan"
 
 
-async def test_a_callback_before_the_submit_answer_settles_and_brings_the_request_id(story: Story, count: Count) -> None:
+async def test_a_callback_before_the_submit_answer_settles_and_brings_the_request_id(
+    story: Story, count: Count
+) -> None:
     await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     claim = await story.begin(job_id)
@@ -90,7 +92,9 @@ async def test_a_report_under_another_request_id_is_foreign_and_leaves_no_trace(
     assert await count("receipts") == 0
 
 
-async def test_the_request_of_another_job_never_settles_a_job_that_has_no_request_yet(story: Story, count: Count) -> None:
+async def test_the_request_of_another_job_never_settles_a_job_that_has_no_request_yet(
+    story: Story, count: Count
+) -> None:
     await story.submit("req-1")
     other = await story.accept()
     await story.begin(other)

@@ -1,0 +1,52 @@
+"""Migrations: each once, in order, whole or not at all, and never another text under the same number."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger import migrate as migrate_module
+from ledger.errors import CannotOpen
+from ledger.migrate import Migration, migrate, migrations
+from ledger.sqlite import _DictConnection
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(tmp_path / "m.db", isolation_level=None, factory=_DictConnection)
+    yield connection
+    connection.close()
+
+
+def test_the_second_run_has_nothing_to_do(connection: sqlite3.Connection) -> None:
+    assert migrate(connection, 1) == migrations()
+    assert migrate(connection, 2) == []
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Migration(number=1, name="broken", text="CREATE TABLE a (x INTEGER);\nCREATE TABLE a (x INTEGER);\n")
+    monkeypatch.setattr(migrate_module, "migrations", lambda: [broken])
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        migrate(connection, 1)
+    names = [row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")]
+    assert names == ["migrations"]
+
+
+def test_an_edited_migration_is_refused(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    migrate(connection, 1)
+    edited = Migration(number=1, name="ledger", text="CREATE TABLE a (x INTEGER);")
+    monkeypatch.setattr(migrate_module, "migrations", lambda: [edited])
+    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+        migrate(connection, 2)
+
+
+def test_a_ledger_of_a_newer_release_is_refused(
+    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(connection, 1)
+    monkeypatch.setattr(migrate_module, "migrations", list)
+    with pytest.raises(CannotOpen, match="run a newer release"):
+        migrate(connection, 2)

@@ -1,0 +1,105 @@
+"""The tables refuse rows that contradict themselves, whoever writes them."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.migrate import migrate
+from ledger.records import JobState
+from ledger.sqlite import _DictConnection
+
+GOOD = {
+    "id": "job_00000",
+    "provider": "fal",
+    "model": "a/b",
+    "state": "accepted",
+    "input": "{}",
+    "metadata": "{}",
+    "request_digest": "d",
+    "created_at": 1,
+    "moved_by": "m",
+}
+ENDED = {"finalized_at": 2, "fingerprint": "f"}
+ERROR = {"error_fault": "us", "error_code": "c", "error_message": "m", "error_retryable": 0}
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(tmp_path / "schema.db", isolation_level=None, factory=_DictConnection)
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrate(connection, 1)
+    yield connection
+    connection.close()
+
+
+def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        GOOD,
+        GOOD | {"state": "submitting", "claimed_until": 3},
+        GOOD | {"state": "unconfirmed", "unconfirmed_at": 3},
+        GOOD | {"state": "submitted", "provider_request_id": "r", "submitted_at": 2},
+        GOOD | {"state": "completed"} | ENDED,
+        GOOD | {"state": "failed"} | ENDED | ERROR,
+        GOOD | {"state": "canceled"} | ENDED,
+        GOOD | {"state": "expired"} | ENDED | ERROR,
+    ],
+)
+def test_an_honest_row_is_taken(connection: sqlite3.Connection, row: dict[str, object]) -> None:
+    insert(connection, "jobs", row)
+
+
+@pytest.mark.parametrize(
+    ("row", "lie"),
+    [
+        (GOOD | {"state": "completed"}, "ended without an end"),
+        (GOOD | {"finalized_at": 2}, "an end without having ended"),
+        (GOOD | {"state": "completed", "finalized_at": 2}, "an ending without a fingerprint"),
+        (GOOD | {"state": "submitting"}, "claimed without a claim"),
+        (GOOD | {"claimed_until": 3}, "a claim without being claimed"),
+        (GOOD | {"state": "submitted"}, "submitted without a request"),
+        (GOOD | {"state": "unconfirmed"}, "unconfirmed since never"),
+        (GOOD | {"state": "failed"} | ENDED, "failed without an error"),
+        (GOOD | {"state": "completed"} | ENDED | ERROR, "completed with an error"),
+        (GOOD | {"state": "failed"} | ENDED | ERROR | {"error_code": None}, "half an error"),
+        (GOOD | {"source": "poll"}, "a source without an end"),
+        (GOOD | {"state": "done"}, "an unknown word"),
+        (GOOD | {"provider": "other"}, "an unknown provider"),
+        (GOOD | {"submissions": -1}, "less than no submissions"),
+        (GOOD | {"created_at": "yesterday"}, "a time that is text"),
+    ],
+)
+def test_a_lie_is_refused(connection: sqlite3.Connection, row: dict[str, object], lie: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        insert(connection, "jobs", row)
+
+
+def test_a_request_belongs_to_one_job_and_a_key_to_one_request(connection: sqlite3.Connection) -> None:
+    insert(connection, "jobs", GOOD | {"provider_request_id": "r", "idempotency_key": "k"})
+    for twin in ({"provider_request_id": "r"}, {"idempotency_key": "k"}):
+        with pytest.raises(sqlite3.IntegrityError):
+            insert(connection, "jobs", GOOD | {"id": "job_00001"} | twin)
+
+
+def test_nothing_hangs_on_a_job_that_is_not_there(connection: sqlite3.Connection) -> None:
+    for table, row in (
+        ("outputs", {"job_id": "job_none0", "position": 1, "url": "u"}),
+        ("events", {"job_id": "job_none0", "sequence": 1, "type": "job.accepted", "at": 1}),
+        ("subscriptions", {"job_id": "job_none0", "endpoint_id": "ep_none"}),
+        ("attempts", {"delivery_id": "msg_none", "number": 1, "at": 1, "latency_ms": 1}),
+    ):
+        with pytest.raises(sqlite3.IntegrityError):
+            insert(connection, table, row)
+
+
+def test_the_schema_knows_exactly_the_states_of_the_vocabulary(connection: sqlite3.Connection) -> None:
+    [row] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'jobs'").fetchall()
+    for state in JobState:
+        assert f"'{state.value}'" in row["sql"]
