@@ -67,12 +67,26 @@ async def read_letter(store: Store, delivery_id: str) -> Letter | None:
     return Letter.from_rows(rows) if rows else None
 
 
+async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
+    """Read one delivery, or None when there is no such delivery."""
+    rows = await store.read("read_delivery_alone", {"delivery_id": delivery_id})
+    return Delivery(**rows[0]) if rows else None
+
+
 async def list_deliveries(
-    store: Store, *, state: str, limit: int, before: str = AFTER_ALL_IDENTIFIERS
+    store: Store, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
 ) -> list[Delivery]:
-    """Read a page of the deliveries in `state`, newest first."""
-    values = {"state": state, "limit": limit, "before": before}
-    return [Delivery(**row) for row in await store.read("list_deliveries_by_state", values)]
+    """Read a page of the deliveries that were given up, newest first."""
+    rows = await store.read(f"list_{state}_deliveries", {"limit": limit, "before": before})
+    return [Delivery(**row) for row in rows]
+
+
+async def count_to_look_at(store: Store) -> dict[str, int]:
+    """Count what an operator should look at: dead and discarded deliveries, conflicts and orphans among receipts."""
+    receipts = await store.read("count_receipts_to_look_at", {})
+    given_up = await store.read("count_deliveries_to_look_at", {})
+    found = {row["result"]: row["number"] for row in receipts} | {row["state"]: row["number"] for row in given_up}
+    return {word: found.get(word, 0) for word in ("dead", "discarded", "conflict", "orphan")}
 
 
 async def list_deliveries_of_job(store: Store, job_id: str) -> list[Delivery]:

@@ -36,14 +36,6 @@ class JobState(enum.StrEnum):
     EXPIRED = "expired"
     """Terminal: nobody answered within the time allowed."""
 
-    @property
-    def terminal(self) -> bool:
-        """Whether the job has ended; true exactly when `finalized_at` is set."""
-        return self in _TERMINAL
-
-
-_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
-
 
 class Fault(enum.StrEnum):
     """Whose fault a failure is, and so who must act."""

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from ledger.errors import Unavailable
 from ledger.facts import Announce
 from receiver.callbacks import FalCallbacks
+from receiver.deliveries import DeliveriesApi
 from receiver.health import Health
 from receiver.jobs import JobsApi
 from receiver.problems import Problem, not_just_now
@@ -25,6 +26,7 @@ def create_app(
     *,
     callbacks: FalCallbacks,
     jobs: JobsApi,
+    deliveries: DeliveriesApi,
     health: Health,
     api_keys: Sequence[str],
     announce: Announce,
@@ -38,6 +40,10 @@ def create_app(
         Route("/v1/jobs", guarded(jobs.list), methods=["GET"]),
         Route("/v1/jobs/{job_id}", guarded(jobs.read), methods=["GET"]),
         Route("/v1/jobs/{job_id}/events", guarded(jobs.events), methods=["GET"]),
+        Route("/v1/jobs/{job_id}/receipts", guarded(jobs.receipts), methods=["GET"]),
+        Route("/v1/deliveries", guarded(deliveries.list), methods=["GET"]),
+        Route("/v1/deliveries/{delivery_id}", guarded(deliveries.read), methods=["GET"]),
+        Route("/v1/deliveries/{delivery_id}/replay", guarded(deliveries.replay), methods=["POST"]),
         Route("/healthz", health.alive, methods=["GET"]),
         Route("/readyz", health.ready, methods=["GET"]),
         Route("/metrics", guarded(health.metrics), methods=["GET"]),

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import msgspec
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ledger.deliveries import count_to_look_at
 from ledger.errors import LedgerError
 from ledger.health import prove_writable
 from ledger.store import Store
@@ -19,6 +20,12 @@ class Health:
     def __init__(self, store: Store, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]) -> None:
         self._store = store
         self._registry = registry
+        self._to_look_at = Gauge(
+            "renderhook_to_look_at",
+            "Deliveries given up, and verified reports that changed nothing, for an operator to see",
+            ["what"],
+            registry=registry,
+        )
         self._stopped_workers = stopped_workers
 
     async def alive(self, _: Request) -> Response:
@@ -37,7 +44,9 @@ class Health:
         return _status(200, "ready")
 
     async def metrics(self, _: Request) -> Response:
-        """Show the metrics in Prometheus' text format."""
+        """Show the metrics in Prometheus' text format. What an operator must look at is counted in the ledger."""
+        for word, number in (await count_to_look_at(self._store)).items():
+            self._to_look_at.labels(word).set(number)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 
 

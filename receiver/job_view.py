@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ledger.records import JobState
-from ledger.rows import Event, Job
+from ledger.rows import Event, Job, Receipt
 
 
 def view_job(job: Job) -> dict[str, object]:
@@ -52,6 +52,19 @@ def view_job_at(job: Job, event: Event) -> dict[str, object]:
 def view_event(event: Event) -> dict[str, object]:
     """Show one event of a job's history."""
     return {"sequence": event.sequence, "type": event.type, "timestamp": rfc3339(event.at)}
+
+
+def view_receipt(receipt: Receipt) -> dict[str, object]:
+    """Show one verified report. `headers` are the signed ones; `body` is the report as it came, as text."""
+    return {
+        "id": receipt.id,
+        "source": receipt.source,
+        "provider_request_id": receipt.request_id,
+        "result": receipt.result,
+        "received_at": rfc3339(receipt.received_at),
+        "headers": msgspec.Raw(receipt.headers.encode()),
+        "body": receipt.body.decode("utf-8", "replace"),
+    }
 
 
 def rfc3339(at: int) -> str:

@@ -14,7 +14,7 @@ from ledger.store import Store
 from receiver.bodies import read_body
 from receiver.clock import Clock
 from receiver.job_requests import JobRequests
-from receiver.job_view import view_event, view_job
+from receiver.job_view import view_event, view_job, view_receipt
 from receiver.problems import Problem
 
 DEFAULT_PAGE, LONGEST_PAGE = 50, 200
@@ -45,11 +45,11 @@ class JobsApi:
         headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
         if not accepted.new:
             headers["Idempotent-Replayed"] = "true"
-        return _json(view_job(job), status=202, headers=headers)
+        return answer_json(view_job(job), status=202, headers=headers)
 
     async def list(self, request: Request) -> Response:
         """List jobs, newest first; `next_cursor` is null on the last page."""
-        limit = _limit(request.query_params.get("limit"))
+        limit = read_limit(request)
         found = await jobs.list_jobs(
             self._store,
             limit=limit + 1,
@@ -58,13 +58,13 @@ class JobsApi:
             state=_state(request.query_params.get("state")),
         )
         page = found[:limit]
-        return _json(
+        return answer_json(
             {"jobs": [view_job(job) for job in page], "next_cursor": page[-1].id if len(found) > limit else None}
         )
 
     async def read(self, request: Request) -> Response:
         """Read one job."""
-        return _json(view_job(await self._job(request.path_params["job_id"])))
+        return answer_json(view_job(await self._job(request.path_params["job_id"])))
 
     async def events(self, request: Request) -> Response:
         """List what happened to a job, in order, after the sequence number `after`."""
@@ -73,7 +73,15 @@ class JobsApi:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise Problem(400, f"after must be a sequence number, not {text!r}")
         events = await jobs.list_events(self._store, job.id, after=int(text))
-        return _json({"events": [view_event(event) for event in events]})
+        return answer_json({"events": [view_event(event) for event in events]})
+
+    async def receipts(self, request: Request) -> Response:
+        """List what was verified about a job, with its bytes: also for an orphan, which has receipts and no job."""
+        job_id = request.path_params["job_id"]
+        receipts = await jobs.list_receipts(self._store, job_id)
+        if not receipts:
+            await self._job(job_id)
+        return answer_json({"receipts": [view_receipt(receipt) for receipt in receipts]})
 
     async def _job(self, job_id: str) -> Job:
         job = await jobs.read_job(self._store, job_id)
@@ -82,7 +90,9 @@ class JobsApi:
         return job
 
 
-def _limit(text: str | None) -> int:
+def read_limit(request: Request) -> int:
+    """Read how many rows a page may have. Raises Problem 400."""
+    text = request.query_params.get("limit")
     if text is None:
         return DEFAULT_PAGE
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= LONGEST_PAGE):
@@ -107,5 +117,6 @@ def _provider(text: str | None) -> ProviderName | None:
     return cast("ProviderName", text)
 
 
-def _json(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def answer_json(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Answer with `value` as JSON."""
     return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")

@@ -19,6 +19,7 @@ from ledger.work import Kind
 from receiver.app import create_app
 from receiver.callbacks import FalCallbacks
 from receiver.clock import wall_clock
+from receiver.deliveries import DeliveriesApi
 from receiver.facts import Facts
 from receiver.health import Health
 from receiver.job_requests import JobRequests
@@ -86,6 +87,7 @@ async def _running(settings: Settings) -> AsyncIterator[Starlette]:
                 max_body_bytes=settings.max_body_bytes,
             ),
             jobs=JobsApi(store, requests, clock=wall_clock, announce=announce, max_body_bytes=settings.max_body_bytes),
+            deliveries=DeliveriesApi(store, clock=wall_clock, announce=announce),
             health=Health(store, registry, stopped_workers=crew.stopped),
             api_keys=settings.api_key,
             announce=announce,

@@ -24,6 +24,10 @@ LEFT JOIN outputs AS o ON o.job_id = d.job_id
 WHERE d.id = :delivery_id
 ORDER BY o.position;
 
+-- name: read_delivery_alone
+SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE id = :delivery_id;
+
 -- name: insert_attempt
 INSERT INTO attempts (delivery_id, number, at, status, latency_ms, error, response)
 SELECT id, attempts + 1, :at, :status, :latency_ms, :error, :response FROM deliveries WHERE id = :delivery_id;
@@ -48,9 +52,17 @@ UPDATE deliveries SET state = 'pending', finalized_at = NULL, reason = NULL
 WHERE id = :delivery_id AND state = 'dead'
 RETURNING id;
 
--- name: list_deliveries_by_state
+-- name: list_dead_deliveries
+-- The state is written out, because a partial index answers no parameter.
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit;
+FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: list_discarded_deliveries
+SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
+
+-- name: count_deliveries_to_look_at
+SELECT state, count(*) AS number FROM deliveries WHERE state IN ('dead', 'discarded') GROUP BY state;
 
 -- name: list_deliveries_of_job
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason

@@ -134,7 +134,7 @@ CREATE TABLE deliveries (
 
 -- rule: an endpoint is told of an event once
 CREATE UNIQUE INDEX deliveries_once ON deliveries (job_id, sequence, endpoint_id);
--- query: list_deliveries_by_state, the dead ones above all
+-- query: list_dead_deliveries, list_discarded_deliveries
 CREATE INDEX deliveries_to_look_at ON deliveries (state, id) WHERE state IN ('dead', 'discarded');
 
 CREATE TABLE attempts (
