@@ -119,14 +119,14 @@ def run_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> lis
         for verb in verbs:
             results.append(_run_in_savepoint(connection, verb))
             if not connection.in_transaction:  # SQLite gave up the whole transaction: what came before is gone too
-                raise sqlite3.OperationalError("the transaction was rolled back")
+                fault = results[-1]
+                lost = fault if isinstance(fault, LedgerError) else Unavailable("the transaction was rolled back")
+                return [lost] * len(verbs)
         connection.execute("COMMIT")
-    except sqlite3.Error as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, no transaction may stay open and every caller must hear
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        last = results[-1] if results else None
-        fault = last if isinstance(last, Unavailable) else fault_of(error)
-        return [fault] * len(verbs)
+        return [fault_of(error)] * len(verbs)
     return results
 
 
@@ -135,7 +135,7 @@ def _run_in_savepoint(connection: sqlite3.Connection, verb: Verb[Any]) -> Result
     connection.execute("SAVEPOINT verb")
     try:
         rows = [connection.execute(texts[step.statement], step.values or verb.values).fetchall() for step in verb.steps]
-    except sqlite3.Error as error:
+    except Exception as error:  # noqa: BLE001 - a value that SQLite cannot hold (OverflowError, UnicodeError) fails its own verb alone
         if connection.in_transaction:
             connection.execute("ROLLBACK TO verb")
             connection.execute("RELEASE verb")
@@ -151,9 +151,9 @@ def fault_of(error: Exception) -> LedgerError:
         return DiskFull(f"no room for the ledger: {error}; free some disk space")
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return Corrupt(f"the ledger's file is damaged, or not a ledger: {error}; restore it from a backup")
-    if isinstance(error, sqlite3.IntegrityError):
-        return Contradiction(f"the schema refused a row: {error}")
-    return Unavailable(f"the ledger did not answer: {error}")
+    if isinstance(error, sqlite3.OperationalError):
+        return Unavailable(f"the ledger did not answer: {error}")
+    return Contradiction(f"the ledger refused a row: {error}")
 
 
 async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:

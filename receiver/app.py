@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ledger.errors import Unavailable
+from ledger.errors import CannotOpen, Unavailable
 from ledger.facts import Announce
 from receiver.callbacks import FalCallbacks
 from receiver.deliveries import DeliveriesApi
@@ -59,6 +59,7 @@ def create_app(
             Problem: _answer_problem,
             HTTPException: _answer_http_exception,
             Unavailable: ledger_away,
+            CannotOpen: ledger_away,
             Exception: _answer_mistake,
         },
     )

@@ -1,8 +1,13 @@
 """Request bodies: read whole, up to a limit, as the bytes they came in."""
 
-from starlette.requests import Request
+import asyncio
+
+from starlette.requests import ClientDisconnect, Request
 
 from receiver.problems import Problem
+
+BODY_SECONDS = 30.0
+"""How long a body may take to come; fal itself waits 15 s for its first answer."""
 
 
 class BodyRefused(Problem):
@@ -28,10 +33,16 @@ async def read_body(request: Request, limit: int) -> bytes:
     """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer."""
     check_declared_length(request, limit)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _too_long(limit)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise _too_long(limit)
+    except TimeoutError:
+        raise BodyRefused("body_too_slow", 408, f"the body did not come within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise BodyRefused("body_cut_short", 400, "the connection ended before the body did") from None
     return bytes(body)
 
 

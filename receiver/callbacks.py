@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import outcomes
-from ledger.errors import Unavailable
+from ledger.errors import CannotOpen, Unavailable
 from ledger.facts import Announce
 from ledger.outcomes import Report
 from ledger.records import RecordResult
@@ -87,7 +87,7 @@ class FalCallbacks:
         except KeysUnavailable as error:
             self._announce("callback.unavailable", provider="fal", reason="keys_unavailable", error=str(error))
             raise not_just_now("fal's public keys cannot be had just now") from error
-        except Unavailable as error:
+        except (Unavailable, CannotOpen) as error:
             self._announce("callback.unavailable", provider="fal", reason="ledger_unavailable", error=str(error))
             raise not_just_now("the ledger does not answer just now") from error
 

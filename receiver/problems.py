@@ -10,6 +10,7 @@ _TITLES = {
     401: "Not authorised",
     404: "There is no such thing",
     405: "This method is not for this address",
+    408: "The body came too slowly",
     409: "This contradicts what is there",
     413: "The body is too long",
     415: "The body is not JSON",

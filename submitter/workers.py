@@ -66,14 +66,13 @@ class Worker:
         """Start everything that is due and fits, and return how long to wait for more, in milliseconds."""
         free = self._concurrency - len(self._running)
         if free <= 0:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            return 0
+            return LONGEST_NAP  # the first to end wakes us
         now = self._clock()
         tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + self._lease_ms, limit=free))
         for task in tasks:
             running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
             self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            running.add_done_callback(self._ended)
         if len(tasks) == free:
             return 0
         due_at = (await self._store.read("next_due", {"kind": self.kind}))[0]["due_at"]
@@ -100,6 +99,11 @@ class Worker:
                 await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
             except LedgerError as fault:  # the lease's end will bring it back
                 self._announce("worker.postpone_failed", kind=task.kind, subject=task.subject, error=str(fault))
+
+    def _ended(self, running: asyncio.Task[None]) -> None:
+        if len(self._running) >= self._concurrency:
+            self._due.set()
+        self._running.discard(running)
 
     async def _sleep(self, nap: int, stop: asyncio.Event) -> None:
         waits = [asyncio.ensure_future(event.wait()) for event in (self._due, stop)]

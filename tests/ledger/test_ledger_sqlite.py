@@ -122,3 +122,17 @@ async def test_the_file_is_whole_after_use(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
+
+
+@pytest.mark.parametrize("poison", [2**70, "\ud800", object()])
+async def test_a_value_that_cannot_be_stored_fails_its_verb_alone_and_the_writer_goes_on(
+    store: SQLiteStore, poison: object
+) -> None:
+    verb = jobs.accept(NEW, now=NOON)
+    bad = Verb(steps=verb.steps, values=dict(verb.values) | {"metadata": poison}, read=verb.read)
+    good, failed = await asyncio.gather(
+        store.write(jobs.accept(NEW, now=NOON)), store.write(bad), return_exceptions=True
+    )
+    assert isinstance(failed, Contradiction)
+    assert isinstance(good, jobs.Accepted)
+    assert (await store.write(jobs.accept(NEW, now=NOON))).new
