@@ -7,6 +7,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
+from receiver.clock import Clock, wall_clock
+
 _COUNTED: dict[str, tuple[str, ...]] = {
     # fact: the fields that become labels, each with few values
     "callback.recorded": ("provider", "state", "result"),
@@ -49,10 +51,18 @@ _LOUD = frozenset(
 """Facts that somebody should read: logged as warnings."""
 
 
+_SAID_ONCE_AN_HOUR = frozenset({"provider.warned"})
+"""Facts that come with every answer while they last: the same words are logged once an hour."""
+
+_HOUR_MS = 3_600_000
+
+
 class Facts:
     """The process's `Announce`: a log line for each fact, and a counter for those in the table."""
 
-    def __init__(self, registry: CollectorRegistry, *, log: Any = None) -> None:
+    def __init__(self, registry: CollectorRegistry, *, clock: Clock = wall_clock, log: Any = None) -> None:
+        self._clock = clock
+        self._said: dict[str, int] = {}
         self._log = log if log is not None else structlog.get_logger()
         self._counters = {
             fact: Counter(f"renderhook_{fact.replace('.', '_')}", f"How often: {fact}", labels, registry=registry)
@@ -65,8 +75,18 @@ class Facts:
         if counter is not None:
             labels = _COUNTED[fact]
             (counter.labels(*(str(fields.get(label, "")) for label in labels)) if labels else counter).inc()
+        if fact in _SAID_ONCE_AN_HOUR and self._said_lately(f"{fact} {fields}"):
+            return
         needs_reading = fact in _LOUD or fields.get("result") in {"conflict", "orphan"} or fields.get("state") == "dead"
         (self._log.warning if needs_reading else self._log.info)(fact, **fields)
+
+    def _said_lately(self, words: str) -> bool:
+        now = self._clock()
+        self._said = {old: at for old, at in self._said.items() if now - at < _HOUR_MS}
+        if words in self._said:
+            return True
+        self._said[words] = now
+        return False
 
 
 def configure_logs(log_format: str, log_level: str) -> None:
