@@ -39,7 +39,9 @@ def finish(task: Task) -> Verb[None]:
 
 def postpone(task: Task, *, due_at: int, failed: bool) -> Verb[None]:
     """Put the task off until `due_at` (ms). `failed` counts a try; waiting for a provider does not."""
-    return Verb(steps=(postponed(task, due_at=due_at, failed=failed),), values={}, read=_nothing)
+    step = postponed(task, due_at=due_at, failed=failed)
+    # The worker sleeps towards the lease's end: it must hear that this comes sooner.
+    return Verb(steps=(step,), values={}, read=_nothing, wakes=frozenset({task.kind}))
 
 
 def finished(task: Task) -> Step:

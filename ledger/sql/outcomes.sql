@@ -3,7 +3,7 @@
 -- name: settle_job
 -- any open state -> completed, failed, canceled or expired. First writer wins.
 -- A provider's report settles only the job whose request it is: another request id is believed only while ours is
--- unknown or the job was submitted again, and never when it belongs to another job.
+-- unknown or the job was submitted again, and never when it belongs to another job. What came of it is read off the receipt.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
     provider_request_id = COALESCE(:request_id, provider_request_id),
@@ -14,8 +14,7 @@ SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source,
 WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
   AND (:request_id IS NULL OR provider_request_id IS NULL OR provider_request_id = :request_id OR submissions > 1)
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
-                  WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id)
-RETURNING id;
+                  WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
 -- name: settle_claimed_job
 -- submitting -> failed: the provider refused the request. Only by whoever claimed it.
