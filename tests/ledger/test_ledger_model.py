@@ -1,6 +1,7 @@
 """A job's life under every order of callback, poll, cancel, lost lease and crash, held against a plain model."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import Awaitable
 from pathlib import Path
@@ -39,7 +40,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     def begin(self) -> None:
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "ledger.db"
+        self.path = Path(self.folder.name) / "life" / "ledger.db"
         self.now = NOON
         self.store = self.do(open_sqlite(self.path, now=self.now))
         self.do(self.store.write(deliveries.put_settings_endpoint("https://u.example/", now=self.now)))
@@ -192,6 +193,12 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @rule()
     def the_process_crashes_and_starts_again(self) -> None:
+        # What a kill leaves behind: the file and its write-ahead log as they are, nothing flushed or checkpointed.
+        found = self.path
+        self.path = found.parent.with_name(f"{found.parent.name}-") / found.name
+        self.path.parent.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{found}{suffix}", f"{self.path}{suffix}")
         self.do(self.store.close())
         self.store = self.do(open_sqlite(self.path, now=self.now))
         self.write(work.end_leases(now=self.now))
