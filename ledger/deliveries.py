@@ -57,7 +57,7 @@ def replay(delivery_id: str, *, now: int) -> Verb[bool]:
         return bool(rows[0])
 
     values = {"delivery_id": delivery_id, "now": now}
-    steps = (Step("replay_delivery"), Step("enqueue_delivery"))
+    steps = (Step("replay_delivery"), Step("enable_endpoint"), Step("enqueue_delivery"))
     return Verb(steps=steps, values=values, read=read, wakes=frozenset({"deliver"}))
 
 

@@ -170,11 +170,11 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
         try:
-            writer = await undo.enter_async_context(_connect(path, "rwc"))
+            writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
                 await writer.execute(pragma)
             await _on_thread(writer, migrate, now)
-            reader = await undo.enter_async_context(_connect(path, "ro"))
+            reader = await _open(path, "ro", undo)
         except sqlite3.Error as error:
             fault = fault_of(error)
             raise fault if isinstance(fault, CannotOpen) else CannotOpen(f"cannot open {path}: {fault}") from error
@@ -188,6 +188,16 @@ async def _on_thread(
     # aiosqlite offers single calls; a whole transaction in one hop needs its thread, hence the pin in pyproject.toml
     execute: Callable[..., Awaitable[T]] = connection._execute
     return await execute(function, connection._conn, argument)
+
+
+async def _open(path: Path, mode: str, undo: contextlib.AsyncExitStack) -> aiosqlite.Connection:
+    connection = _connect(path, mode)
+    try:
+        return await undo.enter_async_context(connection)
+    except sqlite3.Error:
+        # aiosqlite tells its thread to end and does not wait for it: our loop must not be closed under it
+        await asyncio.to_thread(connection._thread.join, 5)
+        raise
 
 
 def _connect(path: Path, mode: str) -> aiosqlite.Connection:

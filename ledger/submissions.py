@@ -15,8 +15,12 @@ PUBLIC_EVENTS = frozenset({"job.submitted", "job.completed", "job.failed", "job.
 
 
 class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker may do with a job: submit it, if `claim` is set; otherwise see what `job` says and go home."""
+    """What a worker may do with a job: submit it, if `claim` is set; otherwise see what `job` says and go home.
 
+    `lost` says that this call made the job `unconfirmed`: whoever claimed it before is gone.
+    """
+
+    lost: bool = False
     claim: str | None
     job: Job | None
 
@@ -50,7 +54,7 @@ def begin(job_id: str, *, now: int, until: int, unconfirmed_before: int | None =
         if not rows[-1]:
             return Begun(claim=None, job=None)
         job = Job.from_rows(rows[-1])
-        return Begun(claim=move if job.moved_by == move else None, job=job)
+        return Begun(lost=bool(rows[0]), claim=move if job.moved_by == move else None, job=job)
 
     return Verb(steps=(*steps, Step("read_job")), values=values, read=read)
 

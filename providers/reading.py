@@ -8,7 +8,7 @@ import msgspec
 
 from providers.refusals import Malformed
 
-LONGEST_WAIT = 3600.0
+LONGEST_WAIT = 86_400.0
 """Seconds. A longer `Retry-After` is cut to this: a job should be looked at once an hour whatever the provider says."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
@@ -35,10 +35,22 @@ def read_mapping(body: bytes) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read `Retry-After` as seconds between 0 and an hour; None when absent or a date, which would need a clock."""
+def read_retry_after(headers: Mapping[str, str], now: int | None = None) -> float | None:
+    """Read `Retry-After` as seconds between 0 and a day; None when it is absent or neither number nor date.
+
+    A date needs `now`, in ms since the epoch, UTC; without it a date is None. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
     text = headers.get("retry-after", "").strip()
-    return min(float(text), LONGEST_WAIT) if _SECONDS.fullmatch(text) else None
+    if _SECONDS.fullmatch(text):
+        return min(float(text), LONGEST_WAIT)
+    try:
+        at = None if now is None else parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if now is None or at is None:
+        return None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    return min(max(at.timestamp() - now / 1000, 0.0), LONGEST_WAIT)
 
 
 def read_id(value: object) -> str | None:

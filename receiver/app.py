@@ -19,7 +19,7 @@ from receiver.problems import Problem, not_just_now
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 
 
 def create_app(

@@ -104,7 +104,7 @@ class FalCallbacks:
         return await self._record(job_id, headers, body, parse_callback(body, headers))
 
     def _job_of(self, request: Request) -> str:
-        token: str = request.path_params["token"].removesuffix("/")
+        token: str = request.path_params.get("token", "").removesuffix("/")  # `/callbacks/fal` names none
         job_id = self._tokens.job_id(token)
         if job_id is None:
             reason = "token_foreign" if token else "token_missing"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Iterator
 
@@ -10,24 +9,23 @@ import uvicorn
 from starlette.applications import Starlette
 
 from receiver.settings import Settings
+from receiver.stopping import Stop
+
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, told to stop by our own signal handlers.
+    """uvicorn's server, without its signal handlers.
 
-    Its own raise the signal again once it has stopped, and the default action would end the process before the
+    They raise the signal again once the server has stopped, and the default action would end the process before the
     workers and the ledger are put away.
     """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop in order on the first SIGTERM or SIGINT (some PaaS send either, or several)."""
-        for stop in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(stop, self._stop)
-        yield  # the handlers stay: a second signal must not cut the workers' own ending short
-
-    def _stop(self) -> None:
-        self.should_exit = True
+        """Leave signals to `Stop`."""
+        yield
 
 
 class CannotListen(Exception):
@@ -41,6 +39,7 @@ def listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)  # two processes may bind one port at once: only here is the second refused
     except OSError as error:
         listener.close()
         raise CannotListen(
@@ -50,16 +49,26 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def serve_http(app: Starlette, listener: socket.socket, settings: Settings) -> None:
-    """Serve `app` on `listener` until SIGTERM or SIGINT."""
+async def serve_http(app: Starlette, listener: socket.socket, settings: Settings, stop: Stop) -> None:
+    """Serve `app` on `listener` until `stop` is asked for."""
     config = uvicorn.Config(
         app,
-        lifespan="off",  # this module opens and closes what the application needs
+        lifespan="off",  # the process opens and closes what the application needs
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
         timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection that we just closed
-        backlog=2048,
+        backlog=BACKLOG,
     )
-    await _Server(config).serve(sockets=[listener])
+    server = _Server(config)
+
+    async def pass_on() -> None:
+        await stop.asked.wait()
+        server.should_exit = True
+
+    passing_on = asyncio.create_task(pass_on(), name="pass the stop on")
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        passing_on.cancel()

@@ -95,7 +95,7 @@ class Notifier:
             return None, str(error)
 
     async def _retry_or_bury(self, task: Task, letter: Letter, attempted: Attempted, answer: Answer | None) -> None:
-        retry_after = read_retry_after(answer.headers) if answer else None
+        retry_after = read_retry_after(answer.headers, self._clock()) if answer else None
         delay = next_attempt(task.tries + 1, retry_after)
         if delay is None:
             reason = f"{letter.attempts + 1} attempts failed; the last: {attempted.error or f'HTTP {attempted.status}'}"

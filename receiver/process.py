@@ -28,6 +28,7 @@ from receiver.keys import KeyRing
 from receiver.listening import listen, serve_http
 from receiver.notifier import KEPT_BYTES, Notifier
 from receiver.settings import Settings
+from receiver.stopping import Stop
 from receiver.targets import GuardedResolver, Targets
 from submitter.accounts import Account, FalAccount, HeygenAccount
 from submitter.check import Checker
@@ -39,15 +40,17 @@ from submitter.workers import Handler, Worker
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises CannotListen and CannotOpen before anything is served."""
     listener = listen(settings)
+    stop = Stop(settings.stop_seconds)
+    stop.listen()
     try:
-        async with _running(settings) as app:
-            await serve_http(app, listener, settings)
+        async with _running(settings, stop) as app:
+            await serve_http(app, listener, settings, stop)
     finally:
         listener.close()
 
 
 @contextlib.asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[Starlette]:
+async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Starlette]:
     """Open the ledger, start the workers, yield the application; then stop in the other order."""
     registry = CollectorRegistry()
     announce = Facts(registry)
@@ -63,7 +66,7 @@ async def _running(settings: Settings) -> AsyncIterator[Starlette]:
         keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, announce=announce)
         stack.push_async_callback(keys.close)
         workers = _workers(settings, store, accounts, clients, announce)
-        crew = _Crew(workers, announce, settings.stop_seconds)
+        crew = _Crew(workers, announce, stop)
         await stack.enter_async_context(crew)
         if settings.public_url:
             prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
@@ -193,30 +196,29 @@ def _workers(
 class _Crew:
     """The workers, running. One that ends by itself is seen by `/readyz`."""
 
-    def __init__(self, workers: list[Worker], announce: Facts, stop_seconds: float) -> None:
+    def __init__(self, workers: list[Worker], announce: Facts, stop: Stop) -> None:
         self._workers = workers
         self._announce = announce
-        self._stop_seconds = stop_seconds
-        self._stop = asyncio.Event()
+        self._stop = stop
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> None:
         for worker in self._workers:
-            task = asyncio.create_task(worker.run(self._stop), name=f"{worker.kind} worker")
+            task = asyncio.create_task(worker.run(self._stop.asked), name=f"{worker.kind} worker")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
 
     async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
+        self._stop.ask()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(worker.drain(self._stop_seconds) for worker in self._workers))
+        await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
 
     def stopped(self) -> list[str]:
         """Name the workers that do not run."""
         return [task.get_name() for task in self._tasks if task.done()]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not self._stop.is_set():
+        if not self._stop.asked.is_set():
             error = None if task.cancelled() else task.exception()
             self._announce("worker.stopped", worker=task.get_name(), error=repr(error))
 

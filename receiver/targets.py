@@ -4,6 +4,7 @@ Every address that a name resolves to is judged, and the one connected to is jud
 nothing can change in between. Addresses that carry another inside (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -21,8 +22,22 @@ _NAT64 = (
 )
 
 
+_NOT_PUBLIC_EITHER = (
+    # What the ipaddress of some Python that we run on takes for global.
+    ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
+    ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
+    ipaddress.IPv6Network("3fff::/20"),  # https://www.rfc-editor.org/rfc/rfc9637
+)
+
+
 class TargetRefused(OSError):
     """The target is not a public address, and ALLOW_PRIVATE_TARGETS does not name it."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(errno.EACCES, words)  # aiohttp shows an OSError's `strerror` and nothing else
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class Targets:
@@ -116,6 +131,8 @@ def _bare(text: str) -> Address:
 
 
 def _is_public(address: Address) -> bool:
+    if any(address in network for network in _NOT_PUBLIC_EITHER):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

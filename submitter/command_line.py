@@ -137,14 +137,14 @@ def _pairs(texts: Sequence[str], what: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=str)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _ask(
     server: tuple[str, str], method: str, path: str, *, body: Any = None, headers: dict[str, str] | None = None
 ) -> Any:
-    """Ask the receiver, three times when it is not there or says 503; end with one line when it will not have it."""
+    """Ask the receiver for a job, three times when it is not there or says 503; end with one line when it says no."""
     import httpx  # noqa: PLC0415 - `--help` need not wait for it
 
     url, api_key = server
@@ -157,13 +157,25 @@ def _ask(
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             if last or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
                 _give_up(f"no receiver answers at {url} ({error}); start one, or set RENDERHOOK_URL")
+        except ValueError as error:  # a key that no header can hold, a number that JSON has no word for
+            _give_up(f"this cannot be sent: {error}")
         else:
             if answer.is_success:
-                return answer.json()
+                return _read_job(answer)
             if answer.status_code != 503 or last:
                 _give_up(_complaint(answer))
         time.sleep(1.0)
     raise AssertionError("the last try returns or gives up")
+
+
+def _read_job(answer: Any) -> Any:
+    try:
+        job = answer.json()
+    except ValueError:
+        job = None
+    if not isinstance(job, dict) or not {"id", "state", "outputs", "error"} <= job.keys():
+        _give_up(_complaint(answer))
+    return job
 
 
 def _complaint(answer: Any) -> str:

@@ -48,4 +48,4 @@ def next_check(base: int, age: int, retry_after: float | None, *, stretch: bool,
 
 
 def _floor(retry_after: float | None) -> int:
-    return min(round(retry_after * 1000), LONGEST_RETRY_AFTER) if retry_after and retry_after > 0 else 0
+    return round(min(retry_after * 1000, LONGEST_RETRY_AFTER)) if retry_after and retry_after > 0 else 0

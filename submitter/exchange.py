@@ -7,7 +7,9 @@ decides.
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import aiohttp
@@ -18,6 +20,7 @@ from httpx_aiohttp import AiohttpTransport
 from providers.wire import Answer, NeverSent, Request, Unread
 
 CONNECT_SECONDS = 10.0
+"""The longest wait for a connection; half of an exchange's own bound when that is less."""
 
 SocketFactory = Callable[[Any], Any]
 
@@ -25,7 +28,7 @@ SocketFactory = Callable[[Any], Any]
 class Exchange:
     """The `Send` over httpx. `seconds` bounds the whole exchange, `max_bytes` the answer's body.
 
-    With `cut` a longer body is cut; without, it is `Unread`, because half an answer is none.
+    With `cut` a longer body is cut, and kept as it came; without, it is `Unread`, because half an answer is none.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, seconds: float, max_bytes: int, cut: bool = False) -> None:
@@ -36,9 +39,7 @@ class Exchange:
 
     async def __call__(self, request: Request) -> Answer:
         """See `Send`."""
-        outgoing = self._client.build_request(
-            request.method, request.url, headers=dict(request.headers), content=request.body or None
-        )
+        outgoing = self._build(request)
         try:
             async with asyncio.timeout(self._seconds):
                 response = await self._client.send(outgoing, stream=True)
@@ -48,20 +49,38 @@ class Exchange:
                     await response.aclose()
         except TimeoutError as error:
             raise Unread(f"no whole answer within {self._seconds:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             kind = NeverSent if never_sent(error) else Unread
             raise kind(_words(error)) from error
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Answer(status=response.status_code, headers=headers, body=body)
 
+    def _build(self, request: Request) -> httpx.Request:
+        # Before the exchange's own time is over, or a connection that never came about would pass for an unread answer.
+        limit = min(CONNECT_SECONDS, self._seconds / 2)
+        try:
+            return self._client.build_request(
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                content=request.body or None,
+                timeout=httpx.Timeout(None, connect=limit, pool=limit),
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise NeverSent(_words(error)) from error
+
     async def _read(self, response: httpx.Response) -> bytes:
+        # Not by httpx, which unpacks a chunk whole, however often it is packed: some kilobytes fill the memory.
+        packing = None if self._cut else _packing(response.headers.get("content-encoding", ""))
         body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
+        async for chunk in response.aiter_raw():
+            body += packing.decompress(chunk, self._max_bytes + 1 - len(body)) if packing else chunk
             if len(body) > self._max_bytes:
                 if self._cut:
                     break
                 raise Unread(f"the answer is longer than {self._max_bytes} bytes")
+        if packing and response.num_bytes_downloaded and not packing.eof:
+            raise Unread("the answer is compressed, and ends too early")
         return bytes(body[: self._max_bytes])
 
 
@@ -69,7 +88,13 @@ def never_sent(error: BaseException) -> bool:
     """Whether `error` proves that no byte of the request left: it never had a connection, or no usable address."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientError):
-        return isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
+        return isinstance(
+            cause,
+            aiohttp.ClientConnectorError
+            | aiohttp.ConnectionTimeoutError
+            | aiohttp.InvalidURL
+            | aiohttp.NonHttpUrlClientError,
+        )
     return isinstance(
         error,
         httpx.ConnectError | httpx.PoolTimeout | httpx.UnsupportedProtocol | httpx.InvalidURL | aiohttp.InvalidURL,
@@ -79,7 +104,7 @@ def never_sent(error: BaseException) -> bool:
 def open_client(
     *, connections: int, socket_factory: SocketFactory | None = None, resolver: AbstractResolver | None = None
 ) -> httpx.AsyncClient:
-    """Open a client that follows no redirect and reads no proxy or netrc from the environment.
+    """Open a client that follows no redirect, keeps no cookie, and reads no proxy or netrc from the environment.
 
     `connections` bounds the sockets open at once. `socket_factory` and `resolver` see every address before it is
     connected to, and may refuse it with an OSError.
@@ -97,9 +122,21 @@ def open_client(
             connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
 
-    timeout = httpx.Timeout(None, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-    transport = AiohttpTransport(client=session)
-    return httpx.AsyncClient(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(client=session),
+        headers={"Accept-Encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # httpx's own jar would keep and send them
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+def _packing(encoding: str) -> Any:
+    if encoding.strip().lower() in {"", "identity"}:
+        return None
+    if encoding.strip().lower() in {"gzip", "x-gzip"}:  # some send it unasked
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    raise Unread(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
 
 
 def _words(error: BaseException) -> str:

@@ -22,6 +22,10 @@ Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a sign of the job."""
 
 
+MOST_SUBMISSIONS = 2
+"""A job is submitted again once, as `begin_resubmission` says: each time may be billed."""
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """A job that is ours to submit until the lease ends, and the claim that proves it."""
 
@@ -62,6 +66,11 @@ class Submitter:
             submissions.begin(task.subject, now=now, until=now + self._lease_ms, unconfirmed_before=before)
         )
         job = begun.job
+        if job is not None and begun.lost:
+            message = "its worker went away between claiming it and noting an answer"
+            self._announce(
+                "job.became_unconfirmed", job=job.id, provider=job.provider, code="claim_ended", message=message
+            )
         if job is not None and begun.claim is not None:
             if job.submissions > 1:
                 self._announce("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
@@ -132,23 +141,25 @@ class Submitter:
             await self._refuse(claimed, error)
             return
         due_at = now + next_submit(claimed.task.tries, retry_after)
-        await self._store.write(submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at))
-        self._announce(
-            "job.submit_put_off",
-            job=claimed.job.id,
-            provider=claimed.job.provider,
-            tries=claimed.task.tries + 1,
-            code=error.code,
-            message=error.message,
-        )
+        verb = submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at)
+        if await self._store.write(verb):
+            self._announce(
+                "job.submit_put_off",
+                job=claimed.job.id,
+                provider=claimed.job.provider,
+                tries=claimed.task.tries + 1,
+                code=error.code,
+                message=error.message,
+            )
 
     async def _doubt(self, claimed: Claimed, error: JobError) -> None:
         job, now = claimed.job, self._clock()
         due_at = self._decide_at(job, unconfirmed_at=now)
-        await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at))
-        self._announce(
-            "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
-        )
+        # Not moved: its callback was here first, and there is no doubt.
+        if await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at)):
+            self._announce(
+                "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
+            )
 
     async def _wait_or_expire(self, task: Task, job: Job, now: int) -> None:
         decide_at = self._decide_at(job, unconfirmed_at=job.unconfirmed_at or now)
@@ -166,7 +177,7 @@ class Submitter:
 
     def _decide_at(self, job: Job, *, unconfirmed_at: int) -> int:
         """When an unconfirmed job is submitted again or given up: ms since the epoch."""
-        if self._resubmit != "never":
+        if self._resubmit != "never" and job.submissions < MOST_SUBMISSIONS:
             return unconfirmed_at + self._resubmit
         account = self._accounts.get(job.provider)
         # Without a callback nobody can tell us of a job whose id we never read: waiting would be for nothing.

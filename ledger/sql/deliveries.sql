@@ -52,6 +52,11 @@ UPDATE deliveries SET state = 'pending', finalized_at = NULL, reason = NULL
 WHERE id = :delivery_id AND state = 'dead'
 RETURNING id;
 
+-- name: enable_endpoint
+-- Replaying is asking the endpoint again, also one that had said 410.
+UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
+WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending') AND disabled_at IS NOT NULL;
+
 -- name: list_dead_deliveries
 -- The state is written out, because a partial index answers no parameter.
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason

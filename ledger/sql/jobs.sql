@@ -37,10 +37,11 @@ WHERE id = :job_id AND state = 'accepted'
 RETURNING id;
 
 -- name: begin_resubmission
--- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed.
+-- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed. Once: a
+-- provider that takes jobs and never answers must not be paid for more than two.
 UPDATE jobs
 SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, moved_by = :move
-WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_before
+WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_before AND submissions < 2
 RETURNING id;
 
 -- name: confirm_submission

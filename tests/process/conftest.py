@@ -1,0 +1,3 @@
+from tests.process.house import house, neighbours
+
+__all__ = ["house", "neighbours"]

@@ -1,0 +1,88 @@
+"""The real receiver, which kills itself with SIGKILL at one exact step: `python -m tests.process.doomed`.
+
+DOOM says at which:
+
+- `before settle_job source=poll`: inside the first transaction in which that named statement changed something, with
+  that value if one is given, when everything is written and nothing is committed;
+- `after settle_job source=poll`: the same, once the commit has returned and before anybody hears of it;
+- `answered http://…`: once a POST to an address that begins so was answered, before the answer is noted.
+"""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ledger import sqlite
+from ledger.statements import statements
+from ledger.verbs import Verb
+from providers.wire import Answer, Request
+from receiver.__main__ import main
+from submitter.exchange import Exchange
+
+run_batch = sqlite.run_batch
+exchange = Exchange.__call__
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody survives SIGKILL")
+
+
+class DoomedConnection:
+    """The writer's connection, for one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, moment: str, statement: str, value: str) -> None:
+        self._connection = connection
+        self._moment = moment
+        self._statement = statements()[statement]
+        self._name, _, self._value = value.partition("=")
+        self._met = False
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute(self, text: str, values: Sequence[Any] = ()) -> "Fetched":
+        if text == "COMMIT" and self._met:
+            if self._moment == "after":
+                self._connection.execute("COMMIT")
+            die()
+        changes = self._connection.total_changes
+        rows = self._connection.execute(text, values).fetchall()
+        if text == self._statement.text and self._connection.total_changes > changes:
+            named = dict(zip(self._statement.names, values, strict=True))
+            self._met = self._met or not self._name or named[self._name] == self._value
+        return Fetched(rows)
+
+
+class Fetched:
+    def __init__(self, rows: list[Any]) -> None:
+        self._rows = rows
+
+    def fetchall(self) -> list[Any]:
+        return self._rows
+
+
+def doom(moment: str, what: str, value: str = "") -> None:
+    """Arrange for the end."""
+
+    def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> list[Any]:
+        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]
+
+    async def doomed_exchange(self: Exchange, request: Request) -> Answer:
+        answer = await exchange(self, request)
+        if request.method == "POST" and request.url.startswith(what):
+            die()
+        return answer
+
+    if moment == "answered":
+        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]
+    else:
+        sqlite.run_batch = doomed_batch
+
+
+if __name__ == "__main__":
+    doom(*os.environ["DOOM"].split())
+    main()

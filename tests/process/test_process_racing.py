@@ -1,0 +1,127 @@
+"""Callback and poll at once, 200 times: the callback over HTTP, the poll by the checker, on one ledger."""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections import Counter
+from pathlib import Path
+
+import httpx
+from nacl.signing import SigningKey
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from ledger import deliveries, jobs, submissions, work
+from ledger.sqlite import SQLiteStore
+from ledger.tokens import CallbackTokens
+from providers.wire import Answer, Request
+from receiver.callbacks import FalCallbacks
+from receiver.keys import KeyRing
+from submitter.accounts import FalAccount
+from submitter.check import Checker
+from tests.conftest import Clock, Heard
+
+RACES = 200
+PAYLOAD = {"image": {"url": "https://files.example/a.png", "content_type": "image/png"}}
+FAILURE = {"detail": [{"loc": ["body"], "msg": "no face", "type": "face_detection_error"}]}
+
+
+class Fal:
+    """fal, which finished every request: what it answers to a poll, after a moment, and how it signs a callback."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.key = SigningKey.generate()
+        self.dice = random.Random(7)
+        self._clock = clock
+
+    async def answer(self, request: Request) -> Answer:
+        await self.moment()
+        if request.url.endswith("/status"):
+            return Answer(status=200, body=b'{"status": "COMPLETED"}')
+        number = int(request.url.rpartition("/")[2].partition("-")[2])
+        told = PAYLOAD if number % 2 else FAILURE  # half the polls tell the opposite of the callback
+        return Answer(status=200 if number % 2 else 422, body=json.dumps(told).encode())
+
+    async def moment(self, longest: int = 12) -> None:
+        for _ in range(self.dice.randrange(longest)):
+            await asyncio.sleep(0)
+
+    def callback(self, request_id: str) -> tuple[dict[str, str], bytes]:
+        told = {"request_id": request_id, "gateway_request_id": request_id, "status": "OK", "payload": PAYLOAD}
+        body = json.dumps(told).encode()
+        timestamp = str(self._clock() // 1000)
+        message = "\n".join([request_id, "us", timestamp, hashlib.sha256(body).hexdigest()])
+        signed = {"Request-Id": request_id, "User-Id": "us", "Timestamp": timestamp}
+        signed["Signature"] = self.key.sign(message.encode()).signature.hex()
+        return {f"X-Fal-Webhook-{name}": value for name, value in signed.items()}, body
+
+    async def jwks(self, _: Request) -> Answer:
+        from base64 import urlsafe_b64encode
+
+        x = urlsafe_b64encode(bytes(self.key.verify_key)).rstrip(b"=").decode()
+        return Answer(status=200, body=json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode())
+
+
+async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
+    store: SQLiteStore, clock: Clock, heard: Heard, tmp_path: Path
+) -> None:
+    fal, tokens = Fal(clock), CallbackTokens(["a key of sixteen"])
+    keys = KeyRing(fal.jwks, "https://keys.example", clock=clock, announce=heard)
+    callbacks = FalCallbacks(
+        store, keys, tokens, clock=clock, announce=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
+    )
+    app = Starlette(routes=[Route("/callbacks/fal/{token}", callbacks.receive, methods=["POST"])])
+    account = FalAccount(
+        queue_url="https://queue.example",
+        key="k",
+        tokens=tokens,
+        public_url="https://us.example",
+        poll_every=1000,
+        reconcile_every=1000,
+        give_up_after=60_000,
+    )
+    checker = Checker(store, {"fal": account}, fal.answer, clock=clock, announce=heard)
+    await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
+    won: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://us") as http:
+        for number in range(RACES):
+            job_id = await submitted(store, clock, f"request-{number}")
+            (task,) = await store.write(work.fetch("check", now=clock(), until=clock() + 60_000, limit=1))
+
+            async def call(job_id: str = job_id, number: int = number) -> httpx.Response:
+                headers, body = fal.callback(f"request-{number}")
+                await fal.moment(120)  # the poll needs two answers, and reads the job before
+                return await http.post(f"/callbacks/fal/{tokens.sign(job_id)}", content=body, headers=headers)
+
+            answer, _ = await asyncio.gather(call(), checker.handle(task))
+            assert answer.status_code == 200
+            job = await jobs.read_job(store, job_id)
+            assert job is not None
+            won[str(job.source)] += 1
+            results = Counter(receipt.result for receipt in await jobs.list_receipts(store, job_id))
+            assert results.pop("recorded") == 1
+            lost.update(results)
+            types = [event.type for event in await jobs.list_events(store, job_id)]
+            assert types == ["job.accepted", "job.submitted", f"job.{job.state.value}"]
+            made = await deliveries.list_deliveries_of_job(store, job_id)
+            assert sorted((each.sequence, each.endpoint_id) for each in made) == sorted(
+                (sequence, endpoint)
+                for sequence in (2, 3)
+                for endpoint in ("ep_settings", jobs.endpoint_identifier("https://one.example"))
+            )
+    assert won["callback"] + won["poll"] == RACES
+    assert min(won["callback"], won["poll"]) > RACES // 10, won
+    assert min(lost["duplicate"], lost["conflict"]) > 0, lost
+    assert await store.read("next_due", {"kind": "check"}) == [{"due_at": None}]
+
+
+async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
+    new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
+    accepted = await store.write(jobs.accept(new, now=clock()))
+    await store.write(submissions.begin(accepted.job_id, now=clock(), until=clock() + 1000))
+    handle = submissions.Handle(request_id=request_id)
+    assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), check_at=clock()))
+    return accepted.job_id

@@ -1,0 +1,147 @@
+"""Endpoints that really listen on loopback, and the notifier that tells them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp.abc import AbstractResolver
+
+from ledger import deliveries, work
+from ledger.rows import Attempt, Delivery
+from ledger.sqlite import SQLiteStore
+from ledger.work import Task
+from receiver.notifier import KEPT_BYTES, Notifier
+from receiver.targets import GuardedResolver, Targets
+from submitter.exchange import Exchange, open_client
+from tests.conftest import Clock, Heard
+from tests.ledger.conftest import Story
+
+SECRETS = (b"n" * 32, b"o" * 32)
+
+
+@dataclass
+class Told:
+    """One POST as it came."""
+
+    head: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answers = Callable[[int], bytes | None]
+"""What to say to the first, second … request; None never answers."""
+
+
+def answer(status: int, *headers: str, body: bytes = b"ok") -> bytes:
+    lines = [f"HTTP/1.1 {status} Word", f"Content-Length: {len(body)}", "Connection: close", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class Endpoint:
+    """A server that keeps what it was told and answers as it is bid."""
+
+    def __init__(self, answers: Answers = lambda _: answer(200)) -> None:
+        self.answers = answers
+        self.told: list[Told] = []
+        self.url = ""
+        self.port = 0
+        self._open: set[asyncio.Task[Any]] = set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                await self._answer(reader, writer)
+        finally:
+            self._open.discard(task)
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.told.append(Told(head, headers, body))
+        said = self.answers(len(self.told))
+        if said is None:
+            await reader.read()  # until the other side has had enough
+            return
+        writer.write(said)
+        await writer.drain()
+
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator["Endpoint"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/hooks?token=in-the-query"
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in list(self._open):
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+            await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def guarded_exchange(
+    targets: Targets, resolver: AbstractResolver | None = None, *, seconds: float = 10
+) -> AsyncIterator[Exchange]:
+    """The client that notifications go out by, put together as the process does."""
+    client = open_client(
+        connections=64, socket_factory=targets.socket_factory, resolver=GuardedResolver(targets, resolver)
+    )
+    async with contextlib.aclosing(client):
+        yield Exchange(client, seconds=seconds, max_bytes=KEPT_BYTES, cut=True)
+
+
+class Office:
+    """A notifier on a real ledger, whose deliveries are made when the test says so."""
+
+    def __init__(
+        self,
+        store: SQLiteStore,
+        clock: Clock,
+        heard: Heard,
+        send: Exchange,
+        targets: Targets,
+        *,
+        secrets: Sequence[bytes] = SECRETS,
+    ) -> None:
+        self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
+        self.notifier = Notifier(store, send, targets, clock=clock, announce=heard, secrets=secrets)
+
+    async def ended(self, *urls: str, request_id: str = "req-1") -> str:
+        """A job with exactly one delivery for each URL due: it ended before its submission was confirmed."""
+        job_id = await self.story.accept(at=0, notify=urls)
+        await self.story.begin(job_id, at=0)
+        await self.story.report(job_id, at=0, request_id=request_id)
+        return job_id
+
+    async def due(self) -> list[Task]:
+        now = self.clock()
+        return list(await self.store.write(work.fetch("deliver", now=now, until=now + 60_000, limit=100)))
+
+    async def deliver(self) -> None:
+        """Make every delivery that is due, one after the other."""
+        for task in await self.due():
+            await self.notifier.handle(task)
+
+    async def next_due(self) -> int | None:
+        return (await self.store.read("next_due", {"kind": "deliver"}))[0]["due_at"]
+
+    async def deliveries(self, job_id: str) -> list[Delivery]:
+        return await deliveries.list_deliveries_of_job(self.store, job_id)
+
+    async def delivery(self, job_id: str) -> Delivery:
+        [only] = await self.deliveries(job_id)
+        return only
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        return await deliveries.list_attempts(self.store, (await self.delivery(job_id)).id)

@@ -1,0 +1,231 @@
+"""Bad callbacks: each changes nothing, has its reason in log and metric, and does not learn it from the reply."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
+
+import httpx
+import pytest
+from nacl.signing import SigningKey
+
+from tests.receiver.house import LIMIT, SENT, Headers, House, callback_body
+
+NESTED = b"[" * 5000 + b"]" * 5000
+
+Sending = Callable[[House, str], Awaitable[httpx.Response]]
+
+
+class Bad(NamedTuple):
+    reason: str
+    status: int
+    send: Sending
+
+
+def at(path: str, *, method: str = "POST", slash: str = "") -> Sending:
+    async def send(house: House, job_id: str) -> httpx.Response:
+        body = callback_body()
+        place = path.format(token=house.tokens.sign(job_id), job=job_id, other=house.tokens.sign(job_id)[:-1] + "!")
+        return await house.http.request(method, place + slash, content=body, headers=house.fal.sign(body))
+
+    return send
+
+
+def signed(body: bytes | None = None, **changes: object) -> Sending:
+    """Send something that fal really signed."""
+
+    async def send(house: House, job_id: str) -> httpx.Response:
+        return await house.call_back(job_id, body, **changes)
+
+    return send
+
+
+def with_headers(change: Callable[[Headers], Headers]) -> Sending:
+    """Sign, and change the headers after that."""
+
+    async def send(house: House, job_id: str) -> httpx.Response:
+        return await house.call_back(job_id, headers=change(house.fal.sign(callback_body())))
+
+    return send
+
+
+def without(name: str) -> Sending:
+    return with_headers(lambda headers: [pair for pair in headers if pair[0] != name])
+
+
+def doubled(name: str) -> Sending:
+    return with_headers(lambda headers: [*headers, *(pair for pair in headers if pair[0] == name)])
+
+
+def changed(name: str, value: str) -> Sending:
+    return with_headers(lambda headers: [(each, value if each == name else said) for each, said in headers])
+
+
+async def changed_body(house: House, job_id: str) -> httpx.Response:
+    return await house.call_back(job_id, callback_body() + b" ", headers=house.fal.sign(callback_body()))
+
+
+async def to_another_job(house: House, _: str) -> httpx.Response:
+    other = await house.story.submit("req-other")
+    house.before = await house.dump()
+    return await house.call_back(other)
+
+
+async def to_another_job_without_request(house: House, _: str) -> httpx.Response:
+    other = await house.story.accept()
+    house.before = await house.dump()
+    return await house.call_back(other)
+
+
+async def declared_too_long(house: House, job_id: str) -> httpx.Response:
+    async def never_read() -> AsyncIterator[bytes]:
+        raise AssertionError("a body that says it is too long must not be read")
+        yield b""
+
+    headers = [*house.fal.sign(b""), ("content-length", str(LIMIT + 1))]
+    path = f"/callbacks/fal/{house.tokens.sign(job_id)}"
+    return await house.http.post(path, content=never_read(), headers=headers)
+
+
+async def chunked_too_long(house: House, job_id: str) -> httpx.Response:
+    read = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield b" " * (LIMIT // 4)
+
+    path = f"/callbacks/fal/{house.tokens.sign(job_id)}"
+    response = await house.http.post(path, content=chunks(), headers=house.fal.sign(b""))
+    assert read == 5, "reading must stop as soon as the body is too long"
+    return response
+
+
+ID, USER, TIME, SIGNATURE = (f"x-fal-webhook-{name}" for name in ("request-id", "user-id", "timestamp", "signature"))
+FOREIGN_TOKEN = "job_0dhqk2v41s." + "A" * 43
+
+BAD = {
+    "no token": Bad("token_missing", 404, at("/callbacks/fal")),
+    "no token but a slash": Bad("token_missing", 404, at("/callbacks/fal/")),
+    "a bare job id for a token": Bad("token_foreign", 404, at("/callbacks/fal/{job}")),
+    "a token that we did not sign": Bad("token_foreign", 404, at(f"/callbacks/fal/{FOREIGN_TOKEN}")),
+    "a token with one letter changed": Bad("token_foreign", 404, at("/callbacks/fal/{other}")),
+    "a token with something below it": Bad("token_foreign", 404, at("/callbacks/fal/{token}/more")),
+    "a token that is not ASCII": Bad("token_foreign", 404, at("/callbacks/fal/%C3%A9%FF")),
+    "the token of another job": Bad("request_of_another_job", 401, to_another_job),
+    "the token of a job without a request yet": Bad("request_of_another_job", 401, to_another_job_without_request),
+    **{f"no {name}": Bad("header_missing", 401, without(name)) for name in (ID, USER, TIME, SIGNATURE)},
+    **{f"two of {name}": Bad("header_doubled", 401, doubled(name)) for name in (ID, USER, TIME, SIGNATURE)},
+    "an empty request id": Bad("header_malformed", 401, changed(ID, "")),
+    "a signature too short": Bad("signature_malformed", 401, changed(SIGNATURE, "ab" * 63)),
+    "a signature too long": Bad("signature_malformed", 401, changed(SIGNATURE, "ab" * 65)),
+    "a signature that is not hexadecimal": Bad("signature_malformed", 401, changed(SIGNATURE, "zz" * 64)),
+    "a huge timestamp": Bad("timestamp_malformed", 401, changed(TIME, "9" * 400)),
+    "a negative timestamp": Bad("timestamp_malformed", 401, changed(TIME, f"-{SENT}")),
+    "a timestamp with a letter": Bad("timestamp_malformed", 401, changed(TIME, "17672256e5")),
+    "an empty timestamp": Bad("timestamp_malformed", 401, changed(TIME, "")),
+    "twelve nines for a timestamp": Bad("timestamp_ahead", 401, signed(timestamp="9" * 12)),
+    "301 s old": Bad("timestamp_too_old", 401, signed(timestamp=SENT - 301)),
+    "301 s ahead": Bad("timestamp_ahead", 401, signed(timestamp=SENT + 301)),
+    "a changed body": Bad("no_key_matches", 401, changed_body),
+    "a changed request id": Bad("no_key_matches", 401, changed(ID, "req-2")),
+    "a changed user id": Bad("other_account", 401, changed(USER, "user-2")),
+    "a changed timestamp": Bad("no_key_matches", 401, changed(TIME, str(SENT + 1))),
+    "a changed signature": Bad("no_key_matches", 401, changed(SIGNATURE, "ab" * 64)),
+    "another account": Bad("other_account", 401, signed(user_id="user-2")),
+    "an unknown key": Bad("no_key_matches", 401, signed(key=SigningKey(b"x" * 32))),
+    "bad JSON under a good signature": Bad("body_not_json", 400, signed(b'{"request_id": "req-1", ')),
+    "no body under a good signature": Bad("body_not_json", 400, signed(b"")),
+    "bytes that are no UTF-8": Bad("body_not_json", 400, signed(callback_body().replace(b"OK", b"\xff\xfe"))),
+    "JSON that is no callback": Bad("body_malformed", 400, signed(b"[1, 2, 3]")),
+    "an unknown status": Bad("body_malformed", 400, signed(callback_body(status="MAYBE"))),
+    "5,000 nested arrays": Bad("body_malformed", 400, signed(NESTED)),
+    "5,000 nested arrays for a payload": Bad(
+        "body_malformed", 400, signed(b'{"request_id":"req-1","status":"OK","payload":' + NESTED + b"}")
+    ),
+    "a header about another request than the body": Bad("request_id_differs", 400, signed(callback_body("req-2"))),
+    "a body that says it is too long": Bad("body_too_long", 413, declared_too_long),
+    "a body that turns out too long": Bad("body_too_long", 413, chunked_too_long),
+    **{
+        f"{method} instead of POST": Bad("wrong_method", 405, at("/callbacks/fal/{token}", method=method))
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+    },
+    "GET with a trailing slash": Bad("wrong_method", 405, at("/callbacks/fal/{token}", method="GET", slash="/")),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_callback_changes_nothing_and_only_log_and_metric_say_why(house: House, name: str) -> None:
+    bad = BAD[name]
+    job_id = await house.story.submit()
+    house.before = await house.dump()
+    response = await bad.send(house, job_id)
+    assert response.status_code == bad.status
+    assert await house.dump() == house.before
+    [refused] = house.heard.named("callback.refused")
+    assert refused["reason"] == bad.reason
+    assert house.counted("callback.refused", provider="fal", reason=bad.reason) == 1
+    assert f'reason="{bad.reason}"'.encode() in (await house.http.get("/metrics")).content
+    assert bad.reason not in response.text
+    assert not house.heard.named("callback.recorded")
+
+
+@pytest.mark.parametrize("name", [name for name, bad in BAD.items() if bad.status in {400, 401}])
+async def test_those_who_forge_and_those_who_garble_read_the_same_words(house: House, name: str) -> None:
+    response = await BAD[name].send(house, await house.story.submit())
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["detail"] == "the callback was not accepted"
+
+
+async def test_a_wrong_method_is_told_the_right_one(house: House) -> None:
+    response = await at("/callbacks/fal/{token}", method="GET")(house, "job_1")
+    assert response.headers["allow"] == "POST"
+
+
+async def test_a_length_that_is_no_number_is_refused_before_anything_is_read(house: House) -> None:
+    job_id = await house.story.submit()
+    headers = [*house.fal.sign(b""), ("content-length", "many")]
+    response = await house.call_back(job_id, b"", headers=headers)
+    assert response.status_code == 400
+    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["content_length_malformed"]
+
+
+async def test_no_forgery_makes_us_ask_fal_for_keys_again_within_a_minute(house: House) -> None:
+    job_id = await house.story.submit()
+    for _ in range(50):
+        assert (await house.call_back(job_id, key=SigningKey(b"x" * 32))).status_code == 401
+    assert house.fal.fetches == 1
+
+
+async def test_what_is_cheap_is_looked_at_first(house: House) -> None:
+    """Neither a bad token, nor bad headers, nor a stale timestamp costs a look at the keys."""
+    job_id = await house.story.submit()
+    for name in ("no token", f"no {SIGNATURE}", "another account", "301 s old", "a body that says it is too long"):
+        await BAD[name].send(house, job_id)
+    assert house.fal.fetches == 0
+
+
+async def test_of_several_faults_the_cheapest_to_see_is_the_reason(house: House) -> None:
+    """Everything is wrong at first; each step mends what was complained about."""
+    job_id = await house.story.submit()
+    wrong = SigningKey(b"x" * 32)
+    garbled, other, good = b"{", callback_body("req-2"), callback_body()
+
+    async def complaint(body: bytes, token: str, headers: Headers) -> str:
+        house.heard.clear()
+        await house.http.post(f"/callbacks/fal/{token}", content=body, headers=headers)
+        return str(house.heard.named("callback.refused")[0]["reason"])
+
+    token, sign = house.tokens.sign(job_id), house.fal.sign
+    assert await complaint(b" " * (LIMIT + 1), "x", []) == "body_too_long"
+    assert await complaint(garbled, "x", []) == "token_foreign"
+    assert await complaint(garbled, token, []) == "header_missing"
+    assert (
+        await complaint(garbled, token, sign(garbled, user_id="user-2", timestamp=SENT - 301, key=wrong))
+        == "other_account"
+    )
+    assert await complaint(garbled, token, sign(garbled, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
+    assert await complaint(garbled, token, sign(garbled, key=wrong)) == "no_key_matches"
+    assert await complaint(garbled, token, sign(garbled)) == "body_not_json"
+    assert await complaint(other, token, sign(other)) == "request_id_differs"
+    response = await house.http.post(f"/callbacks/fal/{token}", content=good, headers=sign(good))
+    assert response.json() == {"result": "recorded"}

@@ -1,0 +1,91 @@
+"""What was told, what was tried, and the dead letters that an operator sends again."""
+
+import pytest
+
+from ledger import deliveries
+from ledger.deliveries import Attempted
+from tests.conftest import NOON
+from tests.receiver.house import House
+from tests.receiver.test_receiver_app import is_problem
+
+TRIED = Attempted(at=NOON, latency_ms=12, status=500, error=None, response=b"no\xff")
+
+
+async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True) -> str:
+    """Bring one delivery that was tried once, dead unless told otherwise. Returns its id."""
+    job_id = await house.story.accept(at=0, notify=("https://u.example/hooks",))
+    await house.story.begin(job_id, at=0)
+    await house.story.report(job_id, at=0, request_id=request_id)
+    [task] = await house.story.fetch("deliver", at=0)
+    if dead:
+        await house.store.write(deliveries.settle(task, TRIED, "dead", now=NOON, reason="ten attempts failed"))
+    return task.subject
+
+
+async def test_a_delivery_shows_where_it_stands_and_what_was_tried(house: House) -> None:
+    delivery_id = await delivery(house)
+    shown = (await house.http.get(f"/v1/deliveries/{delivery_id}")).json()
+    assert (shown["id"], shown["state"], shown["reason"]) == (delivery_id, "dead", "ten attempts failed")
+    assert (shown["attempts"], shown["sequence"]) == (1, 2)
+    assert (shown["created_at"], shown["finalized_at"]) == ("2026-01-01T00:00:00.000Z",) * 2
+    [attempt] = shown["attempt_log"]
+    assert attempt == {
+        "number": 1,
+        "at": "2026-01-01T00:00:00.000Z",
+        "status": 500,
+        "latency_ms": 12,
+        "error": None,
+        "response": "no\ufffd",
+    }
+
+
+async def test_a_dead_one_is_replayed_under_its_id_and_only_once(house: House) -> None:
+    delivery_id = await delivery(house)
+    replayed = await house.http.post(f"/v1/deliveries/{delivery_id}/replay")
+    assert (replayed.status_code, replayed.json()["id"], replayed.json()["state"]) == (202, delivery_id, "pending")
+    assert [task.subject for task in await house.story.fetch("deliver", at=1)] == [delivery_id]
+    assert len(house.heard.named("delivery.replayed")) == 1
+    again = await house.http.post(f"/v1/deliveries/{delivery_id}/replay")
+    assert is_problem(again, 409)
+    assert len(house.heard.named("delivery.replayed")) == 1
+
+
+async def test_what_is_still_tried_is_not_replayed(house: House) -> None:
+    delivery_id = await delivery(house, dead=False)
+    before = await house.dump()
+    assert is_problem(await house.http.post(f"/v1/deliveries/{delivery_id}/replay"), 409)
+    assert await house.dump() == before
+
+
+async def test_the_dead_are_listed_newest_first_page_by_page(house: House) -> None:
+    made = [await delivery(house, f"req-{number}") for number in range(3)]
+    first = (await house.http.get("/v1/deliveries?state=dead&limit=2")).json()
+    second = (await house.http.get(f"/v1/deliveries?state=dead&limit=2&cursor={first['next_cursor']}")).json()
+    assert [each["id"] for each in first["deliveries"] + second["deliveries"]] == made[::-1]
+    assert second["next_cursor"] is None
+    assert (await house.http.get("/v1/deliveries?state=discarded")).json()["deliveries"] == []
+
+
+async def test_those_of_a_job_are_listed(house: House) -> None:
+    delivery_id = await delivery(house)
+    job_id = (await house.http.get(f"/v1/deliveries/{delivery_id}")).json()["job_id"]
+    found = (await house.http.get(f"/v1/deliveries?job={job_id}")).json()
+    assert [each["id"] for each in found["deliveries"]] == [delivery_id]
+
+
+@pytest.mark.parametrize("query", ["", "?state=delivered", "?state=x", "?state=dead&limit=0"])
+async def test_a_listing_that_means_nothing_is_refused(house: House, query: str) -> None:
+    assert is_problem(await house.http.get(f"/v1/deliveries{query}"), 400)
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "msg_nowhere"), ("POST", "msg_nowhere/replay")])
+async def test_a_delivery_that_is_not_there_is_404(house: House, method: str, path: str) -> None:
+    assert is_problem(await house.http.request(method, f"/v1/deliveries/{path}"), 404)
+
+
+async def test_the_dead_and_the_doubtful_are_in_the_metrics(house: House) -> None:
+    await delivery(house)
+    await house.call_back("job_of_a_lost_disk")
+    await house.http.get("/metrics")
+    assert house.registry.get_sample_value("renderhook_to_look_at", {"what": "dead"}) == 1
+    assert house.registry.get_sample_value("renderhook_to_look_at", {"what": "orphan"}) == 1

@@ -1,0 +1,226 @@
+"""What a job request may say: every fault is named with its field, before anything is spent."""
+
+import contextlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.jobs import NewJob
+from receiver.job_requests import JobRequests
+from receiver.problems import Problem
+from receiver.targets import Targets
+from tests.receiver.conftest import MakeHouse
+from tests.receiver.house import LIMIT, House
+from tests.receiver.test_receiver_app import is_problem
+
+calm = settings(deadline=None)  # a busy machine is no fault
+
+FACES = {"source_face_url": "https://u.example/f.png", "target_video_url": "https://u.example/v.mp4"}
+VIDEO_SWAP = {"provider": "fal", "model": "half-moon-ai/ai-face-swap/faceswapvideo", "input": FACES}
+ANY: dict[str, Any] = {"provider": "fal", "model": "a/b", "input": {}}
+FACESWAP = {
+    "provider": "heygen",
+    "model": "FaceswapNode",
+    "input": {"source_image_url": "https://u.example/f.png", "target_video_url": "https://u.example/v.mp4"},
+}
+
+
+def requests(**options: Any) -> JobRequests:
+    return JobRequests(
+        **{"providers": ("fal", "heygen"), "targets": Targets(()), "signing": True, "notify_url": None} | options
+    )
+
+
+def read(body: object, key: str | None = None, **options: Any) -> NewJob:
+    return requests(**options).read(msgspec.json.encode(body), key)
+
+
+def faults(body: object, **options: Any) -> dict[str, str]:
+    with pytest.raises(Problem) as refused:
+        read(body, **options)
+    assert refused.value.status == 422
+    return {error["field"]: error["message"] for error in refused.value.errors}
+
+
+@pytest.mark.parametrize("good", [VIDEO_SWAP, ANY, FACESWAP], ids=["a typed fal model", "any fal model", "heygen"])
+def test_a_good_request_is_a_job_with_its_input_as_it_was_sent(good: dict[str, Any]) -> None:
+    job = read(good)
+    assert (job.provider, job.model, job.metadata, job.notify) == (good["provider"], good["model"], "{}", ())
+    assert msgspec.json.decode(job.input) == good["input"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"input": {}}, "input.source_face_url"),
+        ({"input": FACES | {"target_video_url": "ftp://x/y"}}, "input.target_video_url"),
+        ({"input": FACES | {"target_vido_url": "https://x.example/y"}}, "input.target_vido_url"),
+        ({"input": FACES | {"enable_occlusion_prevention": "yes"}}, "input.enable_occlusion_prevention"),
+        ({"model": "../x"}, "model"),
+        ({"model": "half-moon-ai"}, "model"),
+        (FACESWAP | {"input": {}}, "input.source_image_url"),
+        (FACESWAP | {"model": "no such/type"}, "model"),
+    ],
+)
+async def test_a_typed_input_is_refused_by_the_name_of_the_field(
+    house: House, change: dict[str, Any], field: str
+) -> None:
+    response = await house.http.post("/v1/jobs", json=VIDEO_SWAP | change)
+    assert is_problem(response, 422)
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    assert field in response.json()["detail"]
+    assert (await house.dump())["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        (ANY | {"provider": "replicate"}, "provider"),
+        ({"provider": "fal", "model": "a/b"}, "input"),
+        ({"provider": "fal", "input": {}}, "model"),
+        (ANY | {"inputs": {}}, "inputs"),
+        (ANY | {"model": 7}, "model"),
+        (ANY | {"input": []}, "input"),
+        (ANY | {"metadata": "x"}, "metadata"),
+        (ANY | {"notify": "https://u.example"}, "notify"),
+        (ANY | {"notify": [1]}, "notify"),
+        ([], "object"),
+    ],
+)
+async def test_a_wrong_shape_is_refused_and_says_where(house: House, body: object, hint: str) -> None:
+    response = await house.http.post("/v1/jobs", json=body)
+    assert is_problem(response, 422)
+    assert hint in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b"provider=fal", b'{"provider":"fal","input":' + b'{"a":' * 5000]
+)
+async def test_what_is_not_json_is_refused_as_such(house: House, body: bytes) -> None:
+    assert is_problem(await house.http.post("/v1/jobs", content=body), 400)
+
+
+async def test_a_body_over_the_limit_is_413(house: House) -> None:
+    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**63, -(2**64), 10**40, 1.5e308, "\x00", "🎬", [[[]]]],
+    ids=["2**63", "-2**64", "10**40", "1.5e308", "NUL", "emoji", "nested"],
+)
+async def test_unusual_values_come_back_as_they_went_in(house: House, value: object) -> None:
+    response = await house.http.post("/v1/jobs", json=ANY | {"input": {"x": value}, "metadata": {"y": value}})
+    assert response.status_code == 202
+    job = (await house.http.get(response.headers["location"])).json()
+    assert (job["input"], job["metadata"]) == ({"x": value}, {"y": value})
+
+
+@pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
+async def test_nesting_is_kept_or_refused_and_never_a_mistake_of_ours(house: House, depth: int) -> None:
+    nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
+    response = await house.http.post("/v1/jobs", content=nested)
+    assert response.status_code in {202, 400, 422}
+    assert (await house.http.get("/v1/jobs")).status_code == 200
+
+
+@calm
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_a_problem(body: bytes) -> None:
+    with pytest.raises(Problem):
+        requests().read(body, None)
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@calm
+@given(
+    st.sampled_from([VIDEO_SWAP, ANY, FACESWAP]),
+    st.dictionaries(st.sampled_from(["provider", "model", "input", "metadata", "notify", "x"]), json, max_size=3),
+)
+def test_no_json_raises_anything_but_a_problem(good: dict[str, Any], change: dict[str, Any]) -> None:
+    with contextlib.suppress(Problem):
+        msgspec.json.decode(read(good | change).input)
+
+
+def test_a_provider_without_a_key_says_which_setting_is_missing() -> None:
+    assert "FAL_KEY" in faults(ANY, providers=("heygen",))["provider"]
+    assert "HEYGEN_API_KEY" in faults(FACESWAP, providers=("fal",))["provider"]
+
+
+URL_FAULTS = {
+    "no scheme": "u.example/hooks",
+    "a file": "file:///etc/passwd",
+    "another scheme": "ftp://u.example/",
+    "no host": "https:///hooks",
+    "a user": "https://me@u.example/",
+    "a user and a password": "https://me:secret@u.example/",
+    "a fragment": "https://u.example/#x",
+    "a space": "https://u.example/a b",
+    "a line break": "https://u.example/\nx",
+    "not ASCII": "https://ü.example/",
+    "no port number": "https://u.example:http/",
+    "a port too high": "https://u.example:70000/",
+    "no end of brackets": "https://[::1/",
+    "too long": "https://u.example/" + "x" * 2048,
+    "nothing": "",
+    "loopback": "http://127.0.0.1:8000/",
+    "loopback, v6": "http://[::1]/",
+    "loopback, mapped": "http://[::ffff:127.0.0.1]/",
+    "localhost": "http://localhost/",
+    "localhost below": "http://a.localhost/",
+    "private": "http://10.1.2.3/",
+    "metadata": "http://169.254.169.254/latest/meta-data",
+    "link-local with a zone": "http://[fe80::1%25eth0]/",
+}
+
+
+@pytest.mark.parametrize("name", URL_FAULTS)
+def test_a_notify_url_that_cannot_be_told_is_refused_by_its_place(name: str) -> None:
+    assert list(faults(ANY | {"notify": ["https://u.example/ok", URL_FAULTS[name]]})) == ["notify[1]"]
+
+
+def test_notify_urls_are_each_once_and_the_settings_own_is_left_to_the_settings() -> None:
+    urls = ["https://u.example/a", "https://own.example/", "https://u.example/a", "https://u.example/b"]
+    assert read(ANY | {"notify": urls}, notify_url="https://own.example/").notify == (urls[0], urls[3])
+
+
+def test_ten_notify_urls_are_taken_and_eleven_are_not() -> None:
+    urls = [f"https://u.example/{number}" for number in range(11)]
+    assert len(read(ANY | {"notify": urls[:10]}).notify) == 10
+    assert "10 at most" in faults(ANY | {"notify": urls})["notify"]
+
+
+def test_notify_without_a_secret_to_sign_with_names_the_setting() -> None:
+    assert "NOTIFY_SECRET" in faults(ANY | {"notify": ["https://u.example/"]}, signing=False)["notify"]
+
+
+def test_an_excepted_private_target_is_taken() -> None:
+    assert read(ANY | {"notify": ["http://10.1.2.3/"]}, targets=Targets(["10.0.0.0/8"])).notify
+
+
+def test_metadata_has_a_limit() -> None:
+    fits = {"x": "y" * (16_384 - len('{"x":""}'))}
+    assert len(read(ANY | {"metadata": fits}).metadata) == 16_384
+    assert "16384" in faults(ANY | {"metadata": {"x": fits["x"] + "y"}})["metadata"]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    body = ANY | {"model": "x", "notify": ["ftp://x/"], "metadata": {"x": "y" * 20_000}}
+    assert list(faults(body, providers=())) == ["provider", "model", "notify[0]", "metadata"]
+
+
+async def test_a_refused_request_leaves_nothing_behind(make_house: MakeHouse) -> None:
+    house = make_house(signing=False)
+    before = await house.dump()
+    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
+    assert await house.dump() == before
+    assert not house.heard

@@ -1,0 +1,200 @@
+"""The API of jobs: durable before it is answered, the same again for the same key, and readable page by page."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ledger.records import Fault, JobError, Outcome
+from tests.receiver.house import House, callback_body
+from tests.receiver.test_receiver_app import is_problem
+
+SWAP = {
+    "provider": "fal",
+    "model": "half-moon-ai/ai-face-swap/faceswapvideo",
+    "input": {"source_face_url": "https://u.example/face.png", "target_video_url": "https://u.example/v.mp4"},
+    "metadata": {"user": "u-7", "n": 123456789012345678901234567890},
+    "notify": ["https://u.example/hooks"],
+}
+ANY = {"provider": "fal", "model": "a/b", "input": {}}
+
+
+async def create(house: House, body: object = None, key: str | None = None) -> str:
+    headers = {} if key is None else {"idempotency-key": key}
+    response = await house.http.post("/v1/jobs", json=ANY if body is None else body, headers=headers)
+    assert response.status_code == 202, response.text
+    return str(response.json()["id"])
+
+
+async def test_a_job_is_answered_202_with_its_address_and_exactly_these_fields(house: House) -> None:
+    response = await house.http.post("/v1/jobs", json=SWAP)
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job == {
+        "id": job["id"],
+        "provider": "fal",
+        "model": SWAP["model"],
+        "state": "accepted",
+        "input": SWAP["input"],
+        "metadata": SWAP["metadata"],
+        "provider_request_id": None,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "submitted_at": None,
+        "finalized_at": None,
+        "source": None,
+        "outputs": [],
+        "processing_time_ms": None,
+        "warning": None,
+        "error": None,
+    }
+    assert (await house.http.get(response.headers["location"])).json() == job
+    [accepted] = house.heard.named("job.accepted")
+    assert (accepted["job"], accepted["provider"]) == (job["id"], "fal")
+    assert house.counted("job.accepted", provider="fal") == 1
+
+
+async def test_a_job_is_on_disk_and_due_for_submission_before_it_is_answered(house: House, tmp_path: Path) -> None:
+    job_id = await create(house, SWAP)
+    other = sqlite3.connect(tmp_path / "ledger.db")
+    assert other.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone() == ("accepted",)
+    assert other.execute("SELECT kind, subject FROM work").fetchall() == [("submit", job_id)]
+    assert other.execute("SELECT url FROM endpoints").fetchall() == [("https://u.example/hooks",)]
+    other.close()
+
+
+async def test_a_finished_job_shows_its_outputs_and_where_its_outcome_came_from(house: House) -> None:
+    job_id = await create(house)
+    await house.story.begin(job_id)
+    await house.story.confirm(job_id, at=2)
+    house.clock.pass_seconds(60.5)
+    await house.call_back(job_id, callback_body())
+    job = (await house.http.get(f"/v1/jobs/{job_id}")).json()
+    assert (job["state"], job["source"], job["provider_request_id"]) == ("completed", "callback", "req-1")
+    assert (job["submitted_at"], job["finalized_at"]) == ("2026-01-01T00:00:02.000Z", "2026-01-01T00:01:00.500Z")
+    assert job["outputs"] == [
+        {
+            "id": f"{job_id}.1",
+            "url": "https://v3b.fal.media/files/a/b.mp4",
+            "content_type": "video/mp4",
+            "file_name": None,
+            "file_size": 7,
+            "width": None,
+            "height": None,
+        }
+    ]
+
+
+async def test_a_failed_job_says_whose_fault_it_is(house: House) -> None:
+    job_id = await house.story.submit()
+    await house.story.report(job_id, Outcome.failed(JobError(fault=Fault.INPUT, code="no_face", message="no face")))
+    job = (await house.http.get(f"/v1/jobs/{job_id}")).json()
+    assert job["error"] == {"fault": "input", "code": "no_face", "message": "no face", "retryable": False}
+
+
+async def test_the_same_key_and_request_again_is_the_same_job(house: House) -> None:
+    first = await create(house, SWAP, "key-1")
+    again = await house.http.post("/v1/jobs", json=SWAP, headers={"idempotency-key": "key-1"})
+    assert (again.status_code, again.json()["id"]) == (202, first)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["location"] == f"/v1/jobs/{first}"
+    assert len((await house.dump())["jobs"]) == 1
+    assert len(house.heard.named("job.accepted")) == 1
+
+
+async def test_a_first_request_is_not_called_a_replay(house: House) -> None:
+    response = await house.http.post("/v1/jobs", json=ANY, headers={"idempotency-key": "key-1"})
+    assert "idempotent-replayed" not in response.headers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "a/c"}, {"input": {"x": 1}}, {"metadata": {"x": 1}}, {"notify": ["https://u.example/h"]}],
+    ids=["model", "input", "metadata", "notify"],
+)
+async def test_a_key_that_was_used_for_another_request_is_refused(house: House, change: dict[str, object]) -> None:
+    await create(house, ANY, "key-1")
+    before = await house.dump()
+    response = await house.http.post("/v1/jobs", json=ANY | change, headers={"idempotency-key": "key-1"})
+    assert is_problem(response, 422)
+    assert "Idempotency-Key" in response.json()["detail"]
+    assert await house.dump() == before
+
+
+async def test_without_a_key_the_same_request_is_another_job(house: House) -> None:
+    assert await create(house, SWAP) != await create(house, SWAP)
+
+
+async def test_fifty_at_once_under_one_key_are_one_job(house: House) -> None:
+    made = await asyncio.gather(*(create(house, ANY, "key-1") for _ in range(50)))
+    assert len(set(made)) == 1
+    assert len((await house.dump())["jobs"]) == 1
+    assert len(house.heard.named("job.accepted")) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"], ids=["empty", "too long", "a tab"])
+async def test_a_key_that_cannot_be_kept_is_refused(house: House, key: str) -> None:
+    response = await house.http.post("/v1/jobs", json=ANY, headers={"idempotency-key": key})
+    assert is_problem(response, 400)
+    assert (await house.dump())["jobs"] == []
+
+
+async def test_the_longest_key_is_kept(house: House) -> None:
+    assert await create(house, ANY, "x" * 255) == await create(house, ANY, "x" * 255)
+
+
+async def test_a_listing_is_newest_first_and_a_cursor_leads_to_the_end(house: House) -> None:
+    made = [await create(house) for _ in range(5)]
+    seen, path = [], "/v1/jobs?limit=2"
+    for size in (2, 2, 1):
+        page = (await house.http.get(path)).json()
+        assert len(page["jobs"]) == size
+        seen += [job["id"] for job in page["jobs"]]
+        path = f"/v1/jobs?limit=2&cursor={page['next_cursor']}"
+    assert page["next_cursor"] is None
+    assert seen == made[::-1]
+
+
+async def test_a_full_last_page_has_no_next_one(house: House) -> None:
+    for _ in range(2):
+        await create(house)
+    assert (await house.http.get("/v1/jobs?limit=2")).json()["next_cursor"] is None
+
+
+async def test_a_listing_is_filtered_by_state_and_provider(house: House) -> None:
+    accepted, submitted = await create(house), await house.story.submit()
+    heygen = await create(house, {"provider": "heygen", "model": "Another", "input": {}})
+
+    async def listed(query: str) -> set[str]:
+        return {job["id"] for job in (await house.http.get(f"/v1/jobs?{query}")).json()["jobs"]}
+
+    assert await listed("") == await listed("state=&provider=&cursor=") == {accepted, submitted, heygen}
+    assert await listed("state=submitted") == {submitted}
+    assert await listed("provider=heygen") == {heygen}
+    assert await listed("provider=fal&state=accepted") == {accepted}
+    assert await listed("state=expired") == set()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=201", "limit=-1", "limit=x", "limit=", "limit=1e2", "limit=%D9%A1", "state=done", "provider=x"],
+)
+async def test_a_filter_that_means_nothing_is_refused_and_not_ignored(house: House, query: str) -> None:
+    assert is_problem(await house.http.get(f"/v1/jobs?{query}"), 400)
+
+
+async def test_what_happened_to_a_job_is_listed_in_order(house: House) -> None:
+    job_id = await house.story.submit()
+    events = (await house.http.get(f"/v1/jobs/{job_id}/events")).json()["events"]
+    assert events == [
+        {"sequence": 1, "type": "job.accepted", "timestamp": "2026-01-01T00:00:01.000Z"},
+        {"sequence": 2, "type": "job.submitted", "timestamp": "2026-01-01T00:00:01.000Z"},
+    ]
+    assert (await house.http.get(f"/v1/jobs/{job_id}/events?after=1")).json()["events"] == events[1:]
+    assert is_problem(await house.http.get(f"/v1/jobs/{job_id}/events?after=-1"), 400)
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/job_nowhere", "/v1/jobs/job_nowhere/events", f"/v1/jobs/{'x' * 5000}"])
+async def test_a_job_that_is_not_there_is_404(house: House, path: str) -> None:
+    assert is_problem(await house.http.get(path), 404)

@@ -1,0 +1,223 @@
+"""fal's keys: one fetch for everybody, kept a day, stale rather than none, and no hammering whatever garbage comes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nacl.signing import SigningKey
+
+from providers.wire import Answer, NeverSent, Request, Unread
+from receiver.keys import KeyRing, Keys, KeysUnavailable
+from tests.conftest import Clock, Heard
+from tests.receiver.house import House, callback_body, jwks, until
+
+ONE, TWO = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
+HOUR = 3600
+
+
+class Publisher:
+    """Answers a fetch when it may, with whatever is to be said."""
+
+    def __init__(self) -> None:
+        self.says: Answer | Exception = Answer(status=200, body=jwks(ONE))
+        self.asked: list[Request] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self, request: Request) -> Answer:
+        self.asked.append(request)
+        await self.open.wait()
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+
+@pytest.fixture
+def fal() -> Publisher:
+    return Publisher()
+
+
+@pytest.fixture
+async def ring(fal: Publisher, clock: Clock, heard: Heard) -> AsyncIterator[KeyRing]:
+    made = KeyRing(fal, "https://fal.example/jwks", clock=clock, announce=heard)
+    yield made
+    await made.close()
+
+
+def raw(keys: Keys | None) -> list[bytes]:
+    assert keys is not None
+    return [bytes(key) for key in keys.verify_keys]
+
+
+async def test_a_hundred_who_wait_cause_one_fetch(ring: KeyRing, fal: Publisher) -> None:
+    fal.open.clear()
+    waiting = [asyncio.create_task(ring.current()) for _ in range(100)]
+    await until(lambda: bool(fal.asked))
+    fal.open.set()
+    found = await asyncio.gather(*waiting)
+    assert len(fal.asked) == 1
+    assert (fal.asked[0].method, fal.asked[0].url) == ("GET", "https://fal.example/jwks")
+    assert {id(keys) for keys in found} == {id(found[0])}
+
+
+async def test_who_goes_away_does_not_take_the_fetch_along(ring: KeyRing, fal: Publisher) -> None:
+    fal.open.clear()
+    gone, stays = asyncio.create_task(ring.current()), asyncio.create_task(ring.current())
+    await until(lambda: bool(fal.asked))
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    assert gone.cancelled()
+    fal.open.set()
+    assert raw(await stays) == [bytes(ONE.verify_key)]
+    assert len(fal.asked) == 1
+
+
+async def test_even_when_everybody_goes_away_the_fetch_is_kept(ring: KeyRing, fal: Publisher) -> None:
+    fal.open.clear()
+    gone = asyncio.create_task(ring.current())
+    await until(lambda: bool(fal.asked))
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    fal.open.set()
+    await ring.current()
+    assert len(fal.asked) == 1
+
+
+async def test_keys_are_kept(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    first = await ring.current()
+    clock.pass_seconds(12 * HOUR - 1)
+    assert await ring.current() is first
+    assert len(fal.asked) == 1
+
+
+async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
+    ring: KeyRing, fal: Publisher, clock: Clock
+) -> None:
+    first = await ring.current()
+    clock.pass_seconds(12 * HOUR)
+    fal.says = Answer(status=200, body=jwks(TWO))
+    fal.open.clear()
+    assert await ring.current() is first  # at once, though fal does not answer
+    await until(lambda: len(fal.asked) == 2)
+    assert await ring.current() is first
+    fal.open.set()
+
+    async def fresh() -> bool:
+        return raw(await ring.current()) == [bytes(TWO.verify_key)]
+
+    await until(fresh)
+    assert len(fal.asked) == 2
+
+
+async def test_after_a_day_they_are_not_believed_without_asking(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    await ring.current()
+    clock.pass_seconds(24 * HOUR)
+    fal.says = Answer(status=200, body=jwks(TWO))
+    assert raw(await ring.current()) == [bytes(TWO.verify_key)]
+
+
+async def test_stale_keys_serve_while_fal_is_away(ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard) -> None:
+    first = await ring.current()
+    clock.pass_seconds(100 * HOUR)
+    fal.says = NeverSent("connection refused")
+    assert [await ring.current() for _ in range(3)] == [first] * 3
+    assert len(fal.asked) == 2  # and a rest of two seconds
+    assert [fact["error"] for fact in heard.named("keys.fetch_failed")] == ["connection refused"]
+
+
+async def test_a_refresh_that_fails_is_not_repeated_at_once(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    first = await ring.current()
+    clock.pass_seconds(13 * HOUR)
+    fal.says = Unread("reset")
+    for _ in range(20):
+        assert await ring.current() is first
+        await asyncio.sleep(0)
+    assert len(fal.asked) == 2
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        NeverSent("refused"),
+        Unread("timed out"),
+        Answer(status=500, body=jwks(ONE)),
+        Answer(status=404),
+        Answer(status=200, body=b"<html>"),
+        Answer(status=200, body=b'{"keys": []}'),
+        Answer(status=200, body=b'{"keys": [{"x": "short"}]}'),
+        Answer(status=200, body=b"[" * 5000),
+    ],
+    ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "nested"],
+)
+async def test_without_keys_nobody_can_say(
+    ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard, says: Answer | Exception
+) -> None:
+    fal.says = says
+    with pytest.raises(KeysUnavailable):
+        await ring.current()
+    assert len(heard.named("keys.fetch_failed")) == 1
+    fal.says = Answer(status=200, body=jwks(ONE))
+    with pytest.raises(KeysUnavailable):
+        await ring.current()  # within two seconds of a failure nobody asks again
+    assert len(fal.asked) == 1
+    clock.pass_seconds(2)
+    assert raw(await ring.current()) == [bytes(ONE.verify_key)]
+
+
+async def test_a_bad_answer_never_replaces_good_keys(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    first = await ring.current()
+    clock.pass_seconds(25 * HOUR)
+    fal.says = Answer(status=200, body=b'{"keys": []}')
+    assert await ring.current() is first
+
+
+async def test_a_signature_that_no_key_matches_is_worth_one_fetch_a_minute(
+    ring: KeyRing, fal: Publisher, clock: Clock
+) -> None:
+    first = await ring.current()
+    clock.pass_seconds(59.999)
+    assert await ring.newer_than(first) is None
+    clock.pass_seconds(0.001)
+    fal.says = Answer(status=200, body=jwks(TWO))
+    second = await ring.newer_than(first)
+    assert raw(second) == [bytes(TWO.verify_key)]
+    assert await ring.newer_than(first) is second  # fetched meanwhile: no need to ask again
+    assert second is not None
+    assert await ring.newer_than(second) is None
+    assert len(fal.asked) == 2
+
+
+async def test_a_miss_while_fal_is_away_is_not_a_verdict(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    first = await ring.current()
+    clock.pass_seconds(61)
+    fal.says = NeverSent("refused")
+    with pytest.raises(KeysUnavailable):
+        await ring.newer_than(first)
+    with pytest.raises(KeysUnavailable):
+        await ring.newer_than(first)
+    assert len(fal.asked) == 2
+
+
+async def test_a_fetch_at_start_announces_its_failure_and_goes_on(ring: KeyRing, fal: Publisher, heard: Heard) -> None:
+    fal.says = NeverSent("refused")
+    await ring.prefetch()
+    assert [name for name, _ in heard] == ["keys.fetch_failed"]
+
+
+async def test_closing_gives_up_a_fetch_that_is_under_way(ring: KeyRing, fal: Publisher) -> None:
+    fal.open.clear()
+    waiting = asyncio.create_task(ring.current())
+    await until(lambda: bool(fal.asked))
+    await ring.close()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert waiting.cancelled()
+
+
+async def test_a_thousand_forgeries_at_once_cause_one_fetch(house: House) -> None:
+    job_id = await house.story.submit()
+    await house.keys.prefetch()
+    house.clock.pass_seconds(61)
+    headers = house.fal.sign(callback_body(), key=TWO)
+    answers = await asyncio.gather(*(house.call_back(job_id, headers=headers) for _ in range(1000)))
+    assert {answer.status_code for answer in answers} == {401}
+    assert house.fal.fetches == 2  # the one before, and one because of them all

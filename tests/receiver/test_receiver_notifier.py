@@ -1,0 +1,222 @@
+"""Telling an endpoint that really listens: signed, tried again as scheduled, and never dropped in silence."""
+
+import base64
+from typing import Any
+
+import msgspec
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from ledger import deliveries
+from receiver.notifier import Notifier
+from receiver.retries import JITTER, SCHEDULE
+from receiver.targets import Targets
+from tests.conftest import NOON
+from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
+
+
+def verified(secret: bytes, endpoint: Endpoint) -> Any:
+    told = endpoint.told[-1]
+    return Webhook(base64.b64encode(secret).decode()).verify(told.body, told.headers)
+
+
+@pytest.fixture
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the PyPI package believe that it is the tests' noon: it looks at the clock by itself."""
+    import standardwebhooks.webhooks as theirs
+
+    class Then(theirs.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(NOON / 1000, tz)
+
+    monkeypatch.setattr(theirs, "datetime", Then)
+
+
+async def test_what_is_told_is_the_job_and_is_delivered(office: Office, endpoint: Endpoint) -> None:
+    job_id = await office.ended(endpoint.url)
+    await office.deliver()
+    [told] = endpoint.told
+    assert told.head == "POST /hooks?token=in-the-query HTTP/1.1"
+    assert told.headers["content-type"] == "application/json"
+    said = msgspec.json.decode(told.body)
+    assert (said["type"], said["timestamp"]) == ("job.completed", "2026-01-01T00:00:00.000Z")
+    assert said["data"]["sequence"] == 2
+    job = said["data"]["job"]
+    assert (job["id"], job["state"], len(job["outputs"])) == (job_id, "completed", 1)
+    delivery = await office.delivery(job_id)
+    assert (delivery.state, delivery.attempts, told.headers["webhook-id"]) == ("delivered", 1, delivery.id)
+    assert await office.next_due() is None
+    [attempt] = await office.attempts(job_id)
+    assert (attempt.number, attempt.at, attempt.status, attempt.error, attempt.response) == (1, NOON, 200, None, b"ok")
+
+
+@pytest.mark.usefixtures("at_noon")
+@pytest.mark.parametrize("secret", SECRETS, ids=["the new secret", "the old secret"])
+async def test_the_published_package_verifies_it_with_either_secret(
+    office: Office, endpoint: Endpoint, secret: bytes
+) -> None:
+    job_id = await office.ended(endpoint.url)
+    await office.deliver()
+    said = verified(secret, endpoint)
+    assert said["data"]["job"]["id"] == job_id
+    with pytest.raises(WebhookVerificationError):
+        verified(b"x" * 32, endpoint)
+    endpoint.told[-1].body += b" "
+    with pytest.raises(WebhookVerificationError):
+        verified(secret, endpoint)
+
+
+async def test_ten_attempts_at_their_times_and_then_it_lies_dead_in_sight(office: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda number: answer(500, body=f"no {number}".encode())
+    job_id = await office.ended(endpoint.url)
+    times = []
+    while (due := await office.next_due()) is not None:
+        office.clock.now = due
+        times.append(due)
+        await office.deliver()
+    waits = [later - earlier for earlier, later in zip([NOON, *times], times, strict=False)]
+    assert len(waits) == len(SCHEDULE) == 10
+    for wait, planned in zip(waits, SCHEDULE, strict=True):
+        assert planned * 1000 * (1 - JITTER) <= wait <= planned * 1000 * (1 + JITTER)
+    delivery = await office.delivery(job_id)
+    assert (delivery.state, delivery.attempts) == ("dead", 10)
+    assert delivery.reason == "10 attempts failed; the last: HTTP 500"
+    assert len({(told.body, told.headers["webhook-id"]) for told in endpoint.told}) == 1
+    stamps = [int(told.headers["webhook-timestamp"]) for told in endpoint.told]
+    assert stamps == [time // 1000 for time in times]
+    assert [attempt.response for attempt in await office.attempts(job_id)] == [b"no %d" % n for n in range(1, 11)]
+    assert [dead.id for dead in await deliveries.list_deliveries(office.store, state="dead", limit=9)] == [delivery.id]
+
+
+async def test_a_dead_one_that_is_replayed_keeps_its_id_and_starts_anew(office: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda number: answer(500 if number <= 10 else 200)
+    job_id = await office.ended(endpoint.url)
+    while (due := await office.next_due()) is not None:
+        office.clock.now = due
+        await office.deliver()
+    dead = await office.delivery(job_id)
+    assert await office.store.write(deliveries.replay(dead.id, now=office.clock()))
+    await office.deliver()
+    again = await office.delivery(job_id)
+    assert (again.state, again.attempts, endpoint.told[-1].headers["webhook-id"]) == ("delivered", 11, dead.id)
+
+
+async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(office: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda number: answer(503 if number < 3 else 204, body=b"")
+    job_id = await office.ended(endpoint.url)
+    for _ in range(3):
+        due = await office.next_due()
+        assert due is not None
+        office.clock.now = due
+        await office.deliver()
+    assert (await office.delivery(job_id)).state == "delivered"
+    assert [attempt.status for attempt in await office.attempts(job_id)] == [503, 503, 204]
+
+
+@pytest.mark.parametrize(("said", "waited"), [("120", 120), ("1", 5), ("Wed, 21 Oct 2026 07:28:00 GMT", 5)])
+async def test_retry_after_is_honoured_and_never_hastens(
+    office: Office, endpoint: Endpoint, said: str, waited: int
+) -> None:
+    endpoint.answers = lambda _: answer(429, f"Retry-After: {said}")
+    await office.ended(endpoint.url)
+    await office.deliver()
+    due = await office.next_due()
+    assert due is not None
+    assert waited * 1000 * (1 - JITTER) <= due - NOON <= max(waited * 1000, 5000 * (1 + JITTER))
+    if waited > 6:
+        assert due == NOON + waited * 1000
+
+
+async def test_gone_buries_it_and_disables_the_endpoint(office: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda _: answer(410)
+    first, second = await office.ended(endpoint.url), await office.ended(endpoint.url, request_id="req-2")
+    await office.deliver()
+    assert len(endpoint.told) == 1  # the other was for the same endpoint, and it had asked not to be told
+    for job_id in (first, second):
+        delivery = await office.delivery(job_id)
+        assert (delivery.state, delivery.reason) == ("dead", "the endpoint answered 410 Gone")
+    assert len(office.heard.named("endpoint.gone")) == 1
+
+
+async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(office: Office, endpoint: Endpoint) -> None:
+    await office.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    endpoint.answers = lambda _: answer(410)
+    await office.ended()
+    await office.deliver()
+    later = await office.ended(request_id="req-2")
+    await office.deliver()
+    assert (await office.delivery(later)).state == "dead"
+    assert len(endpoint.told) == 1
+
+
+async def test_what_was_for_a_removed_endpoint_is_discarded(office: Office, endpoint: Endpoint) -> None:
+    await office.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    job_id = await office.ended()
+    await office.store.write(deliveries.put_settings_endpoint(None, now=NOON))
+    await office.deliver()
+    delivery = await office.delivery(job_id)
+    assert (delivery.state, delivery.reason) == ("discarded", "its endpoint was removed")
+    assert endpoint.told == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_a_failure_and_is_never_followed(office: Office, endpoint: Endpoint, status: int) -> None:
+    async with Endpoint().listening() as elsewhere:
+        endpoint.answers = lambda _: answer(status, f"Location: {elsewhere.url}")
+        job_id = await office.ended(endpoint.url)
+        await office.deliver()
+        assert elsewhere.told == []
+    assert (await office.delivery(job_id)).state == "pending"
+    assert [attempt.status for attempt in await office.attempts(job_id)] == [status]
+
+
+async def test_only_the_first_2048_bytes_of_an_answer_are_kept(office: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda _: answer(200, body=b"a" * 2048 + b"b" * 100_000)
+    job_id = await office.ended(endpoint.url)
+    await office.deliver()
+    [attempt] = await office.attempts(job_id)
+    assert attempt.response == b"a" * 2048
+    assert (await office.delivery(job_id)).state == "delivered"
+
+
+async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(office: Office, endpoint: Endpoint) -> None:
+    job_id = await office.story.submit(at=0, notify=(endpoint.url,))
+    await office.story.report(job_id, at=0)
+    await office.deliver()
+    told = {msgspec.json.decode(told.body)["type"]: msgspec.json.decode(told.body)["data"] for told in endpoint.told}
+    submitted, completed = told["job.submitted"], told["job.completed"]
+    assert (submitted["sequence"], completed["sequence"]) == (2, 3)
+    assert (submitted["job"]["state"], submitted["job"]["outputs"], submitted["job"]["finalized_at"]) == (
+        "submitted",
+        [],
+        None,
+    )
+    assert completed["job"]["state"] == "completed"
+
+
+async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(office: Office, endpoint: Endpoint) -> None:
+    unsigned = Notifier(
+        office.store,
+        office.notifier._send,
+        Targets(["127.0.0.1"]),
+        clock=office.clock,
+        announce=office.heard,
+        secrets=(),
+    )
+    job_id = await office.ended(endpoint.url)
+    [task] = await office.due()
+    await unsigned.handle(task)
+    delivery = await office.delivery(job_id)
+    assert delivery.state == "dead"
+    assert "NOTIFY_SECRET" in (delivery.reason or "")
+    assert endpoint.told == []
+
+
+async def test_what_was_settled_meanwhile_is_not_told_again(office: Office, endpoint: Endpoint) -> None:
+    job_id = await office.ended(endpoint.url)
+    [task] = await office.due()
+    await office.notifier.handle(task)
+    await office.notifier.handle(task)
+    assert len(endpoint.told) == 1
+    assert (await office.delivery(job_id)).attempts == 1

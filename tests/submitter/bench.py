@@ -1,0 +1,85 @@
+"""Workers at work on tasks that end when a test says so."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from ledger import work
+from ledger.errors import Unavailable
+from ledger.sqlite import SQLiteStore
+from ledger.verbs import Verb
+from ledger.work import Task
+from submitter.workers import Handler, Worker
+from tests.submitter.desk import LEASE, Desk
+
+
+class Bench:
+    """Does tasks by waiting until each is let go; counts those under way."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._store = desk.store
+        self.gates: dict[str, asyncio.Event] = {}
+        self.begun: list[str] = []
+        self.done: list[str] = []
+        self.now = self.most = 0
+
+    async def __call__(self, task: Task) -> None:
+        gate = self.gates.setdefault(task.subject, asyncio.Event())
+        self.begun.append(task.subject)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await gate.wait()
+        finally:
+            self.now -= 1
+        await self._store.write(work.finish(task))
+        self.done.append(task.subject)
+
+    def let_go(self, *subjects: str) -> None:
+        for subject in subjects:
+            self.gates[subject].set()
+
+
+def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
+    return Worker(
+        desk.store,
+        "submit",
+        handle,
+        clock=desk.clock,
+        announce=desk.heard,
+        concurrency=concurrency,
+        lease_ms=LEASE,
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(at_work: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(at_work.run(stop))
+    try:
+        yield task
+    finally:
+        stop.set()
+        async with asyncio.timeout(5):
+            await asyncio.gather(task, return_exceptions=True)
+            await at_work.drain(0)
+
+
+class Counting:
+    """Counts what a store is asked to write and read while the test goes on."""
+
+    def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fetches = 0
+        self.faults = 0
+        self._write = store.write
+        monkeypatch.setattr(store, "write", self.write)
+
+    async def write(self, verb: Verb[object]) -> object:
+        if verb.steps[0].statement == "fetch_work":
+            self.fetches += 1
+            if self.faults:
+                self.faults -= 1
+                raise Unavailable("the disk is full")
+        return await self._write(verb)

@@ -1,0 +1,53 @@
+"""What the submitter's tests share: real clients that are closed again, and a desk at which jobs are submitted."""
+
+import contextlib
+import functools
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from ledger.sqlite import SQLiteStore
+from submitter.exchange import Exchange, open_client
+from tests.conftest import Clock, Heard
+from tests.submitter.bench import Counting
+from tests.submitter.desk import Desk
+from tests.submitter.standing import Standing, standing
+
+Opening = Callable[..., Exchange]
+
+
+one_context = functools.cache(ssl.create_default_context)
+"""To read the machine's certificates takes longer than most tests."""
+
+
+@pytest.fixture
+async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
+    """Open exchanges over real clients, each closed at the end."""
+    monkeypatch.setattr(ssl, "create_default_context", one_context)
+    async with contextlib.AsyncExitStack() as clients:
+
+        def opened(
+            *, seconds: float = 5.0, max_bytes: int = 65536, cut: bool = False, connections: int = 10, **client: object
+        ) -> Exchange:
+            http = open_client(connections=connections, **client)  # type: ignore[arg-type]  # tests name the rest
+            clients.push_async_callback(http.aclose)
+            return Exchange(http, seconds=seconds, max_bytes=max_bytes, cut=cut)
+
+        yield opened
+
+
+@pytest.fixture
+def desk(store: SQLiteStore, clock: Clock, heard: Heard) -> Desk:
+    return Desk(store, clock, heard)
+
+
+@pytest.fixture(scope="session")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    with standing(tmp_path_factory.mktemp("standing")) as there:
+        yield there
+
+
+@pytest.fixture
+def counting(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    return Counting(store, monkeypatch)

@@ -1,0 +1,148 @@
+"""A desk at which jobs are submitted and checked: a real ledger, our accounts, and a provider that follows a script."""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+
+from ledger import jobs, outcomes, submissions, work
+from ledger.jobs import NewJob
+from ledger.outcomes import Report
+from ledger.records import Outcome, Output, ProviderName, RecordResult
+from ledger.rows import Job, Receipt
+from ledger.sqlite import SQLiteStore
+from ledger.submissions import Handle
+from ledger.tokens import CallbackTokens
+from ledger.work import Kind, Task
+from providers.wire import Answer, Request, Send
+from submitter.accounts import Account, FalAccount, HeygenAccount
+from submitter.check import Checker
+from submitter.submit import Resubmit, Submitter
+from tests.conftest import Clock, Heard
+
+TOKENS = CallbackTokens(["a key of the tests"])
+LEASE = 70_000
+DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4"),))
+
+Reply = Answer | Exception | Callable[[Request], Awaitable[Answer]]
+
+
+def fal_account(*, calls_back: bool = True) -> FalAccount:
+    return FalAccount(
+        queue_url="https://queue.fal.run",
+        key="kid:secret",
+        tokens=TOKENS,
+        public_url="https://hooks.example" if calls_back else None,
+        poll_every=5_000,
+        reconcile_every=60_000,
+        give_up_after=86_400_000,
+    )
+
+
+def heygen_account() -> HeygenAccount:
+    return HeygenAccount(api_url="https://api.heygen.com", key="hg-key", poll_every=10_000, give_up_after=600_000)
+
+
+def answer(status: int = 200, body: object = None, **headers: str) -> Answer:
+    raw = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+    return Answer(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=raw)
+
+
+def taken(request_id: str = "req-1") -> Answer:
+    return answer(200, {"request_id": request_id, "data": {"execution_id": request_id, "status": "submitted"}})
+
+
+class Script:
+    """A `Send` that replies what it was told to, in order, the last for ever, and keeps what it was asked."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.asked: list[Request] = []
+
+    async def __call__(self, request: Request) -> Answer:
+        self.asked.append(request)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply if isinstance(reply, Answer) else await reply(request)
+
+
+class Desk:
+    def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard) -> None:
+        self.store = store
+        self.clock = clock
+        self.heard = heard
+        self.accounts: dict[ProviderName, Account] = {"fal": fal_account(), "heygen": heygen_account()}
+        self.resubmit: Resubmit = "never"
+        self.give_up_after = 3_600_000
+
+    def submitter(self, script: Send) -> Submitter:
+        return Submitter(
+            self.store,
+            self.accounts,
+            script,
+            clock=self.clock,
+            announce=self.heard,
+            resubmit=self.resubmit,
+            lease_ms=LEASE,
+            give_up_after=self.give_up_after,
+        )
+
+    def checker(self, script: Send) -> Checker:
+        return Checker(self.store, self.accounts, script, clock=self.clock, announce=self.heard)
+
+    async def accept(self, provider: ProviderName = "fal", **fields: object) -> str:
+        new = NewJob(**({"provider": provider, "model": "a/b", "input": '{"x": 1}'} | fields))  # type: ignore[arg-type]  # tests name the fields
+        return (await self.store.write(jobs.accept(new, now=self.clock()))).job_id
+
+    async def submitted(self, provider: ProviderName = "fal", request_id: str = "req-1") -> str:
+        """Accept a job that the provider takes at once, its first look due at once too."""
+        job_id, now = await self.accept(provider), self.clock()
+        await self.store.write(submissions.begin(job_id, now=now, until=now + LEASE))
+        handle = Handle(request_id=request_id)
+        assert await self.store.write(submissions.confirm(job_id, provider, handle, now=now, check_at=now))
+        return job_id
+
+    async def due(self, kind: Kind) -> Sequence[Task]:
+        now = self.clock()
+        return await self.store.write(work.fetch(kind, now=now, until=now + LEASE, limit=100))
+
+    async def submit(self, script: Script) -> int:
+        """Handle what is due to be submitted, and tell how much that was."""
+        tasks = await self.due("submit")
+        for task in tasks:
+            await self.submitter(script).handle(task)
+        return len(tasks)
+
+    async def check(self, script: Script) -> int:
+        """Look at what is due to be looked at, and tell how much that was."""
+        tasks = await self.due("check")
+        for task in tasks:
+            await self.checker(script).handle(task)
+        return len(tasks)
+
+    async def call_back(self, job_id: str, request_id: str = "req-1", outcome: Outcome | None = DONE) -> RecordResult:
+        report = Report(
+            job_id=job_id,
+            provider="fal",
+            source="callback",
+            request_id=request_id,
+            outcome=outcome,
+            headers="{}",
+            body=b"{}",
+        )
+        return await self.store.write(outcomes.record(report, now=self.clock()))
+
+    async def job(self, job_id: str) -> Job:
+        job = await jobs.read_job(self.store, job_id)
+        assert job is not None
+        return job
+
+    async def events(self, job_id: str) -> list[str]:
+        return [event.type for event in await jobs.list_events(self.store, job_id)]
+
+    async def receipts(self, job_id: str) -> list[Receipt]:
+        return await jobs.list_receipts(self.store, job_id)
+
+    async def seconds_until_due(self, kind: Kind) -> float | None:
+        """Tell when the next work of this kind is due, from now; None when there is none."""
+        due_at = (await self.store.read("next_due", {"kind": kind}))[0]["due_at"]
+        return None if due_at is None else (due_at - self.clock()) / 1000
