@@ -177,7 +177,8 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
             reader = await _open(path, "ro", undo)
         except sqlite3.Error as error:
             fault = fault_of(error)
-            raise fault if isinstance(fault, CannotOpen) else CannotOpen(f"cannot open {path}: {fault}") from error
+            kind = type(fault) if isinstance(fault, CannotOpen) else CannotOpen
+            raise kind(f"cannot open {path}: {fault}") from error
         undo.pop_all()
     return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
 

@@ -13,7 +13,7 @@ Kind = Literal["submit", "check", "deliver"]
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do, leased. `tries` counts the failures so far, not the waits."""
+    """One thing to do, leased. `tries` counts the failures in a row, not the waits."""
 
     kind: Kind
     subject: str

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ import msgspec
 from providers.refusals import Malformed
 
 LONGEST_WAIT = 86_400.0
-"""Seconds. A longer `Retry-After` is cut to this: a job should be looked at once an hour whatever the provider says."""
+"""Seconds. A longer `Retry-After` is cut to this; who waits may have a shorter bound."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -43,14 +45,14 @@ def read_retry_after(headers: Mapping[str, str], now: int | None = None) -> floa
     text = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(text):
         return min(float(text), LONGEST_WAIT)
+    if now is None:
+        return None
     try:
-        at = None if now is None else parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
+        at = parsedate_to_datetime(text)
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now / 1000
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    if now is None or at is None:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max(at.timestamp() - now / 1000, 0.0), LONGEST_WAIT)
+    return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def read_id(value: object) -> str | None:

@@ -36,8 +36,7 @@ def create_app(
     routes = [
         Route("/callbacks/fal/{token:path}", callbacks.receive, methods=_EVERY_METHOD),
         Route("/callbacks/fal", callbacks.receive, methods=_EVERY_METHOD),
-        Route("/v1/jobs", guarded(jobs.create), methods=["POST"]),
-        Route("/v1/jobs", guarded(jobs.list), methods=["GET"]),
+        Route("/v1/jobs", guarded(jobs.create_or_list), methods=["POST", "GET"]),
         Route("/v1/jobs/{job_id}", guarded(jobs.read), methods=["GET"]),
         Route("/v1/jobs/{job_id}/events", guarded(jobs.events), methods=["GET"]),
         Route("/v1/jobs/{job_id}/receipts", guarded(jobs.receipts), methods=["GET"]),

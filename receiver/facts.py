@@ -36,6 +36,8 @@ _LOUD = frozenset(
         "callback.unavailable",
         "job.became_unconfirmed",
         "job.expired",
+        "job.note_failed",
+        "job.request_contested",
         "job.resubmitted",
         "provider.warned",
         "keys.fetch_failed",

@@ -32,6 +32,10 @@ class JobsApi:
         self._announce = announce
         self._max_body_bytes = max_body_bytes
 
+    async def create_or_list(self, request: Request) -> Response:
+        """Answer POST and GET on one address, so that any other method is told of both."""
+        return await (self.create if request.method == "POST" else self.list)(request)
+
     async def create(self, request: Request) -> Response:
         """Accept a job: 202 once it is on disk. The same Idempotency-Key again answers with the same job."""
         body = await read_body(request, self._max_body_bytes)

@@ -105,6 +105,7 @@ async def open_ledger(settings: Settings) -> SQLiteStore:
 
 
 class _Clients(msgspec.Struct, frozen=True, kw_only=True):
+    submit: Exchange
     ask_provider: Exchange
     ask_keys: Exchange
     tell: Exchange
@@ -118,10 +119,12 @@ async def _open_clients(settings: Settings, stack: contextlib.AsyncExitStack) ->
         socket_factory=targets.socket_factory,
         resolver=GuardedResolver(targets),
     )
-    providers = open_client(connections=2 * settings.provider_concurrency + 1)
-    for client in (outside, providers):
+    providers = open_client(connections=settings.provider_concurrency + 1)
+    submitting = open_client(connections=settings.provider_concurrency, keep_alive=False)
+    for client in (outside, providers, submitting):
         stack.push_async_callback(client.aclose)
     return _Clients(
+        submit=_exchange(submitting, settings.provider_timeout_seconds, settings.max_body_bytes),
         ask_provider=_exchange(providers, settings.provider_timeout_seconds, settings.max_body_bytes),
         ask_keys=_exchange(providers, 5.0, 1 << 20),
         tell=Exchange(outside, seconds=settings.notify_timeout_seconds, max_bytes=KEPT_BYTES, cut=True),
@@ -148,6 +151,7 @@ def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, 
     if settings.heygen_api_key:
         accounts["heygen"] = HeygenAccount(
             api_url=settings.heygen_api_url,
+            path=settings.heygen_api_path,
             key=settings.heygen_api_key,
             poll_every=_ms(settings.heygen_poll_seconds),
             give_up_after=_ms(settings.heygen_timeout_seconds),
@@ -164,7 +168,7 @@ def _workers(
     submitter = Submitter(
         store,
         accounts,
-        clients.ask_provider,
+        clients.submit,
         clock=wall_clock,
         announce=announce,
         resubmit=settings.resubmit_unconfirmed,

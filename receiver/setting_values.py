@@ -20,12 +20,26 @@ def read_text(text: str) -> str:
 
 
 def read_url(text: str) -> str:
-    """Take an absolute http or https URL; a trailing slash is dropped."""
+    """Take an absolute http or https URL. What is wrong is not repeated: it may hold a password."""
     parts = urlsplit(read_text(text))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment or "@" in parts.netloc:
-        raise ValueError(f"must be a URL such as https://example.com, without user or fragment, not {text!r}")
+        raise ValueError("must be a URL such as https://example.com, without user or fragment")
     _ = parts.port  # raises ValueError when it is no number
+    return text
+
+
+def read_base_url(text: str) -> str:
+    """Take a URL that others are made of by adding to its path; a trailing slash is dropped."""
+    if urlsplit(read_url(text)).query:
+        raise ValueError("must be a URL such as https://example.com, without a query")
     return text.rstrip("/")
+
+
+def read_path(text: str) -> str:
+    """Take the path of a URL, such as /v1/things."""
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError(f"must be a path such as /v1/workflows/executions, not {text!r}")
+    return text
 
 
 def read_count(text: str, least: int, most: int) -> int:
@@ -54,7 +68,7 @@ def read_keys(text: str) -> tuple[str, ...]:
 
 def read_secrets(text: str) -> tuple[bytes, ...]:
     """Take one or more Standard Webhooks secrets, `whsec_` and base64, comma-separated, newest first."""
-    return tuple(_secret(part.strip()) for part in text.split(",") if part.strip())
+    return tuple(_secret(part.strip()) for part in text.split(","))
 
 
 def _secret(text: str) -> bytes:
@@ -73,7 +87,9 @@ def read_targets(text: str) -> tuple[str, ...]:
     for target in targets:
         if "/" in target:
             ipaddress.ip_network(target)  # raises ValueError that says what is wrong with it
-        elif not re.fullmatch(r"[a-z0-9.:_-]{1,253}", target):
+        elif ":" in target:
+            ipaddress.ip_address(target)  # an IPv6 address; a port has no place here
+        elif not re.fullmatch(r"[a-z0-9._-]{1,253}", target):
             raise ValueError(f"must be host names, addresses or networks such as 10.0.0.0/8, not {target!r}")
     return targets
 

@@ -5,7 +5,7 @@ An empty value is an unset one. `NAME_FILE` names a file that holds the value, a
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 import msgspec
 
 from receiver.setting_values import (
+    read_base_url,
     read_choice,
     read_count,
     read_keys,
     read_log_level,
+    read_path,
     read_resubmit,
     read_seconds,
     read_secrets,
@@ -45,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fal_timeout_seconds: float
     heygen_api_key: str | None
     heygen_api_url: str
+    heygen_api_path: str
     heygen_poll_seconds: float
     heygen_timeout_seconds: float
     notify_url: str | None
@@ -85,12 +88,12 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     # name: (how its text is read, the text when it is unset; None leaves the field None or empty)
     "HOST": (read_text, None),
     "PORT": (lambda text: read_count(text, 1, 65535), None),
-    "PUBLIC_URL": (read_url, None),
+    "PUBLIC_URL": (read_base_url, None),
     "DATABASE_URL": (read_text, "sqlite:///data/renderhook.db"),
     "SECRET_KEY": (read_keys, None),
     "API_KEY": (read_keys, None),
     "FAL_KEY": (read_text, None),
-    "FAL_QUEUE_URL": (read_url, "https://queue.fal.run"),
+    "FAL_QUEUE_URL": (read_base_url, "https://queue.fal.run"),
     "FAL_JWKS_URL": (read_url, "https://rest.fal.ai/.well-known/jwks.json"),
     "FAL_WEBHOOK_USER_ID": (read_text, None),
     "FAL_WEBHOOK_TOLERANCE_SECONDS": (lambda text: read_count(text, 1, 3600), "300"),
@@ -98,7 +101,8 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "FAL_RECONCILE_SECONDS": (read_seconds, "60"),
     "FAL_TIMEOUT_SECONDS": (read_seconds, "86400"),
     "HEYGEN_API_KEY": (read_text, None),
-    "HEYGEN_API_URL": (read_url, "https://api.heygen.com"),
+    "HEYGEN_API_URL": (read_base_url, "https://api.heygen.com"),
+    "HEYGEN_API_PATH": (read_path, "/v1/workflows/executions"),
     "HEYGEN_POLL_SECONDS": (read_seconds, "10"),
     "HEYGEN_TIMEOUT_SECONDS": (read_seconds, "600"),
     "NOTIFY_URL": (read_url, None),
@@ -134,19 +138,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     faults: list[str] = []
     values: dict[str, Any] = {}
     for name, (read, default) in _READERS.items():
+        values[name.lower()] = () if name in _MANY else None
         try:
             text = _text(environment, name) or default
-            values[name.lower()] = (() if name in _MANY else None) if text is None else read(text)
+            if text is not None:
+                values[name.lower()] = read(text)
         except (ValueError, OSError) as error:
             faults.append(f"{name}: {error}")
-    if faults:
-        raise SettingsError(faults)
     # A PaaS sets PORT and routes to every address; a laptop does neither. https://devcenter.heroku.com/articles/runtime-principles
-    on_paas = values["port"] is not None
+    on_paas = bool(environment.get("PORT", "").strip())
     values["host"] = values["host"] or ("0.0.0.0" if on_paas else "127.0.0.1")  # noqa: S104 - a PaaS reaches us no other way
     values["port"] = values["port"] or 8000
-    settings = Settings(**values)
-    faults = _contradictions(settings)
+    settings = Settings(**values)  # with gaps where a value is at fault: good enough to see what else is wrong
+    at_fault = {fault.partition(":")[0] for fault in faults}
+    faults += [fault for name, fault in _contradictions(settings) if name not in at_fault]
     if faults:
         raise SettingsError(faults)
     return settings
@@ -161,27 +166,31 @@ def _text(environment: Mapping[str, str], name: str) -> str | None:
     return text or None
 
 
-def _contradictions(settings: Settings) -> list[str]:
-    faults = []
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield each setting that does not go with the others, and what would."""
     make = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
-    if settings.public:
-        faults += [
-            f"{name} is not set, and {settings.public_url or settings.host} is a public address: make one with {make}"
-            for name in ("SECRET_KEY", "API_KEY")
-            if not getattr(settings, name.lower())
-        ]
+    for name in ("SECRET_KEY", "API_KEY"):
+        if settings.public and not getattr(settings, name.lower()):
+            where = settings.public_url or settings.host
+            yield name, f"{name} is not set, and {where} is a public address: make one with {make}"
     if settings.public_url and not settings.secret_key and not settings.public:
-        faults.append(f"SECRET_KEY is not set: fal's callbacks to PUBLIC_URL need it; make one with {make}")
+        yield "SECRET_KEY", f"SECRET_KEY is not set: fal's callbacks to PUBLIC_URL need it; make one with {make}"
     if settings.notify_url and not settings.notify_secret:
-        faults.append(
-            "NOTIFY_SECRET is not set, and NOTIFY_URL is: notifications are signed; make one with "
+        make = (
             "python -c \"import base64, secrets; print('whsec_' + base64.b64encode(secrets.token_bytes(32)).decode())\""
         )
-    if not re.match(r"^(sqlite|postgres|postgresql)://", settings.database_url):
-        faults.append("DATABASE_URL: must begin with sqlite:/// (or postgres://), such as sqlite:///data/renderhook.db")
-    elif not re.match(r"^sqlite:///[^/]|^sqlite:////.", settings.database_url):
-        faults.append("DATABASE_URL: only sqlite:///path works in this release, such as sqlite:///data/renderhook.db")
-    return faults
+        yield (
+            "NOTIFY_SECRET",
+            f"NOTIFY_SECRET is not set, and NOTIFY_URL is: notifications are signed; make one with {make}",
+        )
+    database = settings.database_url or ""
+    if not re.match(r"^(sqlite|postgres|postgresql)://", database):
+        yield "DATABASE_URL", "DATABASE_URL: must begin with sqlite:///, such as sqlite:///data/renderhook.db"
+    elif not re.match(r"^sqlite:///[^/]|^sqlite:////.", database):
+        yield (
+            "DATABASE_URL",
+            "DATABASE_URL: only sqlite:///path works in this release, such as sqlite:///data/renderhook.db",
+        )
 
 
 def _is_loopback(host: str) -> bool:

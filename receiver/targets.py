@@ -16,16 +16,14 @@ from aiohttp.resolver import ThreadedResolver
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAT64 = (
-    ipaddress.IPv6Network("64:ff9b::/96"),  # https://www.rfc-editor.org/rfc/rfc6052
-    ipaddress.IPv6Network("64:ff9b:1::/48"),  # https://www.rfc-editor.org/rfc/rfc8215
-)
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # https://www.rfc-editor.org/rfc/rfc6052
 
 
 _NOT_PUBLIC_EITHER = (
     # What the ipaddress of some Python that we run on takes for global.
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
     ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # https://www.rfc-editor.org/rfc/rfc8215: who knows where the address is
     ipaddress.IPv6Network("3fff::/20"),  # https://www.rfc-editor.org/rfc/rfc9637
 )
 
@@ -121,7 +119,7 @@ def unwrapped(address: Address) -> list[Address]:
             found.append(address.sixtofour)
         if address.teredo:
             found.extend(address.teredo)
-        if any(address in network for network in _NAT64):
+        if address in _NAT64:
             return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
     return found
 

@@ -130,6 +130,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
     """HeyGen: calls nobody back for workflows, and is polled."""
 
     api_url: str
+    path: str = "/v1/workflows/executions"
     key: str
     poll_every: int
     give_up_after: int
@@ -144,7 +145,11 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
     def submission(self, job: Job) -> Request:
         """See `Account`."""
         return heygen_submission.build_submission(
-            api_url=self.api_url, workflow_type=job.model, input_json=job.input.encode(), key=self.key
+            api_url=self.api_url,
+            path=self.path,
+            workflow_type=job.model,
+            input_json=job.input.encode(),
+            key=self.key,
         )
 
     def read_submission(self, answer: Answer) -> SubmitVerdict:
@@ -154,7 +159,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
     def check(self, job: Job) -> Request:
         """See `Account`."""
         return heygen_lookups.build_status(
-            api_url=self.api_url, execution_id=job.provider_request_id or "", key=self.key
+            api_url=self.api_url, path=self.path, execution_id=job.provider_request_id or "", key=self.key
         )
 
     def read_check(self, answer: Answer) -> CheckVerdict:

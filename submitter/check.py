@@ -117,15 +117,18 @@ class Checker:
         now = self._clock()
         submitted_at = job.submitted_at or now
         deadline = submitted_at + account.give_up_after
-        if now >= deadline:  # this was the last look
+        looked = isinstance(verdict, Running | ResultReady)
+        if now >= deadline and (looked or now >= deadline + account.give_up_after):
+            # This was the last look. One that nobody answered is none: it is tried for as long again.
             error = _nobody_answered(job, account)
             if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.moved_by, now=now)):
                 self._announce("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
         retry_after = verdict.retry_after if isinstance(verdict, Running | TryLater) else None
         delay = next_check(account.check_every, now - submitted_at, retry_after, stretch=account.calls_back)
+        due_at = min(now + delay, deadline) if now < deadline else now + delay
         missing = isinstance(verdict, Missing)  # the only answer that is counted; waiting is not failing
-        await self._store.write(work.postpone(task, due_at=min(now + delay, deadline), failed=missing))
+        await self._store.write(work.postpone(task, due_at=due_at, failed=missing))
 
 
 def _missing(job: Job) -> JobError:

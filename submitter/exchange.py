@@ -102,17 +102,24 @@ def never_sent(error: BaseException) -> bool:
 
 
 def open_client(
-    *, connections: int, socket_factory: SocketFactory | None = None, resolver: AbstractResolver | None = None
+    *,
+    connections: int,
+    keep_alive: bool = True,
+    socket_factory: SocketFactory | None = None,
+    resolver: AbstractResolver | None = None,
 ) -> httpx.AsyncClient:
     """Open a client that follows no redirect, keeps no cookie, and reads no proxy or netrc from the environment.
 
-    `connections` bounds the sockets open at once. `socket_factory` and `resolver` see every address before it is
+    `connections` bounds the sockets open at once. Without `keep_alive` each request has a connection of its own: one
+    that was kept may be closed by the other side just as a request goes out, and then nobody knows whether it arrived.
+    `socket_factory` and `resolver` see every address before it is
     connected to, and may refuse it with an OSError.
     """
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=connections,
+            force_close=not keep_alive,
             ssl=ssl.create_default_context(),
             socket_factory=socket_factory,
             resolver=resolver,
@@ -140,4 +147,14 @@ def _packing(encoding: str) -> Any:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error.__cause__ or error).__name__}: {error}"[:500]
+    """Say what happened without the request's URL: its query holds callback tokens and the users' own secrets."""
+    cause = error.__cause__ or error
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        said = f"{cause.host}:{cause.port} {cause.os_error.strerror or cause.os_error}"
+    elif isinstance(cause, aiohttp.ClientResponseError):
+        said = cause.message  # its text would have the URL
+    elif isinstance(cause, aiohttp.InvalidURL | httpx.InvalidURL | UnicodeError):
+        said = "it cannot be put on the wire"
+    else:
+        said = str(cause)
+    return f"{type(cause).__name__}: {said}"[:500]

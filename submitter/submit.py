@@ -1,17 +1,20 @@
 """Submitting: claim the job, ask the provider once, and note what it said, or that nobody knows."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import msgspec
 
 from ledger import outcomes, submissions, work
+from ledger.errors import Unavailable
 from ledger.facts import Announce
+from ledger.jobs import read_job
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
 from ledger.rows import Job
 from ledger.store import Store
 from ledger.submissions import Handle
+from ledger.verbs import Verb
 from ledger.work import Task
 from providers.wire import NeverSent, Refused, Send, Submitted, SubmitVerdict, TryLater, Unclear, Unread
 from submitter.accounts import Account
@@ -24,6 +27,10 @@ Resubmit = Literal["never"] | int
 
 MOST_SUBMISSIONS = 2
 """A job is submitted again once, as `begin_resubmission` says: each time may be billed."""
+
+
+NOTE_AGAIN_SECONDS = 0.5
+"""How long to wait before trying again to note a request id that the ledger would not take."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -48,6 +55,7 @@ class Submitter:
         resubmit: Resubmit,
         lease_ms: int,
         give_up_after: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._accounts = accounts
@@ -57,6 +65,7 @@ class Submitter:
         self._resubmit: Resubmit = resubmit
         self._lease_ms = lease_ms
         self._give_up_after = give_up_after
+        self._sleep = sleep
 
     async def handle(self, task: Task) -> None:
         """Submit the job of `task` if it is its turn, or apply the policy for an unconfirmed one."""
@@ -118,12 +127,36 @@ class Submitter:
         account = self._accounts[job.provider]
         check_at = now + next_check(account.check_every, 0, None, stretch=False)
         handle = Handle(**msgspec.structs.asdict(submitted))
-        moved = await self._store.write(submissions.confirm(job.id, job.provider, handle, now=now, check_at=check_at))
-        # Not moved: its callback was here first, and has ended it under the same request id.
-        fact = "job.submitted" if moved else "job.submit_answer_came_late"
+        verb = submissions.confirm(job.id, job.provider, handle, now=now, check_at=check_at)
+        moved = await self._insist(verb, claimed, handle)
+        fact = "job.submitted" if moved else await self._late(job, handle)
         self._announce(fact, job=job.id, provider=job.provider, request=handle.request_id)
 
+    async def _insist(self, verb: Verb[bool], claimed: Claimed, handle: Handle) -> bool:
+        """Write what must not be lost: the id of a request that is paid for. Tries until the claim ends."""
+        while True:
+            try:
+                return await self._store.write(verb)
+            except Unavailable as error:
+                job = claimed.job
+                self._announce(
+                    "job.note_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
+                )
+                if self._clock() >= (job.claimed_until or 0):
+                    raise
+                await self._sleep(NOTE_AGAIN_SECONDS)
+
+    async def _late(self, job: Job, handle: Handle) -> str:
+        """Name what it means that an answer confirmed nothing."""
+        now_known = await read_job(self._store, job.id)
+        same = now_known is not None and now_known.provider_request_id == handle.request_id
+        # The same: its callback was here first. Another: two requests, and both may be billed.
+        return "job.submit_answer_came_late" if same else "job.request_contested"
+
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
+        if claimed.job.submissions > 1:  # the request before may be running all the same: its callback decides
+            await self._doubt(claimed, error)
+            return
         verb = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
         if await self._store.write(verb):
             self._announce(

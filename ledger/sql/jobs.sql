@@ -57,8 +57,9 @@ RETURNING id;
 
 -- name: put_back_submission
 -- submitting -> accepted: the provider did not take it, and said so, or was never reached. Only by whoever claimed it.
+-- A resubmission goes back to unconfirmed instead: the request before it may still be running.
 UPDATE jobs
-SET state = 'accepted', claimed_until = NULL, submissions = submissions - 1, moved_by = :move
+SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL, submissions = submissions - 1, moved_by = :move
 WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
 RETURNING id;
 

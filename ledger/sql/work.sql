@@ -50,8 +50,9 @@ SELECT min(due_at) AS due_at FROM work WHERE kind = :kind;
 DELETE FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease;
 
 -- name: postpone_work
--- Later, if the lease is still ours. Waiting is not failing: `failed` is 0 for what merely takes its time.
-UPDATE work SET due_at = :due_at, lease = NULL, tries = tries + :failed
+-- Later, if the lease is still ours. Waiting is not failing: `failed` is 0 for what merely takes its time, and that
+-- ends a row of failures.
+UPDATE work SET due_at = :due_at, lease = NULL, tries = CASE :failed WHEN 1 THEN tries + 1 ELSE 0 END
 WHERE kind = :kind AND subject = :subject AND lease = :lease;
 
 -- name: end_leases

@@ -34,7 +34,9 @@ def cpu_seconds(pid: int) -> float:
 @pytest.mark.chaos
 @pytest.mark.timeout(150)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(house: House) -> None:
+def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
     house.settings |= {"FAL_RECONCILE_SECONDS": "1", "HEYGEN_POLL_SECONDS": "0.3"}
     pid = house.start().pid
     began = time.monotonic()
@@ -54,10 +56,12 @@ def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(ho
     used = cpu_seconds(pid)
     time.sleep(IDLE_SECONDS)  # what is measured is a time in which nothing happens
     idle = (cpu_seconds(pid) - used) / IDLE_SECONDS
-    print(  # noqa: T201 - pytest shows it with -s, or when the test fails
+    measured = (
         f"{asked} jobs; resident {resident_mb(pid):.1f} MB, grown {grown:.1f} MB; "
         f"{open_files(pid)} files, at most {files} more; {used:.1f} s of CPU at work, {idle:.1%} idle"
     )
+    with capsys.disabled():
+        print(f"\nsoak: {measured}")  # noqa: T201 - the figures of a run
     assert len(house.rows("SELECT id FROM jobs WHERE state IN ('completed', 'failed')")) == asked
     assert grown < 6
     assert files <= 10

@@ -13,7 +13,7 @@ from tests.process.hanging import HangingEndpoint
 from tests.process.house import House
 from tests.process.test_process_killed import sound
 
-STOP_SECONDS = 1
+STOP_SECONDS = 0.6
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_delivery_that_hangs_is_sent_again_under_its_id(
 def test_a_submit_on_the_wire_is_not_asked_again(house: House) -> None:
     house.settings |= {"STOP_SECONDS": str(STOP_SECONDS)}
     house.start()
-    errand = Errand(faults="slow=4,late=2")
+    errand = Errand(faults="slow=4,late=1.2")
     job_id = str(house.ask(errand))
     until("the submit is on the wire", lambda: house.neighbours.submissions(errand))
     stop_in_time(house, signal.SIGTERM)
@@ -75,7 +75,7 @@ def test_a_submit_on_the_wire_is_not_asked_again(house: House) -> None:
 def test_a_submit_that_is_answered_while_stopping_is_noted(house: House, tmp_path: Path) -> None:
     house.settings |= {"STOP_SECONDS": "3"}
     house.start()
-    errand = Errand(faults="slow=0.6,late=2")
+    errand = Errand(faults="slow=0.6,late=1.2")
     job_id = str(house.ask(errand))
     until("the submit is on the wire", lambda: house.neighbours.submissions(errand))
     stop_in_time(house, signal.SIGTERM)

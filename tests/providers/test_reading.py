@@ -39,7 +39,7 @@ def test_only_an_object_is_a_mapping():
         ("7", 7),
         (" 7 ", 7),
         ("1.5", 1.5),
-        ("999999", 3600),
+        ("999999", 86_400),
         ("-1", None),
         ("", None),
         ("nan", None),
@@ -50,7 +50,7 @@ def test_only_an_object_is_a_mapping():
         ("Fri, 20 Nov 2026 20:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_within_an_hour(text, seconds):
+def test_retry_after_is_seconds_within_a_day(text, seconds):
     assert read_retry_after({"retry-after": text}) == seconds
     assert read_retry_after({}) is None
 
@@ -131,3 +131,20 @@ def test_a_web_url_may_be_long_but_not_absurd():
     start = "https://a.example/"
     assert read_web_url(start + "x" * (8192 - len(start))) is not None
     assert read_web_url(start + "x" * (8193 - len(start))) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Thu, 01 Jan 2026 00:00:30 GMT", 30),
+        ("Thu, 01 Jan 2026 00:00:30 -0000", 30),
+        ("Thu, 01 Jan 2026 01:00:30 +0100", 30),
+        ("Wed, 31 Dec 2025 23:59:59 GMT", 0),
+        ("Thu, 01 Jan 2037 00:00:00 GMT", 86_400),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_may_be_a_date_where_the_time_is_known(text, seconds):
+    assert read_retry_after({"retry-after": text}, 1_767_225_600_000) == seconds

@@ -24,7 +24,7 @@ def count(text: str) -> int:
 TAKEN: list[tuple[Callable[[str], object], str, object]] = [
     (values.read_text, "any text é", "any text é"),
     (values.read_url, "https://x.example", "https://x.example"),
-    (values.read_url, "http://127.0.0.1:8000/base/", "http://127.0.0.1:8000/base"),
+    (values.read_base_url, "http://127.0.0.1:8000/base/", "http://127.0.0.1:8000/base"),
     (values.read_url, "http://[::1]:8000", "http://[::1]:8000"),
     (count, "1", 1),
     (count, "100", 100),

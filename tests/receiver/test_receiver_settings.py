@@ -56,13 +56,22 @@ def test_port_binds_every_address_as_a_paas_needs_and_host_overrides() -> None:
 
 
 def test_every_fault_is_told_at_once() -> None:
-    told = faults(PORT="x", PUBLIC_URL="ftp://x", FAL_POLL_SECONDS="0", LOG_FORMAT="xml", RESUBMIT_UNCONFIRMED="maybe")
-    assert [fault.partition(":")[0] for fault in told] == [
+    told = faults(
+        PORT="x",
+        PUBLIC_URL="ftp://x",
+        FAL_POLL_SECONDS="0",
+        LOG_FORMAT="xml",
+        RESUBMIT_UNCONFIRMED="maybe",
+        SECRET_KEY="short",
+    )
+    assert [re.split("[: ]", fault)[0] for fault in told] == [
         "PORT",
         "PUBLIC_URL",
+        "SECRET_KEY",
         "FAL_POLL_SECONDS",
         "RESUBMIT_UNCONFIRMED",
         "LOG_FORMAT",
+        "API_KEY",  # a PORT, even one that is no number, means a public address
     ]
 
 

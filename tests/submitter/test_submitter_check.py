@@ -165,6 +165,23 @@ async def test_the_last_look_is_at_the_deadline_and_then_the_job_expires(desk: D
     assert [fact["job"] for fact in desk.heard.named("job.expired")] == [job_id]
 
 
+async def test_a_last_look_that_nobody_answers_is_taken_again_for_as_long_as_the_job_was_allowed(desk: Desk) -> None:
+    job_id = await desk.submitted("heygen")
+    desk.clock.pass_seconds(600)
+    await desk.check(Script(NeverSent("refused")))
+    assert (await desk.job(job_id)).state is JobState.SUBMITTED
+    desk.clock.pass_seconds(20)
+    await desk.check(Script(RENDERED))
+    assert (await desk.job(job_id)).state is JobState.COMPLETED
+
+
+async def test_a_job_that_nobody_can_be_asked_about_expires_in_the_end(desk: Desk) -> None:
+    job_id = await desk.submitted("heygen")
+    desk.clock.pass_seconds(1_200)
+    await desk.check(Script(NeverSent("refused")))
+    assert (await desk.job(job_id)).state is JobState.EXPIRED
+
+
 async def test_no_retry_after_pushes_the_last_look_past_the_deadline(desk: Desk) -> None:
     await desk.submitted("heygen")
     desk.clock.pass_seconds(590)

@@ -79,6 +79,34 @@ async def test_an_answer_that_the_ledger_cannot_take_never_leads_to_a_second_req
         disk.setattr(store, "write", full)
         with pytest.raises(DiskFull):
             await desk.submit(script)
-    desk.clock.pass_seconds(LEASE / 1000)
+    assert {fact["request"] for fact in desk.heard.named("job.note_failed")} == {
+        "req-1"
+    }  # the log has what the disk lost
     await desk.submit(script)
     assert ((await desk.job(job_id)).state, len(script.asked)) == (JobState.UNCONFIRMED, 1)
+
+
+async def test_a_request_id_that_the_ledger_cannot_take_at_once_is_noted_when_it_can(
+    desk: Desk, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await desk.accept()
+    script = Script(taken("req-7"))
+    write = store.write
+
+    async def full_for_a_while(verb: Verb[object]) -> object:
+        if script.asked and len(desk.naps) < 3:
+            raise DiskFull("no room")
+        return await write(verb)
+
+    monkeypatch.setattr(store, "write", full_for_a_while)
+    await desk.submit(script)
+    job = await desk.job(job_id)
+    assert (job.state, job.provider_request_id, len(script.asked)) == (JobState.SUBMITTED, "req-7", 1)
+
+
+async def test_a_request_id_that_another_job_has_is_announced_as_contested(desk: Desk) -> None:
+    await desk.submitted("fal", "req-1")
+    await desk.accept()
+    await desk.submit(Script(taken("req-1")))
+    [fact] = desk.heard.named("job.request_contested")
+    assert fact["request"] == "req-1"

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger import submissions
+from ledger import outcomes, submissions
 from ledger.records import Fault, JobState
-from providers.wire import Answer, Request, Unread
+from providers.wire import Answer, NeverSent, Request, Unread
 from tests.submitter.desk import LEASE, Desk, Script, answer, taken
 
 UNSURE = [Unread("hung up"), answer(502), answer(504), answer(524), answer(200, b"<html>"), answer(201, {})]
@@ -177,3 +177,39 @@ async def test_a_crash_is_resubmitted_only_its_time_after_it_was_noticed(desk: D
     desk.clock.pass_seconds(300)
     await desk.submit(script)
     assert ((await desk.job(job_id)).state, len(script.asked)) == (JobState.SUBMITTED, 1)
+
+
+async def test_a_job_is_resubmitted_once_however_often_no_answer_is_read(desk: Desk) -> None:
+    desk.resubmit = 1_000
+    job_id = await desk.accept("heygen")
+    script = Script(Unread("hung up"))
+    for _ in range(10):
+        await desk.submit(script)
+        desk.clock.pass_seconds(1)
+    assert len(script.asked) == 2
+    assert (await desk.job(job_id)).state is JobState.EXPIRED
+
+
+@pytest.mark.parametrize("reply", [answer(422), answer(503), NeverSent("refused")], ids=["422", "503", "never sent"])
+async def test_a_resubmission_that_is_not_taken_leaves_the_first_request_its_chance(
+    reply: Answer | Exception, desk: Desk
+) -> None:
+    desk.resubmit = 1_000
+    job_id = await desk.accept()
+    await desk.submit(Script(Unread("hung up")))
+    desk.clock.pass_seconds(1)
+    await desk.submit(Script(reply))
+    assert (await desk.job(job_id)).state is JobState.UNCONFIRMED
+    assert await desk.store.write(outcomes.cancel(job_id, now=desk.clock())) is False
+    assert await desk.call_back(job_id, "req-1") == "recorded"
+
+
+async def test_a_resubmission_that_was_not_taken_is_asked_again(desk: Desk) -> None:
+    desk.resubmit = 1_000
+    job_id = await desk.accept()
+    await desk.submit(Script(Unread("hung up")))
+    desk.clock.pass_seconds(1)
+    await desk.submit(Script(answer(503)))
+    desk.clock.pass_seconds(2)
+    await desk.submit(Script(taken("req-2")))
+    assert ((await desk.job(job_id)).state, (await desk.job(job_id)).submissions) == (JobState.SUBMITTED, 2)
