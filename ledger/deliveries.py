@@ -6,10 +6,10 @@ from typing import Literal
 import msgspec
 
 from ledger.jobs import AFTER_ALL_IDENTIFIERS
-from ledger.rows import Attempt, Delivery, Letter
+from ledger.rows import Attempt, Delivery, Letter, letters_from_rows
 from ledger.store import Store
 from ledger.verbs import Rows, Step, Verb
-from ledger.work import Task, finished, postponed
+from ledger.work import Task, finished
 
 SETTINGS_ENDPOINT = "ep_settings"
 """The endpoint that NOTIFY_URL names."""
@@ -35,19 +35,32 @@ def put_settings_endpoint(url: str | None, *, now: int) -> Verb[None]:
 
 
 def settle(
-    task: Task, attempted: Attempted | None, ending: Ending, *, now: int, reason: str | None = None, gone: bool = False
+    delivery_id: str,
+    attempted: Attempted | None,
+    ending: Ending,
+    *,
+    now: int,
+    reason: str | None = None,
+    gone: bool = False,
 ) -> Verb[None]:
     """End a delivery, with the attempt that ended it when there was one. `gone` disables its endpoint too."""
-    values = {"delivery_id": task.subject, "now": now, "state": ending, "reason": reason}
+    values = {"delivery_id": delivery_id, "now": now, "state": ending, "reason": reason}
     disable = (Step("disable_endpoint"),) if gone else ()
-    steps = (*_noted(task, attempted), Step("settle_delivery"), *disable, finished(task))
+    steps = (*_noted(delivery_id, attempted), Step("settle_delivery"), *disable)
     return Verb(steps=steps, values=values, read=_nothing)
 
 
-def retry(task: Task, attempted: Attempted, *, due_at: int) -> Verb[None]:
+def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Verb[None]:
     """Note a failed attempt, the next one due at `due_at` (ms)."""
-    steps = (*_noted(task, attempted), postponed(task, due_at=due_at, failed=True))
-    return Verb(steps=steps, values={}, read=_nothing, wakes=frozenset({"deliver"}))
+    steps = (*_noted(delivery_id, attempted), Step("postpone_delivery"))
+    return Verb(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
+
+
+def release(task: Task) -> Verb[None]:
+    """Let an endpoint go: its task comes due with its next delivery, or is finished when there is none."""
+    values = {"subject": task.subject, "lease": task.lease}
+    steps = (Step("release_endpoint"), finished(task))
+    return Verb(steps=steps, values=values, read=_nothing, wakes=frozenset({"deliver"}))
 
 
 def replay(delivery_id: str, *, now: int) -> Verb[bool]:
@@ -61,15 +74,15 @@ def replay(delivery_id: str, *, now: int) -> Verb[bool]:
     return Verb(steps=steps, values=values, read=read, wakes=frozenset({"deliver"}))
 
 
-async def read_letter(store: Store, delivery_id: str) -> Letter | None:
-    """Read what one POST needs, or None when there is no such delivery."""
-    rows = await store.read("read_delivery", {"delivery_id": delivery_id})
-    return Letter.from_rows(rows) if rows else None
+async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[Letter]:
+    """Read what the next POSTs to an endpoint need: at most `limit` deliveries due at `now` (ms), oldest first."""
+    values = {"endpoint_id": endpoint_id, "now": now, "limit": limit}
+    return list(letters_from_rows(await store.read("read_due_deliveries", values)))
 
 
 async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
     """Read one delivery, or None when there is no such delivery."""
-    rows = await store.read("read_delivery_alone", {"delivery_id": delivery_id})
+    rows = await store.read("read_delivery", {"delivery_id": delivery_id})
     return Delivery(**rows[0]) if rows else None
 
 
@@ -99,10 +112,10 @@ async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
     return [Attempt(**row) for row in await store.read("list_attempts", {"delivery_id": delivery_id})]
 
 
-def _noted(task: Task, attempted: Attempted | None) -> tuple[Step, ...]:
+def _noted(delivery_id: str, attempted: Attempted | None) -> tuple[Step, ...]:
     if attempted is None:
         return ()
-    values = msgspec.structs.asdict(attempted) | {"delivery_id": task.subject}
+    values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}
     return (Step("insert_attempt", values), Step("count_attempt", values))
 
 

@@ -118,8 +118,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one POST of a delivery needs."""
 
     delivery_id: str
-    state: str
     attempts: int
+    failures: int
     endpoint_id: str
     endpoint_url: str
     disabled_reason: str | None
@@ -133,8 +133,8 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         row = rows[0]
         return cls(
             delivery_id=row["delivery_id"],
-            state=row["delivery_state"],
             attempts=row["attempts"],
+            failures=row["failures"],
             endpoint_id=row["endpoint_id"],
             endpoint_url=row["endpoint_url"],
             disabled_reason=row["disabled_reason"],
@@ -142,6 +142,12 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
             event=Event(job_id=row["id"], sequence=row["sequence"], type=row["event_type"], at=row["event_at"]),
             job=Job.from_rows(rows),
         )
+
+
+def letters_from_rows(rows: Rows) -> Iterator[Letter]:
+    """Yield the letters of a reading, whose rows are sorted by delivery."""
+    for _, group in groupby(rows, key=lambda row: row["delivery_id"]):
+        yield Letter.from_rows(list(group))
 
 
 def jobs_from_rows(rows: Rows) -> Iterator[Job]:

@@ -9,7 +9,7 @@ from ledger.identifiers import new_identifier
 from ledger.verbs import Rows, Step, Verb
 
 Kind = Literal["submit", "check", "deliver"]
-"""submit: ask a provider. check: ask what became of it. deliver: tell an endpoint. Subjects: jobs, or deliveries."""
+"""submit: ask a provider. check: ask what became of it. deliver: tell an endpoint. Subjects: jobs, jobs, endpoints."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,7 +26,8 @@ from receiver.job_requests import JobRequests
 from receiver.jobs import JobsApi
 from receiver.keys import KeyRing
 from receiver.listening import listen, serve_http
-from receiver.notifier import KEPT_BYTES, Notifier
+from receiver.notifier import WIDEST_WINDOW, Notifier
+from receiver.postman import KEPT_BYTES, Postman
 from receiver.settings import Settings
 from receiver.stopping import Stop
 from receiver.targets import GuardedResolver, Targets
@@ -65,7 +66,7 @@ async def _running(settings: Settings, stop: Stop) -> AsyncIterator[Starlette]:
         accounts = _accounts(settings, tokens)
         keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, announce=announce)
         stack.push_async_callback(keys.close)
-        workers = _workers(settings, store, accounts, clients, announce)
+        workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop)
         crew = _Crew(workers, announce, stop)
         await stack.enter_async_context(crew)
         if settings.public_url:
@@ -115,7 +116,7 @@ class _Clients(msgspec.Struct, frozen=True, kw_only=True):
 async def _open_clients(settings: Settings, stack: contextlib.AsyncExitStack) -> _Clients:
     targets = Targets(settings.allow_private_targets)
     outside = open_client(
-        connections=settings.notify_concurrency,
+        connections=_most_attempts(settings),
         socket_factory=targets.socket_factory,
         resolver=GuardedResolver(targets),
     )
@@ -160,11 +161,18 @@ def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, 
 
 
 def _workers(
-    settings: Settings, store: SQLiteStore, accounts: dict[ProviderName, Account], clients: _Clients, announce: Facts
+    settings: Settings,
+    store: SQLiteStore,
+    accounts: dict[ProviderName, Account],
+    clients: _Clients,
+    *,
+    announce: Facts,
+    stop: Stop,
 ) -> list[Worker]:
     # Twice the longest exchange, and some: nobody else may take a task while its request can still be answered.
     asking_lease = _ms(2 * settings.provider_timeout_seconds + 10)
-    telling_lease = _ms(2 * settings.notify_timeout_seconds + 10)
+    telling_shift = _ms(settings.notify_timeout_seconds + 5)
+    telling_lease = telling_shift + _ms(settings.notify_timeout_seconds + 10)
     submitter = Submitter(
         store,
         accounts,
@@ -176,14 +184,16 @@ def _workers(
         give_up_after=_ms(settings.submit_timeout_seconds),
     )
     checker = Checker(store, accounts, clients.ask_provider, clock=wall_clock, announce=announce)
-    notifier = Notifier(
+    postman = Postman(
         store,
         clients.tell,
         clients.targets,
         clock=wall_clock,
         announce=announce,
         secrets=settings.notify_secret,
+        at_once=_most_attempts(settings),
     )
+    notifier = Notifier(store, postman, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked)
     asking, telling = settings.provider_concurrency, settings.notify_concurrency
     # Each kind has its own share of the client: many jobs to watch must not keep a new one waiting.
     kinds: tuple[tuple[Kind, Handler, int, int], ...] = (
@@ -225,6 +235,11 @@ class _Crew:
         if not self._stop.asked.is_set():
             error = None if task.cancelled() else task.exception()
             self._announce("worker.stopped", worker=task.get_name(), error=repr(error))
+
+
+def _most_attempts(settings: Settings) -> int:
+    """Room for every endpoint's first request, and for some that are told many things at once."""
+    return settings.notify_concurrency + 4 * WIDEST_WINDOW
 
 
 def _ms(seconds: float) -> int:

@@ -108,7 +108,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "NOTIFY_URL": (read_url, None),
     "NOTIFY_SECRET": (read_secrets, None),
     "NOTIFY_TIMEOUT_SECONDS": (read_seconds, "15"),
-    "NOTIFY_CONCURRENCY": (lambda text: read_count(text, 1, 1000), "64"),
+    "NOTIFY_CONCURRENCY": (lambda text: read_count(text, 1, 1000), "256"),
     "ALLOW_PRIVATE_TARGETS": (read_targets, None),
     "RESUBMIT_UNCONFIRMED": (read_resubmit, "never"),
     "PROVIDER_TIMEOUT_SECONDS": (read_seconds, "30"),

@@ -10,21 +10,23 @@ ON CONFLICT (id) DO UPDATE SET url = excluded.url, removed_at = NULL, disabled_a
 -- NOTIFY_URL is unset: nobody is told any more, and what is pending is discarded when it comes due.
 UPDATE endpoints SET removed_at = :now WHERE id = :endpoint_id AND removed_at IS NULL;
 
--- name: read_delivery
--- Everything that one POST needs: the delivery, where it goes, its event, its job and the job's outputs.
-SELECT d.id AS delivery_id, d.state AS delivery_state, d.attempts, d.sequence, d.endpoint_id,
+-- name: read_due_deliveries
+-- Everything that the next POSTs to an endpoint need, the longest due first: each delivery with where it goes, its event,
+-- its job and the job's outputs.
+SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.disabled_reason, e.removed_at,
        v.type AS event_type, v.at AS event_at,
        j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM deliveries AS d
+FROM (SELECT * FROM deliveries
+      WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now
+      ORDER BY due_at LIMIT :limit) AS d
 JOIN endpoints AS e ON e.id = d.endpoint_id
 JOIN events AS v ON v.job_id = d.job_id AND v.sequence = d.sequence
 JOIN jobs AS j ON j.id = d.job_id
 LEFT JOIN outputs AS o ON o.job_id = d.job_id
-WHERE d.id = :delivery_id
-ORDER BY o.position;
+ORDER BY d.due_at, d.id, o.position;
 
--- name: read_delivery_alone
+-- name: read_delivery
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE id = :delivery_id;
 
@@ -37,9 +39,13 @@ UPDATE deliveries SET attempts = attempts + 1 WHERE id = :delivery_id;
 
 -- name: settle_delivery
 -- pending -> delivered, dead or discarded.
-UPDATE deliveries SET state = :state, finalized_at = :now, reason = :reason
+UPDATE deliveries SET state = :state, due_at = NULL, finalized_at = :now, reason = :reason
 WHERE id = :delivery_id AND state = 'pending'
 RETURNING id;
+
+-- name: postpone_delivery
+-- Still pending, the next attempt at :due_at.
+UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
 -- name: disable_endpoint
 -- 410 Gone: it asked not to be told again.
@@ -48,7 +54,7 @@ WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id) AND disa
 
 -- name: replay_delivery
 -- dead -> pending: an operator asks for it again, under the same id.
-UPDATE deliveries SET state = 'pending', finalized_at = NULL, reason = NULL
+UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
 WHERE id = :delivery_id AND state = 'dead'
 RETURNING id;
 

@@ -55,9 +55,10 @@ SELECT id, last_sequence, :event, :now FROM jobs WHERE id = :job_id AND moved_by
 -- name: fan_out
 -- One delivery for every endpoint that hears of this job. A disabled endpoint's is born dead: visible, and replayable.
 -- The id is made of what the delivery is, so it is the same however often anybody asks.
-INSERT INTO deliveries (id, job_id, sequence, endpoint_id, state, created_at, finalized_at, reason)
+INSERT INTO deliveries (id, job_id, sequence, endpoint_id, state, created_at, due_at, finalized_at, reason)
 SELECT 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_' || substr(e.id, 4), j.id, j.last_sequence, e.id,
        CASE WHEN e.disabled_at IS NULL THEN 'pending' ELSE 'dead' END, :now,
+       CASE WHEN e.disabled_at IS NULL THEN :now END,
        CASE WHEN e.disabled_at IS NULL THEN NULL ELSE :now END, e.disabled_reason
 FROM jobs AS j, endpoints AS e
 WHERE j.id = :job_id AND j.moved_by = :move AND e.removed_at IS NULL

@@ -13,16 +13,27 @@ SELECT 'check', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AN
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL;
 
 -- name: enqueue_deliveries
--- Sending, for every delivery that the move just made.
+-- Telling, for the endpoint of every delivery that the move just made. A worker that holds the endpoint sees them itself.
 INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', d.id, :now
+SELECT 'deliver', d.endpoint_id, :now
 FROM jobs AS j JOIN deliveries AS d ON d.job_id = j.id AND d.sequence = j.last_sequence
-WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending';
+WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending'
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
+WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
 -- name: enqueue_delivery
 INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', id, :now FROM deliveries WHERE id = :delivery_id AND state = 'pending'
-ON CONFLICT (kind, subject) DO NOTHING;
+SELECT 'deliver', endpoint_id, :now FROM deliveries WHERE id = :delivery_id AND state = 'pending'
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
+WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
+
+-- name: release_endpoint
+-- The worker lets the endpoint go: due when its next delivery is, if the lease is still ours.
+UPDATE work
+SET lease = NULL, tries = 0,
+    due_at = (SELECT min(due_at) FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
+WHERE kind = 'deliver' AND subject = :subject AND lease = :lease
+  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :subject AND state = 'pending');
 
 -- name: clear_job_work
 -- The job ended: nobody need submit or check it.

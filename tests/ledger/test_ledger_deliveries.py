@@ -3,7 +3,8 @@
 import pytest
 
 from ledger import deliveries
-from ledger.deliveries import Attempted
+from ledger.deliveries import SETTINGS_ENDPOINT, Attempted
+from ledger.rows import Delivery, Letter
 from ledger.work import Task
 from tests.ledger.conftest import Story, ms
 
@@ -11,71 +12,128 @@ REFUSED = Attempted(at=ms(31), latency_ms=12, status=500, error=None, response=b
 
 
 @pytest.fixture
-async def task(story: Story) -> Task:
+async def told(story: Story) -> Delivery:
+    """The one delivery of a submitted job."""
     await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    await story.submit()
-    [task] = await story.fetch("deliver", at=31)
+    [delivery] = await deliveries.list_deliveries_of_job(story.store, await story.submit())
+    return delivery
+
+
+async def held(story: Story, at: float) -> Task:
+    [task] = await story.fetch("deliver", at=at)
+    assert task.subject == SETTINGS_ENDPOINT
     return task
 
 
-async def test_the_id_names_the_job_the_event_and_the_endpoint(task: Task) -> None:
-    assert task.subject.startswith("msg_")
-    assert task.subject.endswith("_2_settings")
-    assert "." not in task.subject  # Standard Webhooks signs id.timestamp.body
+async def due(story: Story, at: float) -> list[Letter]:
+    return await deliveries.read_due(story.store, SETTINGS_ENDPOINT, now=ms(at), limit=10)
 
 
-async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, task: Task) -> None:
-    await story.store.write(deliveries.retry(task, REFUSED, due_at=ms(40)))
-    [again] = await story.fetch("deliver", at=40)
-    assert (again.subject, again.tries) == (task.subject, 1)
-    [attempt] = await deliveries.list_attempts(story.store, task.subject)
+async def now(story: Story, told: Delivery) -> Delivery:
+    found = await deliveries.read_delivery(story.store, told.id)
+    assert found is not None
+    return found
+
+
+async def test_the_id_names_the_job_the_event_and_the_endpoint(told: Delivery) -> None:
+    assert told.id == f"msg_{told.job_id.removeprefix('job_')}_2_settings"
+    assert "." not in told.id  # Standard Webhooks signs id.timestamp.body
+
+
+async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, told: Delivery) -> None:
+    await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
+    assert await due(story, 39) == []
+    [letter] = await due(story, 40)
+    assert (letter.delivery_id, letter.failures) == (told.id, 1)
+    [attempt] = await deliveries.list_attempts(story.store, told.id)
     assert (attempt.number, attempt.status, attempt.response) == (1, 500, b"no")
 
 
-async def test_a_delivered_one_leaves_the_queue(story: Story, task: Task) -> None:
-    await story.store.write(deliveries.settle(task, REFUSED, "delivered", now=ms(32)))
+async def test_one_worker_at_a_time_holds_an_endpoint(story: Story, told: Delivery) -> None:
+    await held(story, 31)
+    await story.submit("req-2", at=32)  # more for the same endpoint
+    assert await story.fetch("deliver", at=33) == []
+    assert len(await due(story, 33)) == 2  # the holder sees both
+
+
+async def test_a_released_endpoint_comes_due_with_its_next_delivery(story: Story, told: Delivery) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
+    await story.store.write(deliveries.release(task))
+    assert await story.fetch("deliver", at=39) == []
+    await held(story, 40)
+
+
+async def test_a_released_endpoint_with_nothing_pending_leaves_the_queue(story: Story, told: Delivery) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.settle(told.id, REFUSED, "delivered", now=ms(32)))
+    await story.store.write(deliveries.release(task))
     assert await story.fetch("deliver", at=10_000) == []
-    letter = await deliveries.read_letter(story.store, task.subject)
-    assert letter is not None
-    assert (letter.state, letter.attempts) == ("delivered", 1)
+    assert ((await now(story, told)).state, (await now(story, told)).attempts) == ("delivered", 1)
 
 
-async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_its_id(story: Story, task: Task) -> None:
-    await story.store.write(deliveries.settle(task, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
+async def test_what_comes_while_an_endpoint_waits_for_a_retry_does_not_wait_with_it(
+    story: Story, told: Delivery
+) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(10_000)))
+    await story.store.write(deliveries.release(task))
+    await story.submit("req-2", at=50)
+    await held(story, 50)
+
+
+async def test_a_worker_that_lost_its_endpoint_cannot_release_it(story: Story, told: Delivery) -> None:
+    stale = await held(story, 31)
+    current = await held(story, 31 + 60)
+    await story.store.write(deliveries.release(stale))
+    assert await story.fetch("deliver", at=100) == []
+    await story.store.write(deliveries.release(current))
+    await held(story, 100)
+
+
+async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_its_id(
+    story: Story, told: Delivery
+) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
+    await story.store.write(deliveries.release(task))
     [dead] = await deliveries.list_deliveries(story.store, state="dead", limit=10)
-    assert (dead.id, dead.reason) == (task.subject, "ten attempts failed")
-    assert await story.store.write(deliveries.replay(task.subject, now=ms(50)))
-    [again] = await story.fetch("deliver", at=50)
-    assert (again.subject, again.tries) == (task.subject, 0)
+    assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
+    assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
+    await held(story, 50)
+    [letter] = await due(story, 50)
+    assert (letter.delivery_id, letter.failures) == (told.id, 0)
 
 
-async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, task: Task) -> None:
-    assert await story.store.write(deliveries.replay(task.subject, now=ms(50))) is False
-    assert await story.fetch("deliver", at=60) == []  # still leased
-    await story.store.write(deliveries.settle(task, None, "delivered", now=ms(61)))
-    assert await story.fetch("deliver", at=10_000) == []
+async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: Delivery) -> None:
+    await held(story, 31)
+    assert await story.store.write(deliveries.replay(told.id, now=ms(50))) is False
+    assert await story.fetch("deliver", at=60) == []  # still held
 
 
-async def test_gone_disables_the_endpoint_and_later_events_are_born_dead(story: Story, task: Task) -> None:
-    await story.store.write(deliveries.settle(task, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+async def test_gone_disables_the_endpoint_and_later_events_are_born_dead(story: Story, told: Delivery) -> None:
+    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
     later = await story.submit("req-2", at=40)
     [born] = await deliveries.list_deliveries_of_job(story.store, later)
     assert (born.state, born.reason) == ("dead", "410 Gone")
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(60)))
-    assert await story.store.write(deliveries.replay(born.id, now=ms(61)))
 
 
-async def test_an_unset_notify_url_hears_of_nothing_more(story: Story, task: Task) -> None:
+async def test_replaying_asks_an_endpoint_again_that_had_said_it_was_gone(story: Story, told: Delivery) -> None:
+    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+    assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
+    [letter] = await due(story, 50)
+    assert letter.disabled_reason is None
+
+
+async def test_an_unset_notify_url_hears_of_nothing_more(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.put_settings_endpoint(None, now=ms(40)))
     later = await story.submit("req-2", at=50)
     assert await deliveries.list_deliveries_of_job(story.store, later) == []
-    letter = await deliveries.read_letter(story.store, task.subject)
-    assert letter is not None
+    [letter] = await due(story, 50)
     assert letter.removed_at == ms(40)
 
 
-async def test_a_new_notify_url_gets_what_was_pending_for_the_old_one(story: Story, task: Task) -> None:
+async def test_a_new_notify_url_gets_what_was_pending_for_the_old_one(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
-    letter = await deliveries.read_letter(story.store, task.subject)
-    assert letter is not None
+    [letter] = await due(story, 50)
     assert letter.endpoint_url == "https://new.example/hooks"

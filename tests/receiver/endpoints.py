@@ -12,7 +12,8 @@ from ledger import deliveries, work
 from ledger.rows import Attempt, Delivery
 from ledger.sqlite import SQLiteStore
 from ledger.work import Task
-from receiver.notifier import KEPT_BYTES, Notifier
+from receiver.notifier import Notifier
+from receiver.postman import KEPT_BYTES, Postman
 from receiver.targets import GuardedResolver, Targets
 from submitter.exchange import Exchange, open_client
 from tests.conftest import Clock, Heard
@@ -115,7 +116,8 @@ class Office:
         secrets: Sequence[bytes] = SECRETS,
     ) -> None:
         self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
-        self.notifier = Notifier(store, send, targets, clock=clock, announce=heard, secrets=secrets)
+        self.postman = Postman(store, send, targets, clock=clock, announce=heard, secrets=secrets, at_once=100)
+        self.notifier = Notifier(store, self.postman, clock=clock, shift_ms=20_000, stop=asyncio.Event())
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:
         """A job with exactly one delivery for each URL due: it ended before its submission was confirmed."""

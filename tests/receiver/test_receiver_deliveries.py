@@ -17,9 +17,11 @@ async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True
     await house.story.begin(job_id, at=0)
     await house.story.report(job_id, at=0, request_id=request_id)
     [task] = await house.story.fetch("deliver", at=0)
+    [made] = await deliveries.list_deliveries_of_job(house.store, job_id)
     if dead:
-        await house.store.write(deliveries.settle(task, TRIED, "dead", now=NOON, reason="ten attempts failed"))
-    return task.subject
+        await house.store.write(deliveries.settle(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
+        await house.store.write(deliveries.release(task))
+    return made.id
 
 
 async def test_a_delivery_shows_where_it_stands_and_what_was_tried(house: House) -> None:
@@ -43,7 +45,9 @@ async def test_a_dead_one_is_replayed_under_its_id_and_only_once(house: House) -
     delivery_id = await delivery(house)
     replayed = await house.http.post(f"/v1/deliveries/{delivery_id}/replay")
     assert (replayed.status_code, replayed.json()["id"], replayed.json()["state"]) == (202, delivery_id, "pending")
-    assert [task.subject for task in await house.story.fetch("deliver", at=1)] == [delivery_id]
+    [task] = await house.story.fetch("deliver", at=1)
+    [letter] = await deliveries.read_due(house.store, task.subject, now=NOON + 1_000, limit=10)
+    assert letter.delivery_id == delivery_id
     assert len(house.heard.named("delivery.replayed")) == 1
     again = await house.http.post(f"/v1/deliveries/{delivery_id}/replay")
     assert is_problem(again, 409)

@@ -1,5 +1,6 @@
 """Facts become log lines and metrics in one place, and no secret is ever among them."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from providers.wire import Answer, Request, Unread
 from receiver import facts
 from receiver.facts import Facts, configure_logs
 from receiver.notifier import Notifier
+from receiver.postman import Postman
 from receiver.targets import Targets
 from submitter.accounts import FalAccount
 from submitter.submit import Submitter
@@ -172,7 +174,10 @@ async def test_no_secret_is_announced_from_the_request_to_the_notification(make_
     await house.call_back(job_id, headers=[*house.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
     await house.http.post(f"/callbacks/fal/{house.tokens.sign(job_id)}x", content=b"")
     await house.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
-    notifier = Notifier(house.store, endpoint, Targets(()), clock=house.clock, announce=house.announce, secrets=SECRETS)
+    postman = Postman(
+        house.store, endpoint, Targets(()), clock=house.clock, announce=house.announce, secrets=SECRETS, at_once=9
+    )
+    notifier = Notifier(house.store, postman, clock=house.clock, shift_ms=20_000, stop=asyncio.Event())
     for at in (0, 10):
         house.clock.now = ms(at)
         for task in await house.story.fetch("deliver", at=at):

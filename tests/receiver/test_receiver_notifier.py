@@ -8,9 +8,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ledger import deliveries
-from receiver.notifier import Notifier
 from receiver.retries import JITTER, SCHEDULE
-from receiver.targets import Targets
 from tests.conftest import NOON
 from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
 
@@ -209,17 +207,9 @@ async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(office
 
 
 async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(office: Office, endpoint: Endpoint) -> None:
-    unsigned = Notifier(
-        office.store,
-        office.notifier._send,
-        Targets(["127.0.0.1"]),
-        clock=office.clock,
-        announce=office.heard,
-        secrets=(),
-    )
+    office.postman._secrets = ()
     job_id = await office.ended(endpoint.url)
-    [task] = await office.due()
-    await unsigned.handle(task)
+    await office.deliver()
     delivery = await office.delivery(job_id)
     assert delivery.state == "dead"
     assert "NOTIFY_SECRET" in (delivery.reason or "")

@@ -5,7 +5,9 @@ import socket
 
 import pytest
 
+from ledger.rows import Letter
 from ledger.sqlite import SQLiteStore
+from receiver.notifier import WIDEST_WINDOW
 from receiver.targets import Targets
 from submitter.workers import Worker
 from tests.conftest import Clock, Heard
@@ -106,6 +108,53 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
         await running
         await worker.drain(0)
     assert len(endpoint.told) == 10
+
+
+async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
+    store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
+) -> None:
+    async with Endpoint(lambda _: None).listening() as dead, guarded_exchange(LOOPBACK, seconds=60) as send:
+        office = Office(store, clock, heard, send, LOOPBACK)
+        for number in range(50):
+            await office.ended(dead.url, request_id=f"dead-{number}")
+        quick = await office.ended(endpoint.url, request_id="quick")
+        worker = Worker(
+            store, "deliver", office.notifier.handle, clock=clock, announce=heard, concurrency=2, lease_ms=60_000
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(worker.run(stop))
+
+        async def delivered() -> bool:
+            return (await office.delivery(quick)).state == "delivered"
+
+        await until(delivered)
+        assert len(dead.told) == 1  # nobody is told more at once than it has shown that it can bear
+        stop.set()
+        await running
+        await worker.drain(0)
+
+
+async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(office: Office, endpoint: Endpoint) -> None:
+    at_once: list[int] = []
+    deliver = office.postman.deliver
+    under_way = 0
+
+    async def counted(letter: Letter) -> bool:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        try:
+            return await deliver(letter)
+        finally:
+            under_way -= 1
+
+    office.postman.deliver = counted  # type: ignore[method-assign]  # to count
+    for number in range(100):
+        await office.ended(endpoint.url, request_id=f"req-{number}")
+    await office.deliver()
+    assert len(endpoint.told) == 100
+    assert at_once[0] == 1
+    assert 4 <= max(at_once) <= WIDEST_WINDOW
 
 
 async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(office: Office, endpoint: Endpoint) -> None:

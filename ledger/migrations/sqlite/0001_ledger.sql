@@ -124,16 +124,22 @@ CREATE TABLE deliveries (
     endpoint_id  TEXT    NOT NULL REFERENCES endpoints (id),
     state        TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'dead', 'discarded')),
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+    -- attempts that failed since it was made or replayed: where it is in the schedule
+    failures     INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
     created_at   INTEGER NOT NULL,
+    due_at       INTEGER,
     finalized_at INTEGER,
     reason       TEXT,
     FOREIGN KEY (job_id, sequence) REFERENCES events (job_id, sequence),
     CHECK ((state = 'pending') = (finalized_at IS NULL)),
+    CHECK ((state = 'pending') = (due_at IS NOT NULL)),
     CHECK (state NOT IN ('dead', 'discarded') OR reason IS NOT NULL)
 ) STRICT;
 
 -- rule: an endpoint is told of an event once
 CREATE UNIQUE INDEX deliveries_once ON deliveries (job_id, sequence, endpoint_id);
+-- query: read_due_deliveries of an endpoint, and release_endpoint
+CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
 -- query: list_dead_deliveries, list_discarded_deliveries
 CREATE INDEX deliveries_to_look_at ON deliveries (state, id) WHERE state IN ('dead', 'discarded');
 
@@ -149,6 +155,8 @@ CREATE TABLE attempts (
 ) STRICT, WITHOUT ROWID;
 
 -- Who does what next. A fetched row is leased: its `due_at` is the lease's end, so a dead worker's row comes due by itself.
+-- The subject of `submit` and `check` is a job, that of `deliver` an endpoint: one worker at a time tells an endpoint, so
+-- that a slow one can keep nobody waiting but itself.
 CREATE TABLE work (
     kind    TEXT    NOT NULL CHECK (kind IN ('submit', 'check', 'deliver')),
     subject TEXT    NOT NULL,

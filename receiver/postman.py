@@ -1,0 +1,144 @@
+"""One letter to one endpoint: sign, send, and keep what came of it, until it is delivered or buried in sight."""
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from ledger import deliveries
+from ledger.deliveries import Attempted, Ending
+from ledger.facts import Announce
+from ledger.rows import Letter
+from ledger.store import Store
+from providers.reading import read_retry_after
+from providers.wire import Answer, NeverSent, Request, Send, Unread
+from receiver.clock import Clock
+from receiver.job_view import rfc3339, view_job_at
+from receiver.retries import next_attempt
+from receiver.signatures import signed_headers
+from receiver.targets import TargetRefused, Targets
+
+_TROUBLE = frozenset({429, 502, 503, 504})
+"""Answers after which an endpoint is told more slowly."""
+
+KEPT_BYTES = 2048
+"""How much of an endpoint's answer is kept with the attempt."""
+
+
+class Postman:
+    """Makes attempts, `at_once` at most. `secrets` sign, newest first; `send` must not follow redirects."""
+
+    def __init__(
+        self,
+        store: Store,
+        send: Send,
+        targets: Targets,
+        *,
+        clock: Clock,
+        announce: Announce,
+        secrets: Sequence[bytes],
+        at_once: int,
+    ) -> None:
+        self._store = store
+        self._send = send
+        self._targets = targets
+        self._clock = clock
+        self._announce = announce
+        self._secrets = secrets
+        self._room = asyncio.Semaphore(at_once)
+
+    async def deliver(self, letter: Letter) -> bool:
+        """Make one attempt, and note it with what comes next. False when the endpoint seems to be in trouble.
+
+        An answer, once read, is noted even if this task is cancelled.
+        """
+        if letter.removed_at is not None:
+            await self._settle(letter, None, "discarded", reason="its endpoint was removed")
+        elif letter.disabled_reason is not None:
+            await self._settle(letter, None, "dead", reason=letter.disabled_reason)
+        elif not self._secrets:
+            await self._settle(letter, None, "dead", reason="NOTIFY_SECRET is not set: it cannot be signed")
+        else:
+            async with self._room:
+                at = self._clock()
+                answer, error = await self._post(letter, at)
+            await asyncio.shield(asyncio.ensure_future(self._note(letter, at, answer, error)))
+            return answer is not None and answer.status not in _TROUBLE
+        return True
+
+    async def _note(self, letter: Letter, at: int, answer: Answer | None, error: str | None) -> None:
+        attempted = Attempted(
+            at=at,
+            latency_ms=self._clock() - at,
+            status=None if answer is None else answer.status,
+            error=error,
+            response=None if answer is None else answer.body[:KEPT_BYTES],
+        )
+        self._announce(
+            "delivery.attempted",
+            delivery=letter.delivery_id,
+            job=letter.job.id,
+            outcome=_outcome(answer),
+            status=attempted.status,
+            error=error,
+            latency_ms=attempted.latency_ms,
+        )
+        if answer is not None and 200 <= answer.status < 300:
+            await self._settle(letter, attempted, "delivered")
+        elif answer is not None and answer.status == 410:
+            self._announce("endpoint.gone", endpoint=letter.endpoint_id, delivery=letter.delivery_id)
+            await self._settle(letter, attempted, "dead", reason="the endpoint answered 410 Gone", gone=True)
+        else:
+            await self._retry_or_bury(letter, attempted, answer)
+
+    async def _post(self, letter: Letter, at: int) -> tuple[Answer | None, str | None]:
+        body = notification(letter)
+        headers = signed_headers(letter.delivery_id, body, self._secrets, now=at)
+        headers |= {"content-type": "application/json", "user-agent": "renderhook"}
+        try:
+            self._targets.check_host(urlsplit(letter.endpoint_url).hostname or "")
+            return await self._send(Request(method="POST", url=letter.endpoint_url, headers=headers, body=body)), None
+        except (NeverSent, Unread, TargetRefused) as error:
+            return None, str(error)
+
+    async def _retry_or_bury(self, letter: Letter, attempted: Attempted, answer: Answer | None) -> None:
+        now = self._clock()
+        retry_after = read_retry_after(answer.headers, now) if answer else None
+        delay = next_attempt(letter.failures + 1, retry_after)
+        if delay is None:
+            last = attempted.error or f"HTTP {attempted.status}"
+            reason = f"{letter.failures + 1} attempts failed; the last: {last}"
+            await self._settle(letter, attempted, "dead", reason=reason)
+        else:
+            await self._store.write(deliveries.retry(letter.delivery_id, attempted, due_at=now + delay))
+
+    async def _settle(
+        self,
+        letter: Letter,
+        attempted: Attempted | None,
+        ending: Ending,
+        *,
+        reason: str | None = None,
+        gone: bool = False,
+    ) -> None:
+        now = self._clock()
+        await self._store.write(
+            deliveries.settle(letter.delivery_id, attempted, ending, now=now, reason=reason, gone=gone)
+        )
+        self._announce("delivery.settled", delivery=letter.delivery_id, job=letter.job.id, state=ending, reason=reason)
+
+
+def notification(letter: Letter) -> bytes:
+    """Write the body: the same bytes at every attempt."""
+    return msgspec.json.encode(
+        {
+            "type": letter.event.type,
+            "timestamp": rfc3339(letter.event.at),
+            "data": {"sequence": letter.event.sequence, "job": view_job_at(letter.job, letter.event)},
+        }
+    )
+
+
+def _outcome(answer: Answer | None) -> str:
+    return "unanswered" if answer is None else f"{answer.status // 100}xx"
