@@ -12,8 +12,11 @@ from ledger.work import Task
 from receiver.clock import Clock
 from receiver.postman import Postman
 
-FIRST_WINDOW, WIDEST_WINDOW = 1, 32
+FIRST_WINDOW, WIDEST_WINDOW = 4, 32
 """Requests at once to one endpoint: at first, and at most. Success widens the window, any trouble narrows it to one."""
+
+MOST_IN_TROUBLE = 10_000
+"""Endpoints whose trouble is remembered from one shift to the next."""
 
 LOOK_AGAIN_SECONDS = 0.05
 """How often to look for new deliveries while earlier ones to the same endpoint are still unanswered."""
@@ -31,10 +34,11 @@ class Notifier:
         self._clock = clock
         self._shift_ms = shift_ms
         self._stop = stop
+        self._in_trouble: set[str] = set()
 
     async def handle(self, task: Task) -> None:
         """Send what is due to the endpoint of `task`, for a shift, and let it go."""
-        shift = _Shift(self._postman)
+        shift = _Shift(self._postman, 1 if task.subject in self._in_trouble else FIRST_WINDOW)
         ends_at = self._clock() + self._shift_ms
         try:
             while True:
@@ -46,20 +50,31 @@ class Notifier:
                 await shift.wait(LOOK_AGAIN_SECONDS)
         finally:
             await shift.abandon()
+            self._remember(task.subject, trouble=shift.in_trouble)
         await self._store.write(deliveries.release(task))
+
+    def _remember(self, endpoint_id: str, *, trouble: bool) -> None:
+        if not trouble:
+            self._in_trouble.discard(endpoint_id)
+        elif len(self._in_trouble) < MOST_IN_TROUBLE:
+            self._in_trouble.add(endpoint_id)
 
 
 class _Shift:
     """What is under way to one endpoint, and how much more it may be."""
 
-    def __init__(self, postman: Postman) -> None:
+    def __init__(self, postman: Postman, window: int) -> None:
         self._postman = postman
-        self._window = FIRST_WINDOW
+        self._window = window
         self._running: dict[str, asyncio.Task[bool]] = {}
 
     @property
     def room(self) -> int:
         return max(0, self._window - len(self._running))
+
+    @property
+    def in_trouble(self) -> bool:
+        return self._window == 1
 
     @property
     def under_way(self) -> int:

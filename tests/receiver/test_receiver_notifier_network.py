@@ -7,7 +7,7 @@ import pytest
 
 from ledger.rows import Letter
 from ledger.sqlite import SQLiteStore
-from receiver.notifier import WIDEST_WINDOW
+from receiver.notifier import FIRST_WINDOW, WIDEST_WINDOW
 from receiver.targets import Targets
 from submitter.workers import Worker
 from tests.conftest import Clock, Heard
@@ -128,13 +128,31 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             return (await office.delivery(quick)).state == "delivered"
 
         await until(delivered)
-        assert len(dead.told) == 1  # nobody is told more at once than it has shown that it can bear
+        assert len(dead.told) == FIRST_WINDOW
         stop.set()
         await running
         await worker.drain(0)
 
 
-async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(office: Office, endpoint: Endpoint) -> None:
+async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answers_again(
+    office: Office, endpoint: Endpoint
+) -> None:
+    endpoint.answers = lambda _: answer(503)
+    for number in range(10):
+        await office.ended(endpoint.url, request_id=f"req-{number}")
+    await office.deliver()
+    at_once = count_at_once(office)
+    office.clock.pass_seconds(10)
+    await office.deliver()
+    assert (len(endpoint.told), max(at_once)) == (20, 1)
+    endpoint.answers = lambda _: answer(200)
+    office.clock.pass_seconds(600)
+    await office.deliver()
+    assert max(at_once) > 1
+
+
+def count_at_once(office: Office) -> list[int]:
+    """Note how many letters are under way whenever one goes out."""
     at_once: list[int] = []
     deliver = office.postman.deliver
     under_way = 0
@@ -149,12 +167,16 @@ async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(office: Of
             under_way -= 1
 
     office.postman.deliver = counted  # type: ignore[method-assign]  # to count
+    return at_once
+
+
+async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(office: Office, endpoint: Endpoint) -> None:
+    at_once = count_at_once(office)
     for number in range(100):
         await office.ended(endpoint.url, request_id=f"req-{number}")
     await office.deliver()
     assert len(endpoint.told) == 100
-    assert at_once[0] == 1
-    assert 4 <= max(at_once) <= WIDEST_WINDOW
+    assert FIRST_WINDOW < max(at_once) <= WIDEST_WINDOW
 
 
 async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(office: Office, endpoint: Endpoint) -> None:
