@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import outcomes
+from ledger.clock import Clock
 from ledger.errors import CannotOpen, Unavailable
 from ledger.facts import Announce
 from ledger.outcomes import Report
@@ -27,7 +28,6 @@ from providers.fal.callbacks import (
 )
 from providers.refusals import NoKeyMatches, Reason, Unverified
 from receiver.bodies import BodyRefused, check_declared_length, read_body
-from receiver.clock import Clock
 from receiver.keys import KeyRing, KeysUnavailable
 from receiver.problems import Problem, not_just_now
 

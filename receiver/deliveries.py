@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import deliveries
+from ledger.clock import Clock
 from ledger.facts import Announce
 from ledger.jobs import AFTER_ALL_IDENTIFIERS
 from ledger.rows import Attempt, Delivery
 from ledger.store import Store
-from receiver.clock import Clock
 from receiver.job_view import rfc3339
 from receiver.jobs import answer_json, read_limit
 from receiver.problems import Problem

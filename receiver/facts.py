@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
-from receiver.clock import Clock, wall_clock
+from ledger.clock import Clock, wall_clock
 
 _COUNTED: dict[str, tuple[str, ...]] = {
     # fact: the fields that become labels, each with few values

@@ -7,12 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger import jobs
+from ledger.clock import Clock
 from ledger.facts import Announce
 from ledger.records import JobState, ProviderName
 from ledger.rows import Job
 from ledger.store import Store
 from receiver.bodies import read_body
-from receiver.clock import Clock
 from receiver.job_requests import JobRequests
 from receiver.job_view import view_event, view_job, view_receipt
 from receiver.problems import Problem

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Sequence
 import msgspec
 from nacl.signing import VerifyKey
 
+from ledger.clock import Clock
 from ledger.facts import Announce
 from providers.fal.keys import parse_jwks
 from providers.refusals import Malformed
 from providers.wire import NeverSent, Request, Send, Unread
-from receiver.clock import Clock
 
 KEPT_MS = 24 * 3600 * 1000
 """fal's documentation allows caching for 24 hours at most."""

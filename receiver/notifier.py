@@ -6,10 +6,10 @@ A slow or dead endpoint keeps nobody waiting but itself: it has one worker, and 
 import asyncio
 
 from ledger import deliveries
+from ledger.clock import Clock
 from ledger.rows import Letter
 from ledger.store import Store
 from ledger.work import Task
-from receiver.clock import Clock
 from receiver.postman import Postman
 
 FIRST_WINDOW, WIDEST_WINDOW = 4, 32

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ledger import deliveries
+from ledger.clock import Clock
 from ledger.deliveries import Attempted, Ending
 from ledger.facts import Announce
 from ledger.rows import Letter
 from ledger.store import Store
 from providers.reading import read_retry_after
 from providers.wire import Answer, NeverSent, Request, Send, Unread
-from receiver.clock import Clock
 from receiver.job_view import rfc3339, view_job_at
 from receiver.retries import next_attempt
 from receiver.signatures import signed_headers

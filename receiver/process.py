@@ -12,13 +12,13 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 
 from ledger import deliveries, work
+from ledger.clock import wall_clock
 from ledger.records import ProviderName
 from ledger.sqlite import SQLiteStore, open_sqlite
 from ledger.tokens import CallbackTokens
 from ledger.work import Kind
 from receiver.app import create_app
 from receiver.callbacks import FalCallbacks
-from receiver.clock import wall_clock
 from receiver.deliveries import DeliveriesApi
 from receiver.facts import Facts
 from receiver.health import Health

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ledger import outcomes, work
+from ledger.clock import Clock
 from ledger.facts import Announce
 from ledger.jobs import read_job
 from ledger.outcomes import Report
@@ -28,7 +29,6 @@ from providers.wire import (
 )
 from submitter.accounts import Account
 from submitter.delays import next_check
-from submitter.workers import Clock
 
 MISSING_TRIES = 5
 """How often a provider may say that it does not know a request before we believe it: it may only not know it yet."""

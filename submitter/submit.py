@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from ledger import outcomes, submissions, work
+from ledger.clock import Clock
 from ledger.errors import Unavailable
 from ledger.facts import Announce
 from ledger.jobs import read_job
@@ -19,7 +20,6 @@ from ledger.work import Task
 from providers.wire import NeverSent, Refused, Send, Submitted, SubmitVerdict, TryLater, Unclear, Unread
 from submitter.accounts import Account
 from submitter.delays import next_check, next_submit
-from submitter.workers import Clock
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a sign of the job."""

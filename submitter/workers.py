@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from ledger import work
+from ledger.clock import Clock
 from ledger.errors import LedgerError
 from ledger.facts import Announce
 from ledger.store import Store
 from ledger.work import Kind, Task
-
-Clock = Callable[[], int]
-"""The time, in milliseconds since the epoch, UTC."""
 
 Handler = Callable[[Task], Awaitable[None]]
 """Does one task, and settles it: finished or postponed."""
