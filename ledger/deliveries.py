@@ -56,9 +56,9 @@ def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Verb[None]:
     return Verb(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
 
 
-def release(task: Task) -> Verb[None]:
+def release(task: Task, *, now: int) -> Verb[None]:
     """Let an endpoint go: its task comes due with its next delivery, or is finished when there is none."""
-    values = {"subject": task.subject, "lease": task.lease}
+    values = {"subject": task.subject, "lease": task.lease, "now": now}
     steps = (Step("release_endpoint"), finished(task))
     return Verb(steps=steps, values=values, read=_nothing, wakes=frozenset({"deliver"}))
 

@@ -230,7 +230,5 @@ def _take_lock(path: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise Locked(
-            f"{path} is in use by another process; SQLite has one writer: stop the other, or use Postgres"
-        ) from error
+        raise Locked(f"{path} is in use by another process; SQLite has one writer: stop the other first") from error
     return lock

@@ -66,14 +66,20 @@ def create_app(
     return app
 
 
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Host headers that mean this machine. A web page may make its own name point here; the header still has that name."""
+
+
 class _Guard:
-    """Lets a request through that carries one of the API keys as a bearer token."""
+    """Lets through who carries one of the API keys as a bearer token, or, where there are none, asks for localhost."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [key.encode() for key in keys]
 
     def __call__(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:
+            if not self._keys and request.url.hostname not in _LOOPBACK:
+                raise Problem(401, "without an API_KEY only this machine is served, by the name of localhost")
             if self._keys and not self._knows(request.headers.get("authorization", "")):
                 raise Problem(
                     401,

@@ -45,6 +45,7 @@ _LOUD = frozenset(
         "worker.fetch_failed",
         "worker.postpone_failed",
         "worker.stopped",
+        "worker.overtaken",
         "ledger.unavailable",
         "check.no_account",
         "endpoint.gone",

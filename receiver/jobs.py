@@ -38,6 +38,7 @@ class JobsApi:
 
     async def create(self, request: Request) -> Response:
         """Accept a job: 202 once it is on disk. The same Idempotency-Key again answers with the same job."""
+        _check_json(request)
         body = await read_body(request, self._max_body_bytes)
         new = self._requests.read(body, request.headers.get("idempotency-key"))
         accepted = await self._store.write(jobs.accept(new, now=self._clock()))
@@ -92,6 +93,13 @@ class JobsApi:
         if job is None:
             raise Problem(404, f"there is no job {job_id[:64]!r}")
         return job
+
+
+def _check_json(request: Request) -> None:
+    # Also what keeps other web pages out: a browser sends JSON elsewhere only after asking, and we never say yes.
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Problem(415, f"send a job as application/json, not as {kind[:100] or 'nothing in particular'}")
 
 
 def read_limit(request: Request) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.applications import Starlette
 
+from receiver.protocol import BoundedProtocol
 from receiver.settings import Settings
 from receiver.stopping import Stop
 
@@ -40,10 +41,11 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)  # two processes may bind one port at once: only here is the second refused
-    except OSError as error:
+    except (OSError, UnicodeError, TypeError) as error:  # a host name may be one that cannot even be asked for
         listener.close()
+        why = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"cannot listen on {settings.host} port {settings.port} ({error.strerror}); change HOST or PORT"
+            f"cannot listen on {settings.host} port {settings.port} ({why}); change HOST or PORT"
         ) from error
     listener.set_inheritable(True)
     return listener
@@ -53,6 +55,8 @@ async def serve_http(app: Starlette, listener: socket.socket, settings: Settings
     """Serve `app` on `listener` until `stop` is asked for."""
     config = uvicorn.Config(
         app,
+        http=BoundedProtocol,
+        limit_concurrency=settings.max_connections,
         lifespan="off",  # the process opens and closes what the application needs
         access_log=False,
         log_config=None,

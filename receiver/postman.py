@@ -48,8 +48,10 @@ class Postman:
         self._secrets = secrets
         self._room = asyncio.Semaphore(at_once)
 
-    async def deliver(self, letter: Letter) -> bool:
+    async def deliver(self, letter: Letter, *, start_by: int) -> bool:
         """Make one attempt, and note it with what comes next. False when the endpoint seems to be in trouble.
+
+        `start_by` (ms) is when it must have begun to end within the lease; a later one is left to the next holder.
 
         An answer, once read, is noted even if this task is cancelled.
         """
@@ -62,6 +64,8 @@ class Postman:
         else:
             async with self._room:
                 at = self._clock()
+                if at > start_by:
+                    return True
                 answer, error = await self._post(letter, at)
             await asyncio.shield(asyncio.ensure_future(self._note(letter, at, answer, error)))
             return answer is not None and answer.status not in _TROUBLE

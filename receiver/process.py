@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from receiver.job_requests import JobRequests
 from receiver.jobs import JobsApi
 from receiver.keys import KeyRing
 from receiver.listening import listen, serve_http
-from receiver.notifier import WIDEST_WINDOW, Notifier
+from receiver.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
 from receiver.postman import KEPT_BYTES, Postman
 from receiver.settings import Settings
 from receiver.stopping import Stop
@@ -40,6 +41,7 @@ from submitter.workers import Handler, Worker
 
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises CannotListen and CannotOpen before anything is served."""
+    _raise_file_limit()
     listener = listen(settings)
     stop = Stop(settings.stop_seconds)
     stop.listen()
@@ -238,8 +240,16 @@ class _Crew:
 
 
 def _most_attempts(settings: Settings) -> int:
-    """Room for every endpoint's first request, and for some that are told many things at once."""
-    return settings.notify_concurrency + 4 * WIDEST_WINDOW
+    """Room for every endpoint's first requests, and for some that are told many things at once."""
+    return FIRST_WINDOW * settings.notify_concurrency + 4 * WIDEST_WINDOW
+
+
+def _raise_file_limit() -> None:
+    """Take as many file descriptors as we may have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    with contextlib.suppress(OSError, ValueError):  # a system that says no leaves us what we had
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _ms(seconds: float) -> int:

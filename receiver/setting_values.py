@@ -8,6 +8,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 SHORTEST_KEY = 16
+LONGEST_URL = 2048
+SHORTEST_SECONDS = 0.05
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64
 """Bytes of a notification secret. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
 
@@ -19,12 +21,21 @@ def read_text(text: str) -> str:
     return text
 
 
+def read_token(text: str) -> str:
+    """Take a provider's key: it goes into a header, so visible ASCII only."""
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("must be visible ASCII characters without spaces: was something pasted with it?")
+    return text
+
+
 def read_url(text: str) -> str:
     """Take an absolute http or https URL. What is wrong is not repeated: it may hold a password."""
     parts = urlsplit(read_text(text))
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment or "@" in parts.netloc:
         raise ValueError("must be a URL such as https://example.com, without user or fragment")
     _ = parts.port  # raises ValueError when it is no number
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]+", parts.hostname) or not text.isascii() or len(text) > LONGEST_URL:
+        raise ValueError(f"must be a URL such as https://example.com, in ASCII, of {LONGEST_URL} characters at most")
     return text
 
 
@@ -50,9 +61,9 @@ def read_count(text: str, least: int, most: int) -> int:
 
 
 def read_seconds(text: str) -> float:
-    """Take a number of seconds greater than zero, up to 30 days; fractions are fine."""
-    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", text) or not 0 < float(text) <= 30 * 86400:
-        raise ValueError(f"must be a number of seconds greater than 0, at most 2592000, not {text!r}")
+    """Take a number of seconds, from a twentieth to 30 days; fractions are fine."""
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", text) or not SHORTEST_SECONDS <= float(text) <= 30 * 86400:
+        raise ValueError(f"must be a number of seconds from {SHORTEST_SECONDS} to 2592000, not {text!r}")
     return float(text)
 
 

@@ -24,6 +24,7 @@ from receiver.setting_values import (
     read_secrets,
     read_targets,
     read_text,
+    read_token,
     read_url,
 )
 
@@ -59,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     provider_timeout_seconds: float
     provider_concurrency: int
     submit_timeout_seconds: float
+    max_connections: int
     max_body_bytes: int
     max_waiting_writes: int
     stop_seconds: float
@@ -92,7 +94,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "DATABASE_URL": (read_text, "sqlite:///data/renderhook.db"),
     "SECRET_KEY": (read_keys, None),
     "API_KEY": (read_keys, None),
-    "FAL_KEY": (read_text, None),
+    "FAL_KEY": (read_token, None),
     "FAL_QUEUE_URL": (read_base_url, "https://queue.fal.run"),
     "FAL_JWKS_URL": (read_url, "https://rest.fal.ai/.well-known/jwks.json"),
     "FAL_WEBHOOK_USER_ID": (read_text, None),
@@ -100,7 +102,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "FAL_POLL_SECONDS": (read_seconds, "5"),
     "FAL_RECONCILE_SECONDS": (read_seconds, "60"),
     "FAL_TIMEOUT_SECONDS": (read_seconds, "86400"),
-    "HEYGEN_API_KEY": (read_text, None),
+    "HEYGEN_API_KEY": (read_token, None),
     "HEYGEN_API_URL": (read_base_url, "https://api.heygen.com"),
     "HEYGEN_API_PATH": (read_path, "/v1/workflows/executions"),
     "HEYGEN_POLL_SECONDS": (read_seconds, "10"),
@@ -114,6 +116,7 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "PROVIDER_TIMEOUT_SECONDS": (read_seconds, "30"),
     "PROVIDER_CONCURRENCY": (lambda text: read_count(text, 1, 1000), "32"),
     "SUBMIT_TIMEOUT_SECONDS": (read_seconds, "3600"),
+    "MAX_CONNECTIONS": (lambda text: read_count(text, 1, 100_000), "1000"),
     "MAX_BODY_BYTES": (lambda text: read_count(text, 1024, 1 << 30), "4194304"),
     "MAX_WAITING_WRITES": (lambda text: read_count(text, 1, 1_000_000), "10000"),
     "STOP_SECONDS": (read_seconds, "4"),

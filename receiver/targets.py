@@ -4,14 +4,16 @@ Every address that a name resolves to is judged, and the one connected to is jud
 nothing can change in between. Addresses that carry another inside (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
 """
 
+import asyncio
 import errno
+import functools
 import ipaddress
 import socket
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -85,12 +87,36 @@ class Targets:
         return socket.socket(family, kind, protocol)
 
 
+class OwnThreads(AbstractResolver):
+    """Resolve names on threads of our own: a slow name server of one endpoint must not keep providers waiting."""
+
+    def __init__(self, threads: int = 32) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Look `host` up. Raises OSError when there is no such name."""
+        look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        return [
+            ResolveResult(
+                hostname=host, host=str(address[0]), port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for kind, _, _, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Leave the threads to end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 class GuardedResolver(AbstractResolver):
     """Resolve names and refuse those with any address that may not be told."""
 
     def __init__(self, targets: Targets, resolver: AbstractResolver | None = None) -> None:
         self._targets = targets
-        self._resolver = resolver or ThreadedResolver()
+        self._resolver = resolver or OwnThreads()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

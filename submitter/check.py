@@ -120,7 +120,7 @@ class Checker:
         looked = isinstance(verdict, Running | ResultReady)
         if now >= deadline and (looked or now >= deadline + account.give_up_after):
             # This was the last look. One that nobody answered is none: it is tried for as long again.
-            error = _nobody_answered(job, account)
+            error = _nobody_answered(job, now - submitted_at)
             if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.moved_by, now=now)):
                 self._announce("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
@@ -139,10 +139,10 @@ def _missing(job: Job) -> JobError:
     )
 
 
-def _nobody_answered(job: Job, account: Account) -> JobError:
+def _nobody_answered(job: Job, age: int) -> JobError:
     return JobError(
         fault=Fault.PROVIDER,
         code="timed_out",
-        message=f"{job.provider} did not finish request {job.provider_request_id} within "
-        f"{account.give_up_after // 1000} s; it may still finish, and be billed",
+        message=f"{job.provider} was not seen to finish request {job.provider_request_id} within "
+        f"{age // 1000} s; it may still finish, and be billed",
     )

@@ -8,7 +8,7 @@ import msgspec
 
 from ledger import outcomes, submissions, work
 from ledger.clock import Clock
-from ledger.errors import Unavailable
+from ledger.errors import LedgerError, Unavailable
 from ledger.facts import Announce
 from ledger.jobs import read_job
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
@@ -137,12 +137,12 @@ class Submitter:
         while True:
             try:
                 return await self._store.write(verb)
-            except Unavailable as error:
+            except LedgerError as error:
                 job = claimed.job
                 self._announce(
                     "job.note_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
                 )
-                if self._clock() >= (job.claimed_until or 0):
+                if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
                     raise
                 await self._sleep(NOTE_AGAIN_SECONDS)
 
@@ -170,7 +170,7 @@ class Submitter:
 
     async def _put_back(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
         now = self._clock()
-        if now - claimed.job.created_at >= self._give_up_after:
+        if now - max(claimed.job.created_at, claimed.job.unconfirmed_at or 0) >= self._give_up_after:
             await self._refuse(claimed, error)
             return
         due_at = now + next_submit(claimed.task.tries, retry_after)

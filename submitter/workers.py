@@ -46,6 +46,7 @@ class Worker:
         self._concurrency = concurrency
         self._lease_ms = lease_ms
         self._running: set[asyncio.Task[None]] = set()
+        self._subjects: set[str] = set()
         self._due = store.due(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -68,6 +69,10 @@ class Worker:
         now = self._clock()
         tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + self._lease_ms, limit=free))
         for task in tasks:
+            if task.subject in self._subjects:  # our own lease ran out under us: whoever is at it goes on alone
+                self._announce("worker.overtaken", kind=self.kind, subject=task.subject)
+                continue
+            self._subjects.add(task.subject)
             running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
             self._running.add(running)
             running.add_done_callback(self._ended)
@@ -97,6 +102,8 @@ class Worker:
                 await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
             except LedgerError as fault:  # the lease's end will bring it back
                 self._announce("worker.postpone_failed", kind=task.kind, subject=task.subject, error=str(fault))
+        finally:
+            self._subjects.discard(task.subject)
 
     def _ended(self, running: asyncio.Task[None]) -> None:
         if len(self._running) >= self._concurrency:

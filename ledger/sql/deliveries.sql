@@ -16,15 +16,14 @@ UPDATE endpoints SET removed_at = :now WHERE id = :endpoint_id AND removed_at IS
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.disabled_reason, e.removed_at,
        v.type AS event_type, v.at AS event_at,
-       j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+       j.*
 FROM (SELECT * FROM deliveries
       WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now
       ORDER BY due_at LIMIT :limit) AS d
 JOIN endpoints AS e ON e.id = d.endpoint_id
 JOIN events AS v ON v.job_id = d.job_id AND v.sequence = d.sequence
-JOIN jobs AS j ON j.id = d.job_id
-LEFT JOIN outputs AS o ON o.job_id = d.job_id
-ORDER BY d.due_at, d.id, o.position;
+JOIN job_rows AS j ON j.id = d.job_id
+ORDER BY d.due_at, d.id, j.position;
 
 -- name: read_delivery
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason

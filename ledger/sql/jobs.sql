@@ -76,35 +76,24 @@ UPDATE jobs SET claimed_until = :now WHERE state = 'submitting' AND claimed_unti
 
 -- name: read_job
 -- One job with its outputs, a row for each output.
-SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM jobs AS j LEFT JOIN outputs AS o ON o.job_id = j.id
-WHERE j.id = :job_id
-ORDER BY o.position;
+SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 
 -- name: list_jobs
 -- A page of jobs, newest first, before the cursor.
-SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM (SELECT * FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS j
-LEFT JOIN outputs AS o ON o.job_id = j.id
-ORDER BY j.id DESC, o.position;
+SELECT j.* FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_state
-SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM (SELECT * FROM jobs WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS j
-LEFT JOIN outputs AS o ON o.job_id = j.id
-ORDER BY j.id DESC, o.position;
+SELECT j.* FROM (SELECT id FROM jobs WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider
-SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM (SELECT * FROM jobs WHERE provider = :provider AND id < :before ORDER BY id DESC LIMIT :limit) AS j
-LEFT JOIN outputs AS o ON o.job_id = j.id
-ORDER BY j.id DESC, o.position;
+SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider_and_state
-SELECT j.*, o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
-FROM (SELECT * FROM jobs WHERE provider = :provider AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS j
-LEFT JOIN outputs AS o ON o.job_id = j.id
-ORDER BY j.id DESC, o.position;
+SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+ORDER BY j.id DESC, j.position;
 
 -- name: list_events
 -- What happened to a job, in order, after the given sequence number.

@@ -67,10 +67,12 @@ WHERE j.id = :job_id AND j.moved_by = :move AND e.removed_at IS NULL
                SELECT endpoint_id FROM subscriptions WHERE job_id = :job_id);
 
 -- name: insert_receipt
--- Keep what was verified, and what came of it. A report of somebody else's request is not kept: no row comes back.
+-- Keep what was verified, and what came of it. A report under a request id that we do not know of this job is a conflict:
+-- the provider may have taken the job although it said no. A report of another job's request is not kept: no row comes back.
 INSERT INTO receipts (id, job_id, provider, source, request_id, result, headers, body, received_at)
 SELECT :move, :job_id, :provider, :source, :request_id,
        CASE WHEN j.id IS NULL THEN 'orphan'
+            WHEN j.provider_request_id <> :request_id AND j.submissions < 2 THEN 'conflict'
             WHEN j.finalized_at IS NULL THEN 'pending'
             WHEN j.moved_by = :move THEN 'recorded'
             WHEN :fingerprint IS NULL OR j.fingerprint = :fingerprint THEN 'duplicate'
@@ -79,7 +81,6 @@ SELECT :move, :job_id, :provider, :source, :request_id,
 FROM (SELECT :job_id AS wanted) AS w LEFT JOIN jobs AS j ON j.id = w.wanted
 WHERE j.id IS NULL
    OR (j.provider = :provider
-       AND (j.provider_request_id IS NULL OR j.provider_request_id = :request_id OR j.submissions > 1)
        AND NOT EXISTS (SELECT 1 FROM jobs AS other
                        WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id))
 RETURNING result;

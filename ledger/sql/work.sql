@@ -28,10 +28,12 @@ ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
 -- name: release_endpoint
--- The worker lets the endpoint go: due when its next delivery is, if the lease is still ours.
+-- The worker lets the endpoint go: due when its next delivery is, if the lease is still ours. What is overdue already
+-- comes due now, behind the endpoints that have waited meanwhile.
 UPDATE work
 SET lease = NULL, tries = 0,
-    due_at = (SELECT min(due_at) FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
+    due_at = (SELECT CASE WHEN min(due_at) > :now THEN min(due_at) ELSE :now END
+              FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
 WHERE kind = 'deliver' AND subject = :subject AND lease = :lease
   AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :subject AND state = 'pending');
 

@@ -8,6 +8,7 @@ from ledger.rows import Delivery, Letter
 from ledger.work import Task
 from tests.ledger.conftest import Story, ms
 
+RELEASED = ms(33)
 REFUSED = Attempted(at=ms(31), latency_ms=12, status=500, error=None, response=b"no")
 
 
@@ -59,15 +60,27 @@ async def test_one_worker_at_a_time_holds_an_endpoint(story: Story, told: Delive
 async def test_a_released_endpoint_comes_due_with_its_next_delivery(story: Story, told: Delivery) -> None:
     task = await held(story, 31)
     await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
-    await story.store.write(deliveries.release(task))
+    await story.store.write(deliveries.release(task, now=RELEASED))
     assert await story.fetch("deliver", at=39) == []
     await held(story, 40)
+
+
+async def test_a_released_endpoint_with_a_backlog_comes_due_behind_those_that_waited(
+    story: Story, told: Delivery
+) -> None:
+    """Or a few dead endpoints with old deliveries would be taken up again and again before anybody else."""
+    task = await held(story, 31)
+    await story.submit("req-2", at=32, notify=("https://other.example/",))
+    await story.store.write(deliveries.release(task, now=RELEASED))
+    first, second = await story.fetch("deliver", at=33)
+    assert first.subject != SETTINGS_ENDPOINT
+    assert second.subject == SETTINGS_ENDPOINT
 
 
 async def test_a_released_endpoint_with_nothing_pending_leaves_the_queue(story: Story, told: Delivery) -> None:
     task = await held(story, 31)
     await story.store.write(deliveries.settle(told.id, REFUSED, "delivered", now=ms(32)))
-    await story.store.write(deliveries.release(task))
+    await story.store.write(deliveries.release(task, now=RELEASED))
     assert await story.fetch("deliver", at=10_000) == []
     assert ((await now(story, told)).state, (await now(story, told)).attempts) == ("delivered", 1)
 
@@ -77,7 +90,7 @@ async def test_what_comes_while_an_endpoint_waits_for_a_retry_does_not_wait_with
 ) -> None:
     task = await held(story, 31)
     await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(10_000)))
-    await story.store.write(deliveries.release(task))
+    await story.store.write(deliveries.release(task, now=RELEASED))
     await story.submit("req-2", at=50)
     await held(story, 50)
 
@@ -85,9 +98,9 @@ async def test_what_comes_while_an_endpoint_waits_for_a_retry_does_not_wait_with
 async def test_a_worker_that_lost_its_endpoint_cannot_release_it(story: Story, told: Delivery) -> None:
     stale = await held(story, 31)
     current = await held(story, 31 + 60)
-    await story.store.write(deliveries.release(stale))
+    await story.store.write(deliveries.release(stale, now=RELEASED))
     assert await story.fetch("deliver", at=100) == []
-    await story.store.write(deliveries.release(current))
+    await story.store.write(deliveries.release(current, now=RELEASED))
     await held(story, 100)
 
 
@@ -96,7 +109,7 @@ async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_it
 ) -> None:
     task = await held(story, 31)
     await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
-    await story.store.write(deliveries.release(task))
+    await story.store.write(deliveries.release(task, now=RELEASED))
     [dead] = await deliveries.list_deliveries(story.store, state="dead", limit=10)
     assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))

@@ -153,8 +153,6 @@ class LifeOfAJob(RuleBasedStateMachine):
             body=b"{}",
         )
         assert self.write(outcomes.record(report, now=self.now)) == expected
-        if expected == "foreign":
-            return
         self.receipts.append(expected)
         if expected == "recorded" and outcome is not None:
             self.request, self.fingerprint = request, outcome.fingerprint
@@ -165,7 +163,7 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     def expected_result(self, request: str, outcome: Outcome | None) -> str:
         if self.request not in {None, request} and self.submissions < 2:
-            return "foreign"
+            return "conflict"
         if self.state in OPEN:
             return "recorded" if outcome else "pending"
         same = outcome is None or outcome.fingerprint == self.fingerprint

@@ -85,11 +85,27 @@ async def test_a_callback_settles_an_unconfirmed_job(story: Story) -> None:
     assert (await story.job(job_id)).provider_request_id == "req-9"
 
 
-async def test_a_report_under_another_request_id_is_foreign_and_leaves_no_trace(story: Story, count: Count) -> None:
+@pytest.mark.parametrize("outcome", [DONE, None])
+async def test_a_report_under_an_unknown_request_id_is_kept_as_a_conflict(
+    story: Story, count: Count, outcome: Outcome | None
+) -> None:
+    """A provider may have taken the job although it said no, and may bill it: an operator must be able to see that."""
     job_id = await story.submit("req-1")
-    assert await story.report(job_id, request_id="req-2") is RecordResult.FOREIGN
-    assert (await story.job(job_id)).state is JobState.SUBMITTED
-    assert await count("receipts") == 0
+    assert await story.report(job_id, outcome, request_id="req-2") is RecordResult.CONFLICT
+    job = await story.job(job_id)
+    assert (job.state, job.provider_request_id) == (JobState.SUBMITTED, "req-1")
+    [receipt] = await jobs.list_receipts(story.store, job_id)
+    assert (receipt.result, receipt.request_id) == ("conflict", "req-2")
+    assert await story.report(job_id, request_id="req-1") is RecordResult.RECORDED
+
+
+async def test_a_job_with_a_thousand_outputs_is_read_with_one_copy_of_its_input(story: Story) -> None:
+    outputs = tuple(Output(url=f"https://v3b.fal.media/{number}.png") for number in range(1_000))
+    job_id = await story.submit(input='{"image": "' + "x" * 100_000 + '"}')
+    await story.report(job_id, Outcome.completed(outputs))
+    rows = await story.store.read("read_job", {"job_id": job_id})
+    assert sum(len(row["input"] or "") for row in rows) == len((await story.job(job_id)).input)
+    assert (await story.job(job_id)).outputs == outputs
 
 
 async def test_the_request_of_another_job_never_settles_a_job_that_has_no_request_yet(

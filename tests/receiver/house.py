@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
 
 from ledger.sqlite import SQLiteStore
 from ledger.tokens import CallbackTokens
@@ -107,25 +108,31 @@ class House:
         self.stopped_workers: list[str] = []
         self.before: dict[str, list[tuple[object, ...]]] = {}
         self.keys = KeyRing(self.fal, "https://fal.example/jwks", clock=clock, announce=announce)
-        self.app = create_app(
+        self.options = options
+        self.app = self.compose()
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
+        self.http.headers["authorization"] = f"Bearer {API_KEY}"
+
+    def compose(self) -> Starlette:
+        return create_app(
             callbacks=FalCallbacks(
-                store,
+                self.store,
                 self.keys,
                 self.tokens,
-                clock=clock,
-                announce=announce,
-                account=options.get("account", ACCOUNT),
+                clock=self.clock,
+                announce=self.announce,
+                account=self.options.get("account", ACCOUNT),
                 tolerance_seconds=300,
                 max_body_bytes=LIMIT,
             ),
-            jobs=JobsApi(store, _requests(options), clock=clock, announce=announce, max_body_bytes=LIMIT),
-            deliveries=DeliveriesApi(store, clock=clock, announce=announce),
-            health=Health(store, self.registry, stopped_workers=lambda: self.stopped_workers),
-            api_keys=(API_KEY, OLD_API_KEY),
-            announce=announce,
+            jobs=JobsApi(
+                self.store, _requests(self.options), clock=self.clock, announce=self.announce, max_body_bytes=LIMIT
+            ),
+            deliveries=DeliveriesApi(self.store, clock=self.clock, announce=self.announce),
+            health=Health(self.store, self.registry, stopped_workers=lambda: self.stopped_workers),
+            api_keys=self.options.get("api_keys", (API_KEY, OLD_API_KEY)),
+            announce=self.announce,
         )
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
-        self.http.headers["authorization"] = f"Bearer {API_KEY}"
 
     async def call_back(
         self, job_id: str, body: bytes | None = None, headers: Headers | None = None, **signed: Any

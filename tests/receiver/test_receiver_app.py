@@ -110,3 +110,16 @@ async def test_a_mistake_of_ours_is_a_problem_of_500_that_tells_nothing_of_its_t
         response = await http.get("/v1/jobs", headers={"authorization": f"Bearer {API_KEY}"})
     assert is_problem(response, 500)
     assert "secret words" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("host", "served"),
+    [("localhost:8000", True), ("127.0.0.1:8000", True), ("[::1]", True), ("rebound.example", False)],
+)
+async def test_without_any_key_only_who_asks_for_this_machine_is_served(
+    make_house: MakeHouse, host: str, served: bool
+) -> None:
+    """A web page can make its own name point at a laptop; the Host header still says whose page it was."""
+    house = make_house(api_keys=())
+    response = await house.http.get("/v1/jobs", headers={"host": host})
+    assert response.status_code == (200 if served else 401)

@@ -20,7 +20,7 @@ async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True
     [made] = await deliveries.list_deliveries_of_job(house.store, job_id)
     if dead:
         await house.store.write(deliveries.settle(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
-        await house.store.write(deliveries.release(task))
+        await house.store.write(deliveries.release(task, now=NOON))
     return made.id
 
 

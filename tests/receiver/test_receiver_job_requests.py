@@ -26,6 +26,7 @@ FACESWAP = {
     "model": "FaceswapNode",
     "input": {"source_image_url": "https://u.example/f.png", "target_video_url": "https://u.example/v.mp4"},
 }
+AS_JSON = {"content-type": "application/json; charset=utf-8"}
 
 
 def requests(**options: Any) -> JobRequests:
@@ -100,7 +101,7 @@ async def test_a_wrong_shape_is_refused_and_says_where(house: House, body: objec
     "body", [b"", b"{", b"\xff\xfe", b"provider=fal", b'{"provider":"fal","input":' + b'{"a":' * 5000]
 )
 async def test_what_is_not_json_is_refused_as_such(house: House, body: bytes) -> None:
-    assert is_problem(await house.http.post("/v1/jobs", content=body), 400)
+    assert is_problem(await house.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
 
 
 async def test_a_body_over_the_limit_is_413(house: House) -> None:
@@ -122,7 +123,7 @@ async def test_unusual_values_come_back_as_they_went_in(house: House, value: obj
 @pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
 async def test_nesting_is_kept_or_refused_and_never_a_mistake_of_ours(house: House, depth: int) -> None:
     nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
-    response = await house.http.post("/v1/jobs", content=nested)
+    response = await house.http.post("/v1/jobs", content=nested, headers=AS_JSON)
     assert response.status_code in {202, 400, 422}
     assert (await house.http.get("/v1/jobs")).status_code == 200
 
@@ -224,3 +225,14 @@ async def test_a_refused_request_leaves_nothing_behind(make_house: MakeHouse) ->
     assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
     assert await house.dump() == before
     assert not house.heard
+
+
+@pytest.mark.parametrize(
+    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_what_another_web_page_could_send_unasked_is_refused(house: House, kind: str | None) -> None:
+    before = await house.dump()
+    headers = {} if kind is None else {"content-type": kind}
+    response = await house.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
+    assert is_problem(response, 415)
+    assert await house.dump() == before

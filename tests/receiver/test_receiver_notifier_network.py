@@ -157,12 +157,12 @@ def count_at_once(office: Office) -> list[int]:
     deliver = office.postman.deliver
     under_way = 0
 
-    async def counted(letter: Letter) -> bool:
+    async def counted(letter: Letter, *, start_by: int) -> bool:
         nonlocal under_way
         under_way += 1
         at_once.append(under_way)
         try:
-            return await deliver(letter)
+            return await deliver(letter, start_by=start_by)
         finally:
             under_way -= 1
 

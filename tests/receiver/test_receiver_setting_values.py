@@ -31,7 +31,7 @@ TAKEN: list[tuple[Callable[[str], object], str, object]] = [
     (count, "007", 7),
     (values.read_seconds, "0.5", 0.5),
     (values.read_seconds, "2592000", 2_592_000.0),
-    (values.read_seconds, "0.000001", 0.000001),
+    (values.read_seconds, "0.05", 0.05),
     (values.read_keys, "k" * 16, ("k" * 16,)),
     (values.read_keys, f"{'n' * 16}, {'o' * 20},", ("n" * 16, "o" * 20)),
     (values.read_secrets, whsec(24), (b"n" * 24,)),
@@ -65,7 +65,7 @@ REFUSED: list[tuple[Callable[[str], object], list[str], str]] = [
     (
         values.read_seconds,
         ["0", "0.0", "-1", "2592001", "2592000.1", "1e3", "nan", "inf", ".5", "1.0000001", "9999999"],
-        "a number of seconds greater than 0, at most 2592000",
+        "a number of seconds from 0.05 to 2592000",
     ),
     (values.read_keys, ["k" * 15, f"{'k' * 16},short", ",", " , "], "at least 16 characters"),
     (

@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.targets import GuardedResolver, TargetRefused, Targets
+from receiver.targets import GuardedResolver, OwnThreads, TargetRefused, Targets
 
 calm = settings(deadline=None)  # a busy machine is no fault
 
@@ -172,3 +172,12 @@ async def test_what_excepted_names_resolved_to_is_not_kept_for_ever() -> None:
     targets = Targets(["inside.example"])
     await GuardedResolver(targets, Names([f"10.0.{n >> 8}.{n & 255}" for n in range(3000)])).resolve("inside.example")
     assert len(targets._granted) <= 1024
+
+
+async def test_names_are_looked_up_on_threads_of_our_own() -> None:
+    resolver = OwnThreads(threads=1)
+    found = await resolver.resolve("localhost", 80, socket.AF_INET)
+    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
+    with pytest.raises(OSError, match=r"."):
+        await resolver.resolve("no-such-name.invalid", 80)
+    await resolver.close()

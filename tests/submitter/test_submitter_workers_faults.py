@@ -93,3 +93,19 @@ async def test_what_does_not_finish_in_time_is_abandoned_to_the_end_of_its_lease
     assert await desk.due("submit") == []
     desk.clock.pass_seconds(LEASE / 1000)
     assert [task.subject for task in await desk.due("submit")] == [job_id]
+
+
+async def test_a_task_whose_lease_ran_out_under_us_is_not_begun_a_second_time(desk: Desk) -> None:
+    """A laptop that slept, a clock that jumped: whoever is at it goes on alone."""
+    job_id = await desk.accept()
+    bench = Bench(desk)
+    busy = worker(desk, bench)
+    await busy.run_once()
+    await until(lambda: bench.begun == [job_id])
+    desk.clock.pass_seconds(LEASE / 1000 + 1)
+    await busy.run_once()
+    assert bench.begun == [job_id]
+    assert [fact["subject"] for fact in desk.heard.named("worker.overtaken")] == [job_id]
+    bench.let_go(job_id)
+    await busy.drain(5)
+    assert bench.done == [job_id]

@@ -69,6 +69,17 @@ CREATE TABLE outputs (
     PRIMARY KEY (job_id, position)
 ) STRICT, WITHOUT ROWID;
 
+-- A job as it is read: a row for each of its outputs, and one when it has none. Only the first row carries what may be
+-- long, or a job with a thousand outputs would be read with a thousand copies of its input.
+CREATE VIEW job_rows AS
+SELECT j.id, j.provider, j.model, j.state, j.provider_request_id, j.status_url, j.response_url, j.cancel_url, j.submissions,
+       j.claimed_until, j.unconfirmed_at, j.created_at, j.submitted_at, j.finalized_at, j.source, j.processing_time_ms,
+       j.warning, j.error_fault, j.error_code, j.error_message, j.error_retryable, j.moved_by,
+       CASE WHEN o.position > 1 THEN NULL ELSE j.input END AS input,
+       CASE WHEN o.position > 1 THEN NULL ELSE j.metadata END AS metadata,
+       o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM jobs AS j LEFT JOIN outputs AS o ON o.job_id = j.id;
+
 -- One verified callback, or one poll that ended a job, byte for byte. `job_id` has no reference: orphans are kept too.
 CREATE TABLE receipts (
     id          TEXT    NOT NULL PRIMARY KEY,
