@@ -25,8 +25,9 @@ run: $(STAMP) ## Serve, with the settings of the environment
 demo: $(STAMP) ## See real work done on loopback: no keys, no network
 	@$(PY) -m sandbox.demo $(ARGS)
 
+# Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 $(ARGS)
 
 # No test starts after 8 minutes, and none lasts over 2 (pyproject.toml): 10 at most.
 chaos: $(STAMP) ## Run the long tests that kill processes (10 minutes at most)
