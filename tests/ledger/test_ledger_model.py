@@ -89,7 +89,7 @@ class LifeOfAJob(RuleBasedStateMachine):
                 unconfirmed_before=self.now if resubmit else None,
             )
         )
-        may = self.state == "accepted" or (self.state == "unconfirmed" and resubmit)
+        may = self.state == "accepted" or (self.state == "unconfirmed" and resubmit and self.submissions < 2)
         assert (begun.claim is not None) is may
         if may:
             self.state, self.claim, self.claimed_until = "submitting", begun.claim, self.now + LEASE
@@ -103,8 +103,9 @@ class LifeOfAJob(RuleBasedStateMachine):
         if doubtful:
             self.move("unconfirmed", "job.unconfirmed")
         else:
+            first = self.submissions == 1  # the request before a second one may still be running
             self.submissions -= 1
-            self.move("accepted", None)
+            self.move("accepted" if first else "unconfirmed", None)
 
     @precondition(lambda self: self.claim is not None)
     @rule()
