@@ -33,7 +33,7 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the ledger's schema up to date, and stop. Serving does the same at its start."""
     settings = _settings()
-    from receiver import process  # noqa: PLC0415 - as above
+    from receiver import process  # noqa: PLC0415 - the web stack again, only for this command
 
     async def open_and_close(settings: Settings) -> None:
         store = await process.open_ledger(settings)
@@ -44,7 +44,7 @@ def migrate() -> None:
 
 
 def _settings() -> Settings:
-    from receiver.facts import configure_logs  # noqa: PLC0415 - as above
+    from receiver.facts import configure_logs  # noqa: PLC0415 - `--help` writes no log
 
     try:
         settings = read_settings(os.environ)
@@ -55,7 +55,7 @@ def _settings() -> Settings:
 
 
 def _run(action: Callable[[Settings], Coroutine[Any, Any, None]], settings: Settings) -> None:
-    from receiver.listening import CannotListen  # noqa: PLC0415 - as above
+    from receiver.listening import CannotListen  # noqa: PLC0415 - brings uvicorn, which `--help` does not need
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

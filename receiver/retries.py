@@ -1,7 +1,8 @@
 """When a notification is tried again."""
 
 import random
-from typing import Protocol
+
+from ledger.jitter import Random, jittered
 
 SCHEDULE = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds before the first, second … tenth attempt: at once, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h, 24 h.
@@ -10,17 +11,7 @@ The schedule that Standard Webhooks recommends; the last attempt comes about 75.
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
-JITTER = 0.2
-"""The share by which a wait is lengthened or shortened at random."""
-
 LONGEST_RETRY_AFTER = 86_400
-
-
-class Random(Protocol):
-    """Where jitter comes from; tests pass their own."""
-
-    def uniform(self, a: float, b: float, /) -> float:
-        """Return a number between `a` and `b`."""
 
 
 def next_attempt(failures: int, retry_after: float | None, dice: Random = random) -> int | None:
@@ -30,6 +21,6 @@ def next_attempt(failures: int, retry_after: float | None, dice: Random = random
     """
     if failures >= len(SCHEDULE):
         return None
-    delay = round(SCHEDULE[failures] * 1000 * dice.uniform(1 - JITTER, 1 + JITTER))
+    delay = jittered(SCHEDULE[failures] * 1000, dice)
     floor = round(min(retry_after, LONGEST_RETRY_AFTER) * 1000) if retry_after and retry_after > 0 else 0
     return max(delay, floor)

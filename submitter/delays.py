@@ -1,10 +1,8 @@
 """When to ask again: pure functions of how often and how long. Results are milliseconds."""
 
 import random
-from typing import Protocol
 
-JITTER = 0.2
-"""The share by which a delay is lengthened or shortened at random, so that many jobs do not ask together."""
+from ledger.jitter import Random, jittered
 
 SUBMIT_DELAYS = (1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000)
 """After the first, second … submit that the provider did not take. The last repeats, about one a minute."""
@@ -17,18 +15,6 @@ OVERDUE_SHARE = 4
 
 LONGEST_BETWEEN_CHECKS = 240_000
 """fal keeps a large result's retry window open for about six minutes: a lost callback is noticed within four."""
-
-
-class Random(Protocol):
-    """Where jitter comes from; tests pass their own."""
-
-    def uniform(self, a: float, b: float, /) -> float:
-        """Return a number between `a` and `b`."""
-
-
-def jittered(delay: int, dice: Random = random) -> int:
-    """Lengthen or shorten `delay` by up to 20 %."""
-    return max(0, round(delay * dice.uniform(1 - JITTER, 1 + JITTER)))
 
 
 def next_submit(tries: int, retry_after: float | None, dice: Random = random) -> int:

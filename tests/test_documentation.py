@@ -213,6 +213,7 @@ def command(request: pytest.FixtureRequest) -> list[str]:
         return [sys.executable, str(EXAMPLES / "verify_notification.py")]
     node = shutil.which("node")
     if node is None:
+        assert not os.environ.get("CI"), "node is not installed, and .ci/run should have seen to it"
         pytest.skip("node is not installed: the JavaScript example cannot be run")
     return [node, str(EXAMPLES / "verify_notification.mjs")]
 

@@ -65,7 +65,7 @@ def test_no_kill_loses_a_job_or_asks_or_tells_twice(house: House, capsys: pytest
     assert "Traceback" not in (house.folder / "receiver.log").read_text()
     counts["asked again"] = stream.again
     with capsys.disabled():
-        print("kills:", ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())))  # noqa: T201 - the counts
+        print("kills:", ", ".join(f"{what}: {count}" for what, count in sorted(counts.items())))  # noqa: T201 - the counts are what such a run is for
 
 
 def kill_while_asking(house: House, stream: Stream, dice: random.Random, counts: Counter[str]) -> None:

@@ -33,7 +33,7 @@ def cpu_seconds(pid: int) -> float:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(150)
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc, which it reads, is Linux's")
 def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
     house: House, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,7 +61,7 @@ def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
         f"{open_files(pid)} files, at most {files} more; {used:.1f} s of CPU at work, {idle:.1%} idle"
     )
     with capsys.disabled():
-        print(f"\nsoak: {measured}")  # noqa: T201 - the figures of a run
+        print(f"\nsoak: {measured}")  # noqa: T201 - the figures are what such a run is for
     assert len(house.rows("SELECT id FROM jobs WHERE state IN ('completed', 'failed')")) == asked
     assert grown < 6
     assert files <= 10

@@ -69,7 +69,7 @@ def doom(moment: str, what: str, value: str = "") -> None:
     """Arrange for the end."""
 
     def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> list[Any]:
-        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]
+        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]  # it stands in for a connection
 
     async def doomed_exchange(self: Exchange, request: Request) -> Answer:
         answer = await exchange(self, request)
@@ -78,7 +78,7 @@ def doom(moment: str, what: str, value: str = "") -> None:
         return answer
 
     if moment == "answered":
-        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]
+        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]  # to die in the middle of it
     else:
         sqlite.run_batch = doomed_batch
 

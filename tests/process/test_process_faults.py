@@ -32,11 +32,11 @@ class Case:
 
 
 def fal(faults: str, **expected: object) -> Case:
-    return Case(errand=Errand(faults=faults), **expected)  # type: ignore[arg-type]
+    return Case(errand=Errand(faults=faults), **expected)  # type: ignore[arg-type]  # tests name the fields
 
 
 def heygen(faults: str, **expected: object) -> Case:
-    return Case(errand=Errand(provider="heygen", faults=faults), **{"source": "poll"} | expected)  # type: ignore[arg-type]
+    return Case(errand=Errand(provider="heygen", faults=faults), **{"source": "poll"} | expected)  # type: ignore[arg-type]  # tests name the fields
 
 
 def refused(reason: str) -> tuple[str, dict[str, object]]:

@@ -8,8 +8,9 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from ledger import deliveries
+from ledger.jitter import JITTER
 from receiver.notifier import FIRST_WINDOW
-from receiver.retries import JITTER, SCHEDULE
+from receiver.retries import SCHEDULE
 from tests.conftest import NOON
 from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.retries import JITTER, LONGEST_RETRY_AFTER, SCHEDULE, next_attempt
+from ledger.jitter import JITTER
+from receiver.retries import LONGEST_RETRY_AFTER, SCHEDULE, next_attempt
 
 calm = settings(deadline=None)  # a busy machine is no fault
 

@@ -5,12 +5,11 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.jitter import JITTER, jittered
 from submitter.delays import (
-    JITTER,
     LONGEST_BETWEEN_CHECKS,
     LONGEST_RETRY_AFTER,
     SUBMIT_DELAYS,
-    jittered,
     next_check,
     next_submit,
 )
