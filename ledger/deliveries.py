@@ -59,8 +59,8 @@ def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Verb[None]:
 def release(task: Task, *, now: int) -> Verb[None]:
     """Let an endpoint go: its task comes due with its next delivery, or is finished when there is none."""
     values = {"subject": task.subject, "lease": task.lease, "now": now}
-    steps = (Step("release_endpoint"), finished(task))
-    return Verb(steps=steps, values=values, read=_nothing, wakes=frozenset({"deliver"}))
+    steps = (Step("release_endpoint", wakes=("deliver",)), finished(task))
+    return Verb(steps=steps, values=values, read=_nothing)
 
 
 def replay(delivery_id: str, *, now: int) -> Verb[bool]:
@@ -70,8 +70,12 @@ def replay(delivery_id: str, *, now: int) -> Verb[bool]:
         return bool(rows[0])
 
     values = {"delivery_id": delivery_id, "now": now}
-    steps = (Step("replay_delivery"), Step("enable_endpoint"), Step("enqueue_delivery"))
-    return Verb(steps=steps, values=values, read=read, wakes=frozenset({"deliver"}))
+    steps = (
+        Step("replay_delivery", wakes_each="endpoint_id"),
+        Step("enable_endpoint"),
+        Step("enqueue_delivery", wakes=("deliver",)),
+    )
+    return Verb(steps=steps, values=values, read=read)
 
 
 async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[Letter]:

@@ -71,12 +71,13 @@ def accept(job: NewJob, *, now: int) -> Verb[Accepted]:
 
     steps = (
         Step("insert_job"),
+        Step("insert_input"),
         *endpoints,
         Step("note_event"),
-        Step("enqueue_job_work"),
+        Step("enqueue_job_work", wakes=("submit",)),
         Step("read_accepted"),
     )
-    return Verb(steps=steps, values=values, read=read, wakes=frozenset({"submit"}))
+    return Verb(steps=steps, values=values, read=read)
 
 
 def endpoint_identifier(url: str) -> str:

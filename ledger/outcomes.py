@@ -1,6 +1,6 @@
 """Outcomes: the one mouth through which a job ends, from callback and from poll alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -34,9 +34,10 @@ def record(report: Report, *, now: int) -> Verb[RecordResult]:
     """
     if report.outcome is None:
         return _record_pending(report, now=now)
-    values = _report_values(report, now) | _outcome_values(report.outcome)
-    steps = (Step("settle_job"), *_ended(report.outcome, values), Step("insert_receipt"))
-    return Verb(steps=steps, values=values, read=_read_result, wakes=frozenset({"deliver"}))
+    values = _report_values(report, now)
+    values.update(_outcome_values(report.outcome))
+    outputs = _outputs(report.outcome, report.job_id, values["move"])
+    return Verb(steps=(*_SETTLED, *outputs, *_ENDED, _RECEIPT), values=values, read=_read_result)
 
 
 def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Verb[bool]:
@@ -62,14 +63,7 @@ def _record_pending(report: Report, *, now: int) -> Verb[RecordResult]:
         "response_url": None,
         "cancel_url": None,
     }
-    steps = (
-        Step("confirm_submission"),
-        *announced("job.submitted"),
-        Step("clear_submit_work"),
-        Step("hasten_check"),
-        Step("insert_receipt"),
-    )
-    return Verb(steps=steps, values=values, read=_read_result, wakes=frozenset({"check", "deliver"}))
+    return Verb(steps=(*_CONFIRMED, _RECEIPT), values=values, read=_read_result)
 
 
 def _end_by_us(
@@ -82,20 +76,26 @@ def _end_by_us(
         "claim": claim,
     }
     done = (finished(task),) if task else ()
-    steps = (Step(statement), *_ended(outcome, values), *done)
-    return Verb(steps=steps, values=values, read=moved, wakes=frozenset({"deliver"}))
+    steps = (Step(statement), *_outputs(outcome, job_id, values["move"]), *_ENDED, *done)
+    return Verb(steps=steps, values=values, read=moved)
 
 
-def _ended(outcome: Outcome, values: dict[str, object]) -> tuple[Step, ...]:
-    outputs = tuple(
-        Step("insert_output", msgspec.structs.asdict(output) | {**_job_and_move(values), "position": position})
-        for position, output in enumerate(outcome.outputs, start=1)
-    )
-    return (*outputs, *announced(f"job.{outcome.state.value}"), Step("clear_job_work"))
+_SETTLED = (Step("settle_job"), Step("learn_request"))
+_ENDED = (*announced("job.completed"), Step("clear_job_work"))  # what it is called is among the values
+_CONFIRMED = (
+    Step("confirm_submission"),
+    *announced("job.submitted"),
+    Step("clear_submit_work"),
+    Step("hasten_check", wakes=("check",)),
+)
+_RECEIPT = Step("insert_receipt")
 
 
-def _job_and_move(values: dict[str, object]) -> dict[str, object]:
-    return {"job_id": values["job_id"], "move": values["move"]}
+def _outputs(outcome: Outcome, job_id: str, move: object) -> Iterator[Step]:
+    for position, output in enumerate(outcome.outputs, start=1):
+        values = msgspec.structs.asdict(output)
+        values.update(job_id=job_id, move=move, position=position)
+        yield Step("insert_output", values)
 
 
 def _report_values(report: Report, now: int) -> dict[str, object]:

@@ -5,14 +5,16 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, Contradiction, Corrupt, DiskFull, LedgerError, Locked, Overloaded, Unavailable
+from ledger.batches import Ran, Result, fault_of, run_batch
+from ledger.errors import CannotOpen, LedgerError, Locked, Overloaded, Unavailable
 from ledger.migrate import migrate
 from ledger.statements import statements
 from ledger.verbs import Row, Rows, Verb
@@ -20,8 +22,7 @@ from ledger.verbs import Row, Rows, Verb
 T = TypeVar("T")
 A = TypeVar("A")
 
-Waiting = tuple[Verb[Any], "asyncio.Future[Any]"]
-Result = Sequence[Rows] | LedgerError
+Waiting = tuple[Verb[Any], "asyncio.Future[Ran]"]
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -47,7 +48,7 @@ class SQLiteStore:
         self._waiting_limit = waiting_limit
         self._batch = batch
         self._something_waits = asyncio.Event()
-        self._due: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._due: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._closing = False
         self._committer = asyncio.create_task(self._commit_forever(), name="ledger-writer")
 
@@ -57,10 +58,10 @@ class SQLiteStore:
             raise Unavailable("the ledger is closed")
         if len(self._waiting) >= self._waiting_limit:
             raise Overloaded(f"{self._waiting_limit} writes are waiting; nothing was written")
-        done: asyncio.Future[Sequence[Rows]] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
         self._waiting.append((verb, done))
         self._something_waits.set()
-        return verb.read(await done)
+        return verb.read((await done).rows)
 
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """See `Store.read`."""
@@ -72,9 +73,9 @@ class SQLiteStore:
         except sqlite3.Error as error:
             raise fault_of(error) from error
 
-    def due(self, kind: str) -> asyncio.Event:
+    def due(self, what: str) -> asyncio.Event:
         """See `Store.due`."""
-        return self._due[kind]
+        return self._due.setdefault(what, asyncio.Event())
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -100,64 +101,18 @@ class SQLiteStore:
             results: Sequence[Result] = await _on_thread(self._writer, run_batch, [verb for verb, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
             results = [fault_of(error)] * len(batch)
-        for (verb, done), result in zip(batch, results, strict=True):
-            if not isinstance(result, LedgerError):
-                for kind in verb.wakes:
-                    self._due[kind].set()
-            if done.done():  # the caller went away; what it asked for is committed all the same
-                continue
+        due: set[str] = set()
+        for (_, done), result in zip(batch, results, strict=True):
             if isinstance(result, LedgerError):
-                done.set_exception(result)
-            else:
+                if not done.done():  # or the caller went away
+                    done.set_exception(result)
+                continue
+            due.update(result.due)
+            if not done.done():  # the caller went away; what it asked for is committed all the same
                 done.set_result(result)
-
-
-def run_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> list[Result]:
-    """Run verbs in one transaction, each in its own savepoint, and commit. Returns the rows, or the fault, of each."""
-    results: list[Result] = []
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        for verb in verbs:
-            results.append(_run_in_savepoint(connection, verb))
-            if not connection.in_transaction:  # SQLite gave up the whole transaction: what came before is gone too
-                fault = results[-1]
-                lost = fault if isinstance(fault, LedgerError) else Unavailable("the transaction was rolled back")
-                return [lost] * len(verbs)
-        connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001 - whatever it was, no transaction may stay open and every caller must hear
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        return [fault_of(error)] * len(verbs)
-    return results
-
-
-def _run_in_savepoint(connection: sqlite3.Connection, verb: Verb[Any]) -> Result:
-    named = statements()
-    connection.execute("SAVEPOINT verb")
-    try:
-        rows = []
-        for step in verb.steps:
-            statement = named[step.statement]
-            rows.append(connection.execute(statement.text, statement.pick(step.values or verb.values)).fetchall())
-    except Exception as error:  # noqa: BLE001 - a value that SQLite cannot hold (OverflowError, UnicodeError) fails its own verb alone
-        if connection.in_transaction:
-            connection.execute("ROLLBACK TO verb")
-            connection.execute("RELEASE verb")
-        return fault_of(error)
-    connection.execute("RELEASE verb")
-    return rows
-
-
-def fault_of(error: Exception) -> LedgerError:
-    """Sort a database's error by what comes next. The message keeps the database's own words."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"no room for the ledger: {error}; free some disk space")
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Corrupt(f"the ledger's file is damaged, or not a ledger: {error}; restore it from a backup")
-    if isinstance(error, sqlite3.OperationalError):
-        return Unavailable(f"the ledger did not answer: {error}")
-    return Contradiction(f"the ledger refused a row: {error}")
+        for what in due:
+            if (event := self._due.get(what)) is not None:
+                event.set()
 
 
 async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:

@@ -1,9 +1,10 @@
 """Named SQL: each statement stands in `sql/*.sql` under `-- name: <verb>`, its comment saying which arrow it is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from operator import itemgetter
 
 import msgspec
 
@@ -12,14 +13,14 @@ _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement: its text, whose values are numbered, and the names of those values in that order."""
+    """One statement: its text, whose values are numbered, and the names of those values in that order.
+
+    `pick` puts the values that the statement names in that order: SQLite binds those in half the time of names.
+    """
 
     text: str
     names: tuple[str, ...]
-
-    def pick(self, values: Mapping[str, object]) -> list[object]:
-        """Put the values that the statement names in their order. SQLite binds those in half the time of names."""
-        return [values[name] for name in self.names]
+    pick: Callable[[Mapping[str, object]], Sequence[object]]
 
 
 @cache
@@ -44,4 +45,10 @@ def _without_comments(text: str) -> str:
 
 def _numbered(text: str) -> Statement:
     names = tuple(dict.fromkeys(_VALUE.findall(text)))
-    return Statement(_VALUE.sub(lambda match: f"?{names.index(match[1]) + 1}", text), names)
+    return Statement(_VALUE.sub(lambda match: f"?{names.index(match[1]) + 1}", text), names, _picker(names))
+
+
+def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], Sequence[object]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]

@@ -22,8 +22,11 @@ class Store(Protocol):
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run one named reading statement, seeing every verb that was committed before. Raises `Unavailable`."""
 
-    def due(self, kind: str) -> asyncio.Event:
-        """Return the event that is set when a committed verb may have made work of this kind due."""
+    def due(self, what: str) -> asyncio.Event:
+        """Return the event that is set when a committed verb may have made something due.
+
+        `what` is a kind of work, or an endpoint's id for its deliveries. The event is known while somebody holds it.
+        """
 
     async def close(self) -> None:
         """Commit what is waiting, then let the database go."""

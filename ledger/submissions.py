@@ -67,30 +67,34 @@ def confirm(job_id: str, provider: ProviderName, handle: Handle, *, now: int, ch
         Step("confirm_submission"),
         *announced("job.submitted"),
         Step("clear_submit_work"),
-        Step("enqueue_job_work"),
+        Step("enqueue_job_work", wakes=("check",)),
     )
-    return Verb(steps=steps, values=values, read=moved, wakes=frozenset({"check", "deliver"}))
+    return Verb(steps=steps, values=values, read=moved)
 
 
 def put_back(task: Task, *, claim: str, now: int, due_at: int) -> Verb[bool]:
     """Return the job to `accepted`, to be asked again at `due_at` (ms): the provider certainly does not have it."""
     values = _move(task.subject, now, "") | {"claim": claim}
     steps = (Step("put_back_submission"), postponed(task, due_at=due_at, failed=True))
-    return Verb(steps=steps, values=values, read=moved, wakes=frozenset({"submit"}))
+    return Verb(steps=steps, values=values, read=moved)
 
 
 def doubt(task: Task, *, claim: str, now: int, due_at: int) -> Verb[bool]:
     """Make the job `unconfirmed`, its policy to be asked at `due_at` (ms): the provider may have it."""
     values = _move(task.subject, now, "job.unconfirmed") | {"claim": claim}
     steps = (Step("doubt_submission"), Step("note_event"), postponed(task, due_at=due_at, failed=False))
-    return Verb(steps=steps, values=values, read=moved, wakes=frozenset({"submit"}))
+    return Verb(steps=steps, values=values, read=moved)
 
 
 def announced(event: str) -> tuple[Step, ...]:
     """Be the steps of a verb that number its event and, for a public one, make the deliveries and their work."""
     if event not in PUBLIC_EVENTS:
         return (Step("note_event"),)
-    return (Step("note_event"), Step("fan_out"), Step("enqueue_deliveries"))
+    return (
+        Step("note_event"),
+        Step("fan_out", wakes_each="endpoint_id"),
+        Step("enqueue_deliveries", wakes=("deliver",)),
+    )
 
 
 def moved(rows: Sequence[Rows]) -> bool:

@@ -12,21 +12,25 @@ Rows = Sequence[Row]
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One named statement with its own values, or with the verb's when it has none."""
+    """One named statement with its own values, or with the verb's when it has none.
+
+    `wakes` are the kinds of work that are due if the statement changed a row; `wakes_each` is the column that names, in
+    each row that it returns, who else has something to do.
+    """
 
     statement: str
     values: Mapping[str, object] | None = None
+    wakes: tuple[str, ...] = ()
+    wakes_each: str | None = None
 
 
 class Verb(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """One change of the ledger, whole or not at all.
 
     `steps` run in order with `values`; no Python runs between them, so the guards are in the SQL. `read` turns the
-    rows that each step returned into the result; it runs after the commit. `wakes` are the kinds of work that the
-    verb may have made due.
+    rows that each step returned into the result; it runs after the commit.
     """
 
     steps: tuple[Step, ...]
     values: Mapping[str, object]
     read: Callable[[Sequence[Rows]], T_co]
-    wakes: frozenset[str] = frozenset()

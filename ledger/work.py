@@ -39,9 +39,7 @@ def finish(task: Task) -> Verb[None]:
 
 def postpone(task: Task, *, due_at: int, failed: bool) -> Verb[None]:
     """Put the task off until `due_at` (ms). `failed` counts a try; waiting for a provider does not."""
-    step = postponed(task, due_at=due_at, failed=failed)
-    # The worker sleeps towards the lease's end: it must hear that this comes sooner.
-    return Verb(steps=(step,), values={}, read=_nothing, wakes=frozenset({task.kind}))
+    return Verb(steps=(postponed(task, due_at=due_at, failed=failed),), values={}, read=_nothing)
 
 
 def finished(task: Task) -> Step:
@@ -58,16 +56,16 @@ def postponed(task: Task, *, due_at: int, failed: bool) -> Step:
         "due_at": due_at,
         "failed": int(failed),
     }
-    return Step("postpone_work", values)
+    # The worker sleeps towards the lease's end: it must hear that this comes sooner.
+    return Step("postpone_work", values, wakes=(task.kind,))
 
 
 def end_leases(*, now: int) -> Verb[None]:
     """Make everything leased due now. Only where no other process can be at work: at start, holding the lock."""
     return Verb(
-        steps=(Step("end_leases"), Step("end_claims")),
+        steps=(Step("end_leases", wakes=("submit", "check", "deliver")), Step("end_claims")),
         values={"now": now},
         read=_nothing,
-        wakes=frozenset({"submit", "check", "deliver"}),
     )
 
 

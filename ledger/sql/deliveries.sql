@@ -55,7 +55,7 @@ WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id) AND disa
 -- dead -> pending: an operator asks for it again, under the same id.
 UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
 WHERE id = :delivery_id AND state = 'dead'
-RETURNING id;
+RETURNING endpoint_id;
 
 -- name: enable_endpoint
 -- Replaying is asking the endpoint again, also one that had said 410.
@@ -72,11 +72,15 @@ SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized
 FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: count_deliveries_to_look_at
-SELECT state, count(*) AS number FROM deliveries WHERE state IN ('dead', 'discarded') GROUP BY state;
+SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
+UNION ALL
+SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded';
 
 -- name: list_deliveries_of_job
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries WHERE job_id = :job_id ORDER BY sequence, endpoint_id;
+FROM deliveries
+WHERE id >= 'msg_' || substr(:job_id, 5) || '_' AND id < 'msg_' || substr(:job_id, 5) || '`' AND job_id = :job_id
+ORDER BY sequence, endpoint_id;
 
 -- name: list_attempts
 SELECT number, at, status, latency_ms, error, response FROM attempts WHERE delivery_id = :delivery_id ORDER BY number;

@@ -2,9 +2,13 @@
 
 -- name: insert_job
 -- (nothing) -> accepted. An Idempotency-Key that is already there makes this do nothing.
-INSERT INTO jobs (id, provider, model, state, input, metadata, idempotency_key, request_digest, created_at, last_sequence, moved_by)
-VALUES (:job_id, :provider, :model, 'accepted', :input, :metadata, :idempotency_key, :request_digest, :now, 1, :move)
+INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence, moved_by)
+VALUES (:job_id, :provider, :model, 'accepted', :idempotency_key, :request_digest, :now, 1, :move)
 ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
+
+-- name: insert_input
+INSERT INTO inputs (job_id, input, metadata)
+SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND moved_by = :move;
 
 -- name: insert_job_endpoint
 -- A `notify` URL is an endpoint of its own, shared by every job that names it. Naming it again enables it again.
@@ -84,7 +88,11 @@ SELECT j.* FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_state
-SELECT j.* FROM (SELECT id FROM jobs WHERE state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+-- Each provider's newest, and of those the newest: the index has the provider before the id.
+SELECT j.* FROM (SELECT id FROM (SELECT id FROM (SELECT id FROM jobs WHERE state = :state AND provider = 'fal' AND id < :before ORDER BY id DESC LIMIT :limit) AS fal
+                                 UNION ALL
+                                 SELECT id FROM (SELECT id FROM jobs WHERE state = :state AND provider = 'heygen' AND id < :before ORDER BY id DESC LIMIT :limit) AS heygen) AS newest
+                 ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider

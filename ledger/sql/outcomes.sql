@@ -6,8 +6,6 @@
 -- unknown or the job was submitted again, and never when it belongs to another job. What came of it is read off the receipt.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
-    provider_request_id = COALESCE(:request_id, provider_request_id),
-    submitted_at = CASE WHEN :request_id IS NULL THEN submitted_at ELSE COALESCE(submitted_at, :now) END,
     processing_time_ms = :processing_time_ms, warning = :warning,
     error_fault = :error_fault, error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, moved_by = :move
@@ -15,6 +13,12 @@ WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
   AND (:request_id IS NULL OR provider_request_id IS NULL OR provider_request_id = :request_id OR submissions > 1)
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
+
+-- name: learn_request
+-- The report that settled the job brought a request id that we did not have, or another one. Apart from settle_job, because
+-- naming the column there would write its index anew for every job that ends.
+UPDATE jobs SET provider_request_id = :request_id, submitted_at = COALESCE(submitted_at, :now)
+WHERE id = :job_id AND moved_by = :move AND (provider_request_id IS NULL OR provider_request_id <> :request_id);
 
 -- name: settle_claimed_job
 -- submitting -> failed: the provider refused the request. Only by whoever claimed it.
@@ -60,11 +64,14 @@ SELECT 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_' || substr(e.id
        CASE WHEN e.disabled_at IS NULL THEN 'pending' ELSE 'dead' END, :now,
        CASE WHEN e.disabled_at IS NULL THEN :now END,
        CASE WHEN e.disabled_at IS NULL THEN NULL ELSE :now END, e.disabled_reason
-FROM jobs AS j, endpoints AS e
-WHERE j.id = :job_id AND j.moved_by = :move AND e.removed_at IS NULL
-  AND e.id IN (SELECT id FROM endpoints WHERE scope = 'all' AND removed_at IS NULL
-               UNION ALL
-               SELECT endpoint_id FROM subscriptions WHERE job_id = :job_id);
+FROM jobs AS j
+JOIN (SELECT id, disabled_at, disabled_reason FROM endpoints WHERE scope = 'all' AND removed_at IS NULL
+      UNION ALL
+      SELECT told.id, told.disabled_at, told.disabled_reason
+      FROM subscriptions AS s JOIN endpoints AS told ON told.id = s.endpoint_id
+      WHERE s.job_id = :job_id AND told.removed_at IS NULL) AS e
+WHERE j.id = :job_id AND j.moved_by = :move
+RETURNING endpoint_id;
 
 -- name: insert_receipt
 -- Keep what was verified, and what came of it. A report under a request id that we do not know of this job is a conflict:
@@ -78,8 +85,8 @@ SELECT :move, :job_id, :provider, :source, :request_id,
             WHEN :fingerprint IS NULL OR j.fingerprint = :fingerprint THEN 'duplicate'
             ELSE 'conflict' END,
        :headers, :body, :now
-FROM (SELECT :job_id AS wanted) AS w LEFT JOIN jobs AS j ON j.id = w.wanted
-WHERE j.id IS NULL
+FROM (SELECT 1) AS one LEFT JOIN jobs AS j ON j.id = :job_id
+WHERE j.id IS NULL OR j.moved_by = :move
    OR (j.provider = :provider
        AND NOT EXISTS (SELECT 1 FROM jobs AS other
                        WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id))
@@ -87,7 +94,7 @@ RETURNING result;
 
 -- name: list_receipts
 SELECT id, job_id, provider, source, request_id, result, headers, body, received_at
-FROM receipts WHERE job_id = :job_id ORDER BY received_at, id;
+FROM receipts WHERE job_id = :job_id ORDER BY id;
 
 -- name: count_receipts_to_look_at
 -- Conflicts and orphans: verified reports that changed nothing, for an operator to see.

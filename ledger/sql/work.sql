@@ -16,7 +16,8 @@ ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL
 -- Telling, for the endpoint of every delivery that the move just made. A worker that holds the endpoint sees them itself.
 INSERT INTO work (kind, subject, due_at)
 SELECT 'deliver', d.endpoint_id, :now
-FROM jobs AS j JOIN deliveries AS d ON d.job_id = j.id AND d.sequence = j.last_sequence
+FROM jobs AS j JOIN deliveries AS d ON d.id >= 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_'
+                                   AND d.id < 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '`'
 WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending'
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;

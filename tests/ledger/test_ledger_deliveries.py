@@ -41,6 +41,11 @@ async def test_the_id_names_the_job_the_event_and_the_endpoint(told: Delivery) -
     assert "." not in told.id  # Standard Webhooks signs id.timestamp.body
 
 
+async def test_the_deliveries_of_a_job_are_asked_for_by_its_whole_id(story: Story, told: Delivery) -> None:
+    for other in (told.job_id.replace("job_", "foo_"), f"{told.job_id}_2", told.job_id[:-1], f"{told.job_id}0"):
+        assert await deliveries.list_deliveries_of_job(story.store, other) == []
+
+
 async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
     assert await due(story, 39) == []

@@ -1,10 +1,14 @@
 """Accepting once, and listing in pages."""
 
+import re
+from typing import get_args
+
 import pytest
 
 from ledger import jobs
 from ledger.jobs import NewJob
-from ledger.records import JobState
+from ledger.records import JobState, ProviderName
+from ledger.statements import statements
 from tests.ledger.conftest import Story, ms
 
 NEW = NewJob(provider="fal", model="a/b", input='{"x": 1}', idempotency_key="key-1", notify=("https://u.example/",))
@@ -53,6 +57,34 @@ async def test_pages_go_from_new_to_old_without_gaps_or_repeats(
     assert seen == sorted(seen, reverse=True)
     assert set(ids) <= set(seen)
     assert len(seen) == 9 - (state is not None) - (provider is not None)
+
+
+@pytest.mark.parametrize("order", ["fhfhfhfhfh", "ffffffhhhhhh", "hhhhhhffffff", "fhhhffhhhhhf", "ffff", "hhhh"])
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5])
+async def test_a_listing_by_state_goes_through_the_jobs_of_all_providers_in_one_order(
+    story: Story, order: str, limit: int
+) -> None:
+    """Its index has the provider before the id: each provider's newest are read, and put together."""
+    names = {"f": "fal", "h": "heygen"}
+    ids = [await story.accept(at=at, provider=names[letter]) for at, letter in enumerate(order)]
+    await story.submit("req-9", at=3)  # in another state
+    seen: list[str] = []
+    before = jobs.AFTER_ALL_IDENTIFIERS
+    while page := await jobs.list_jobs(story.store, limit=limit, before=before, state=JobState.ACCEPTED):
+        assert len(page) == min(limit, len(ids) - len(seen))
+        seen += [job.id for job in page]
+        before = page[-1].id
+    assert seen == ids[::-1]
+
+
+def test_the_listing_by_state_asks_for_the_jobs_of_every_provider() -> None:
+    asked = re.findall(r"provider = '(\w+)'", statements()["list_jobs_by_state"].text)
+    assert sorted(asked) == sorted(get_args(ProviderName))
+
+
+async def test_input_and_metadata_come_back_as_they_were_given(story: Story) -> None:
+    job = await story.job(await story.accept(input='{"x": 1}', metadata='{"order": 7}'))
+    assert (job.input, job.metadata) == ('{"x": 1}', '{"order": 7}')
 
 
 async def test_events_are_read_after_a_sequence_number(story: Story) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger import deliveries, jobs, outcomes
+from ledger import deliveries, jobs, outcomes, submissions
 from ledger.records import JobState, Outcome, Output, RecordResult
 from tests.ledger.conftest import BROKEN, DONE, Story, ms
 
@@ -70,13 +70,32 @@ async def test_a_callback_before_the_submit_answer_settles_and_brings_the_reques
     assert await story.fetch("submit", at=1000) == []
 
 
+async def test_a_report_of_the_request_that_we_know_leaves_when_it_was_submitted(story: Story) -> None:
+    job_id = await story.submit(at=1)
+    assert await story.report(job_id, at=30) is RecordResult.RECORDED
+    job = await story.job(job_id)
+    assert (job.provider_request_id, job.submitted_at, job.finalized_at) == ("req-1", ms(1), ms(30))
+
+
+@pytest.mark.parametrize(("late", "result"), [(DONE, RecordResult.DUPLICATE), (BROKEN, RecordResult.CONFLICT)])
+async def test_a_job_keeps_the_request_that_ended_it_when_its_other_request_ends_too(
+    story: Story, late: Outcome, result: RecordResult
+) -> None:
+    job_id = await story.accept()
+    for at in (1, 100):
+        begun = submissions.begin(job_id, now=ms(at), until=ms(at + 60), unconfirmed_before=ms(at))
+        assert (await story.store.write(begun)).claim is not None
+    assert await story.report(job_id, request_id="req-1", at=110) is RecordResult.RECORDED
+    assert await story.report(job_id, late, request_id="req-2", at=120) is result
+    job = await story.job(job_id)
+    assert (job.state, job.provider_request_id, job.submitted_at) == (JobState.COMPLETED, "req-1", ms(110))
+
+
 async def test_a_callback_settles_an_unconfirmed_job(story: Story) -> None:
     job_id = await story.accept()
     await story.begin(job_id, at=1, until=61)
     [task] = await story.fetch("submit", at=70)
     assert task.subject == job_id
-    from ledger import submissions
-
     begun = await story.store.write(submissions.begin(job_id, now=ms(70), until=ms(130)))
     assert begun.claim is None
     assert begun.job is not None

@@ -3,9 +3,11 @@
 import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import ledger
 from ledger.migrate import migrate
 from ledger.sqlite import _DictConnection
 from ledger.statements import statements
@@ -13,6 +15,7 @@ from ledger.statements import statements
 MAY_SCAN = {
     "end_leases": "work",  # once, at start: what is due or leased, never what is finished
     "fan_out": "endpoints",  # through the partial index of the few that hear of every job
+    "count_deliveries_to_look_at": "deliveries",  # through the partial indexes of those given up: it counts them
 }
 
 
@@ -43,7 +46,7 @@ def test_a_statement_without_an_index_is_noticed(connection: sqlite3.Connection)
 
 
 def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) -> None:
-    """Where a plan sorts, the rows were limited first: the sort is of one job's, one page's or one endpoint's rows."""
+    """Where a plan sorts, the rows are few: those of one job, or limited first to one page's or one endpoint's."""
     sorters = {
         name
         for name, statement in statements().items()
@@ -51,4 +54,91 @@ def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) ->
         if "USE TEMP B-TREE FOR ORDER BY" in row["detail"]
     }
     assert sorters <= {name for name in statements() if name.startswith("list_")} | {"read_due_deliveries"}
-    assert all("LIMIT" in statements()[name].text for name in sorters)
+    assert [name for name in sorters if "LIMIT" not in statements()[name].text] == ["list_deliveries_of_job"]
+
+
+def searched(connection: sqlite3.Connection, name: str) -> list[str]:
+    """Tell by which index, and by which of its columns, a statement looks for its rows."""
+    statement = statements()[name]
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", [None] * len(statement.names))
+    return [row["detail"] for row in rows if row["detail"].startswith("SEARCH")]
+
+
+@pytest.mark.parametrize("name", ["list_jobs_by_state", "list_jobs_by_provider_and_state"])
+def test_both_listings_by_state_go_down_the_one_index(connection: sqlite3.Connection, name: str) -> None:
+    """To the end of its columns: a page deep in the list costs what the first one does."""
+    looked = [detail for detail in searched(connection, name) if "jobs_by_state" in detail]
+    assert len(looked) == statements()[name].text.count("FROM jobs")
+    assert all("(state=? AND provider=? AND id<?)" in detail for detail in looked)
+
+
+@pytest.mark.parametrize("name", ["list_deliveries_of_job", "enqueue_deliveries"])
+def test_the_deliveries_of_a_job_are_found_by_the_beginning_of_their_ids(
+    connection: sqlite3.Connection, name: str
+) -> None:
+    [looked] = [detail for detail in searched(connection, name) if re.match(r"SEARCH (d|deliveries) ", detail)]
+    assert looked.endswith("USING PRIMARY KEY (id>? AND id<?)")
+
+
+QUERY = re.compile(
+    r"^-- (?:rule: [^\n]*; )?query: ([^\n]*)\n(?:--[^\n]*\n)*CREATE (?:UNIQUE )?INDEX (\w+)", re.MULTILINE
+)
+
+
+def indexes_and_their_statements() -> list[tuple[str, str]]:
+    """Read off the schema which statements each index is there for, as the comment above it says."""
+    schema = (Path(ledger.__file__).parent / "migrations/sqlite/0001_ledger.sql").read_text()
+    return [
+        (index, name)
+        for told, index in QUERY.findall(schema)
+        for name in re.findall(r"\w+", told)
+        if name in statements()
+    ]
+
+
+def test_every_index_that_is_no_rule_says_what_it_is_for(connection: sqlite3.Connection) -> None:
+    kinds = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT LIKE 'CREATE UNIQUE%'"
+    assert {index for index, _ in indexes_and_their_statements()} >= {row["name"] for row in connection.execute(kinds)}
+
+
+@pytest.mark.parametrize(("index", "name"), indexes_and_their_statements())
+def test_a_statement_uses_the_index_that_is_there_for_it(connection: sqlite3.Connection, index: str, name: str) -> None:
+    statement = statements()[name]
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", [None] * len(statement.names))
+    assert any(re.search(rf"INDEX {index}\b", row["detail"]) for row in plan)
+
+
+def indexes_written(connection: sqlite3.Connection, name: str) -> set[str]:
+    """Name the indexes in which a statement puts entries, read off the program that SQLite makes of it."""
+    statement = statements()[name]
+    pages = {row["rootpage"]: row["name"] for row in connection.execute("SELECT name, rootpage FROM sqlite_schema")}
+    program = connection.execute(f"EXPLAIN {statement.text}", [None] * len(statement.names)).fetchall()
+    opened = {row["p1"]: pages[row["p2"]] for row in program if row["opcode"] == "OpenWrite"}
+    return {opened[row["p1"]] for row in program if row["opcode"] == "IdxInsert" and row["p1"] in opened}
+
+
+@pytest.mark.parametrize("name", ["begin_submission", "settle_job", "settle_claimed_job", "cancel_accepted_job"])
+def test_a_move_writes_no_index_but_the_one_of_its_state(connection: sqlite3.Connection, name: str) -> None:
+    assert indexes_written(connection, name) == {"jobs_by_state"}
+
+
+def test_a_request_id_that_is_learnt_is_written_in_its_own_index(connection: sqlite3.Connection) -> None:
+    assert indexes_written(connection, "learn_request") == {"jobs_provider_request"}
+
+
+def builds_a_temporary_index(connection: sqlite3.Connection, table: str) -> bool:
+    program = connection.execute(f"EXPLAIN INSERT INTO {table} DEFAULT VALUES").fetchall()
+    return any(row["opcode"] == "OpenEphemeral" for row in program)
+
+
+def test_no_check_builds_a_temporary_index_for_every_row(connection: sqlite3.Connection) -> None:
+    tables = [row["name"] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    assert [table for table in tables if builds_a_temporary_index(connection, table)] == []
+
+
+def test_a_check_that_builds_a_temporary_index_is_noticed() -> None:
+    other = sqlite3.connect(":memory:", factory=_DictConnection)
+    other.execute("CREATE TABLE long (word TEXT CHECK (word IN ('a', 'b', 'c')))")
+    other.execute("CREATE TABLE short (word TEXT CHECK (word IN ('a', 'b')))")
+    assert [builds_a_temporary_index(other, table) for table in ("long", "short")] == [True, False]
+    other.close()

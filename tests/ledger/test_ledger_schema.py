@@ -1,13 +1,15 @@
 """The tables refuse rows that contradict themselves, whoever writes them."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ledger.migrate import migrate
-from ledger.records import JobState
+from ledger.records import JobState, ProviderName
 from ledger.sqlite import _DictConnection
 
 GOOD = {
@@ -15,14 +17,21 @@ GOOD = {
     "provider": "fal",
     "model": "a/b",
     "state": "accepted",
-    "input": "{}",
-    "metadata": "{}",
     "request_digest": "d",
     "created_at": 1,
     "moved_by": "m",
 }
 ENDED = {"finalized_at": 2, "fingerprint": "f"}
 ERROR = {"error_fault": "us", "error_code": "c", "error_message": "m", "error_retryable": 0}
+DELIVERY = {
+    "id": "msg_00000_1_settings",
+    "job_id": "job_00000",
+    "sequence": 1,
+    "endpoint_id": "ep_settings",
+    "state": "pending",
+    "created_at": 1,
+    "due_at": 1,
+}
 
 
 @pytest.fixture
@@ -90,6 +99,7 @@ def test_a_request_belongs_to_one_job_and_a_key_to_one_request(connection: sqlit
 
 def test_nothing_hangs_on_a_job_that_is_not_there(connection: sqlite3.Connection) -> None:
     for table, row in (
+        ("inputs", {"job_id": "job_none0", "input": "{}", "metadata": "{}"}),
         ("outputs", {"job_id": "job_none0", "position": 1, "url": "u"}),
         ("events", {"job_id": "job_none0", "sequence": 1, "type": "job.accepted", "at": 1}),
         ("subscriptions", {"job_id": "job_none0", "endpoint_id": "ep_none"}),
@@ -99,7 +109,61 @@ def test_nothing_hangs_on_a_job_that_is_not_there(connection: sqlite3.Connection
             insert(connection, table, row)
 
 
+def test_a_job_has_one_input(connection: sqlite3.Connection) -> None:
+    given = {"job_id": GOOD["id"], "input": "{}", "metadata": "{}"}
+    insert(connection, "jobs", GOOD)
+    insert(connection, "inputs", given)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        insert(connection, "inputs", given)
+
+
+def test_a_report_is_kept_once(connection: sqlite3.Connection) -> None:
+    report = {"id": "rcpt_1", "job_id": "job_00000", "provider": "fal", "source": "callback", "result": "orphan"}
+    report |= {"headers": "{}", "body": b"", "received_at": 1}
+    insert(connection, "receipts", report)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        insert(connection, "receipts", report)
+
+
+@pytest.fixture
+def with_something_to_tell(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """A job, its first two events, and two endpoints."""
+    insert(connection, "jobs", GOOD)
+    for sequence in (1, 2):
+        insert(connection, "events", {"job_id": GOOD["id"], "sequence": sequence, "type": "job.accepted", "at": 1})
+    for name in ("settings", "other"):
+        insert(connection, "endpoints", {"id": f"ep_{name}", "url": "u", "scope": "job", "created_at": 1})
+    return connection
+
+
+def test_an_endpoint_is_told_of_an_event_once(with_something_to_tell: sqlite3.Connection) -> None:
+    insert(with_something_to_tell, "deliveries", DELIVERY)
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+        insert(with_something_to_tell, "deliveries", DELIVERY)
+
+
+@pytest.mark.parametrize(
+    "id_of_something_else",
+    ["msg_00000_2_settings", "msg_00000_1_other", "msg_00001_1_settings", "msg_00000_1_settings2", "settings", ""],
+)
+def test_a_delivery_has_the_id_of_what_it_is_and_so_cannot_be_made_twice(
+    with_something_to_tell: sqlite3.Connection, id_of_something_else: str
+) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
+        insert(with_something_to_tell, "deliveries", DELIVERY | {"id": id_of_something_else})
+
+
+def words(connection: sqlite3.Connection, table: str, column: str) -> set[str]:
+    """The words that the schema takes in a column."""
+    [row] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [table]).fetchall()
+    [check] = re.findall(rf"^ +{column} +TEXT .*?CHECK \((.*?)\)+,$", row["sql"], re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"'([^']+)'", check))
+
+
 def test_the_schema_knows_exactly_the_states_of_the_vocabulary(connection: sqlite3.Connection) -> None:
-    [row] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'jobs'").fetchall()
-    for state in JobState:
-        assert f"'{state.value}'" in row["sql"]
+    assert words(connection, "jobs", "state") == {state.value for state in JobState}
+
+
+@pytest.mark.parametrize("table", ["jobs", "receipts"])
+def test_the_schema_knows_exactly_the_providers_of_the_vocabulary(connection: sqlite3.Connection, table: str) -> None:
+    assert words(connection, table, "provider") == set(get_args(ProviderName))

@@ -16,7 +16,7 @@ from tests.conftest import NOON
 NEW = NewJob(provider="fal", model="a/b", input="{}")
 LIE = Verb(
     steps=(Step("insert_job"),),
-    values=dict.fromkeys(("job_id", "provider", "model", "input", "metadata", "move", "now", "request_digest"), "?")
+    values=dict.fromkeys(("job_id", "provider", "model", "move", "now", "request_digest"), "?")
     | {"idempotency_key": None},
     read=lambda _: None,
 )

@@ -65,7 +65,8 @@ async def test_after_a_resubmission_either_request_may_end_the_job(story: Story)
     await story.store.write(submissions.begin(task.subject, now=ms(20), until=ms(80), unconfirmed_before=ms(15)))
     assert await story.confirm(task.subject, "req-second", at=21)
     assert await story.report(task.subject, request_id="req-first") == "recorded"
-    assert (await story.job(task.subject)).provider_request_id == "req-first"
+    job = await story.job(task.subject)
+    assert (job.provider_request_id, job.submitted_at) == ("req-first", ms(21))
 
 
 async def test_putting_back_takes_the_submission_off_the_count(story: Story) -> None:

@@ -55,10 +55,3 @@ async def test_at_start_every_lease_and_claim_ends(story: Story, store: SQLiteSt
     await store.write(work.end_leases(now=ms(5)))
     assert [task.subject for task in await story.fetch("submit", at=5)] == [job_id]
     assert (await story.job(job_id)).claimed_until == ms(5)
-
-
-async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it(story: Story, store: SQLiteStore) -> None:
-    assert not store.due("submit").is_set()
-    await story.accept()
-    assert store.due("submit").is_set()
-    assert not store.due("check").is_set()

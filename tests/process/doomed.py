@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ledger import sqlite
+from ledger.batches import Result
 from ledger.statements import statements
 from ledger.verbs import Verb
 from providers.wire import Answer, Request
@@ -31,35 +32,62 @@ def die() -> NoReturn:
 
 
 class DoomedConnection:
-    """The writer's connection, for one transaction."""
+    """The writer's connection, for one batch. A statement that is rolled back was not met: it may be run again."""
 
     def __init__(self, connection: sqlite3.Connection, moment: str, statement: str, value: str) -> None:
         self._connection = connection
         self._moment = moment
         self._statement = statements()[statement]
         self._name, _, self._value = value.partition("=")
-        self._met = False
+        self._met = self._met_before = False
 
     @property
     def in_transaction(self) -> bool:
         return self._connection.in_transaction
 
-    def execute(self, text: str, values: Sequence[Any] = ()) -> "Fetched":
+    def execute(self, text: str) -> None:
+        """Begin or end a transaction, or the process."""
         if text == "COMMIT" and self._met:
             if self._moment == "after":
                 self._connection.execute("COMMIT")
             die()
-        changes = self._connection.total_changes
-        rows = self._connection.execute(text, values).fetchall()
-        if text == self._statement.text and self._connection.total_changes > changes:
+        self.look(text, ())
+        self._connection.execute(text)
+
+    def cursor(self) -> "DoomedCursor":
+        return DoomedCursor(self, self._connection)
+
+    def look(self, text: str, values: Sequence[Any], *, changed: bool = False) -> None:
+        """See whether this is the statement, and whether it will be committed."""
+        if text == "BEGIN IMMEDIATE":
+            self._met = False
+        elif text == "SAVEPOINT verb":
+            self._met_before = self._met
+        elif text == "ROLLBACK TO verb":
+            self._met = self._met_before
+        elif changed and text == self._statement.text:
             named = dict(zip(self._statement.names, values, strict=True))
             self._met = self._met or not self._name or named[self._name] == self._value
-        return Fetched(rows)
 
 
-class Fetched:
-    def __init__(self, rows: list[Any]) -> None:
-        self._rows = rows
+class DoomedCursor:
+    """A cursor of it. A statement is run to its end at once: only then is it known what it changed."""
+
+    def __init__(self, doomed: DoomedConnection, connection: sqlite3.Connection) -> None:
+        self._doomed = doomed
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._rows: list[Any] = []
+
+    @property
+    def rowcount(self) -> int:
+        return self._cursor.rowcount
+
+    def execute(self, text: str, values: Sequence[Any] = ()) -> "DoomedCursor":
+        changes = self._connection.total_changes
+        self._rows = self._cursor.execute(text, values).fetchall()
+        self._doomed.look(text, values, changed=self._connection.total_changes > changes)
+        return self
 
     def fetchall(self) -> list[Any]:
         return self._rows
@@ -68,7 +96,7 @@ class Fetched:
 def doom(moment: str, what: str, value: str = "") -> None:
     """Arrange for the end."""
 
-    def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> list[Any]:
+    def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
         return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]  # it stands in for a connection
 
     async def doomed_exchange(self: Exchange, request: Request) -> Answer:

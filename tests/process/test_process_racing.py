@@ -9,8 +9,6 @@ from pathlib import Path
 
 import httpx
 from nacl.signing import SigningKey
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from ledger import deliveries, jobs, submissions, work
 from ledger.sqlite import SQLiteStore
@@ -71,7 +69,6 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     callbacks = FalCallbacks(
         store, keys, tokens, clock=clock, announce=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
     )
-    app = Starlette(routes=[Route("/callbacks/fal/{token}", callbacks.receive, methods=["POST"])])
     account = FalAccount(
         queue_url="https://queue.example",
         key="k",
@@ -85,7 +82,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    transport = httpx.ASGITransport(app=app)
+    transport = httpx.ASGITransport(app=callbacks)
     async with httpx.AsyncClient(transport=transport, base_url="http://us") as http:
         for number in range(RACES):
             job_id = await submitted(store, clock, f"request-{number}")
