@@ -1,5 +1,6 @@
 """URLs that others wrote: which may be stored, and which may be sent our key."""
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 LONGEST_URL = 8192
@@ -7,13 +8,20 @@ LONGEST_URL = 8192
 
 _PORTS = {"http": 80, "https": 443}
 
+_PLAIN = re.compile(r"https?://[a-z0-9.-]*[a-z0-9](/[!-~]*)?")
+"""As nearly all are: a host name without user or port, and printable ASCII. `_split` finds nothing wrong with these."""
+
 
 def read_web_url(value: object) -> str | None:
     """Read an http(s) URL with a host, printable and of bounded length; None otherwise.
 
     Whatever passes can be split again later without raising.
     """
-    return value if isinstance(value, str) and _split(value) is not None else None
+    if not isinstance(value, str):
+        return None
+    if _PLAIN.fullmatch(value) and len(value) <= LONGEST_URL:
+        return value
+    return value if _split(value) is not None else None
 
 
 def read_url_at(value: object, home: str) -> str | None:

@@ -73,6 +73,12 @@ def read_text(value: object, limit: int = 1000) -> str | None:
     """Read text for people: on one line, at most `limit` characters; None when it is not text or says nothing."""
     if not isinstance(value, str):
         return None
+    if len(value) <= limit and value.isprintable() and "  " not in value:  # as nearly all are
+        return value.strip() or None
+    return _tidied(value, limit)
+
+
+def _tidied(value: str, limit: int) -> str | None:
     # Postgres refuses NUL, and a log line must stay one line: whatever cannot be printed becomes a space.
     seen = "".join(char if char.isprintable() else " " for char in value[: 4 * limit])
     line = " ".join(seen.split())

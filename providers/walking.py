@@ -11,8 +11,8 @@ MOST_OUTPUTS = 1000
 """Files kept of one outcome."""
 DEEPEST = 64
 """Levels of nesting looked into."""
-MOST_VALUES = 100_000
-"""Values looked at, so that an answer of brackets alone costs little."""
+MOST_CONTAINERS = 100_000
+"""Mappings and lists looked into, so that an answer of brackets alone costs little."""
 
 
 def find_files(payload: object, url_keys: Sequence[str]) -> tuple[Output, ...]:
@@ -44,7 +44,7 @@ def _describe(url: str, mapping: Mapping[str, Any]) -> Output:
 
 def _mappings(payload: object) -> Iterator[Mapping[str, Any]]:
     waiting: list[tuple[int, object]] = [(0, payload)]
-    for _ in range(MOST_VALUES):
+    for _ in range(MOST_CONTAINERS):
         if not waiting:
             return
         depth, value = waiting.pop()
@@ -56,4 +56,4 @@ def _mappings(payload: object) -> Iterator[Mapping[str, Any]]:
             children = value
         if depth < DEEPEST:
             # Last in, first out: pushed backwards, the first child is looked at next.
-            waiting.extend((depth + 1, child) for child in reversed(children))
+            waiting += [(depth + 1, child) for child in reversed(children) if isinstance(child, dict | list)]

@@ -49,16 +49,18 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome | None = None
 
 
-def read_headers(headers: Iterable[tuple[str | bytes, str | bytes]]) -> SignedHeaders:
-    """Pick the four signed headers out of raw pairs, as ASGI gives them; `Unverified` unless each is there once."""
+def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
+    """Pick the four signed headers out of raw pairs, as ASGI gives them; `Unverified` unless each is there once.
+
+    Names are in lower case, as ASGI promises: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
+    """
     found: dict[str, str] = {}
     for name, value in headers:
-        field = _SIGNED.get(_as_bytes(name).lower())
-        if field is None:
-            continue
-        if field in found:
-            raise Unverified(Reason.HEADER_DOUBLED)
-        found[field] = _as_bytes(value).decode("latin-1")
+        if name in _SIGNED:
+            field = _SIGNED[name]
+            if field in found:
+                raise Unverified(Reason.HEADER_DOUBLED)
+            found[field] = value.decode("latin-1")
     if len(found) < len(_SIGNED):
         raise Unverified(Reason.HEADER_MISSING)
     if read_id(found["request_id"]) is None or read_id(found["user_id"]) is None:
@@ -151,8 +153,3 @@ def _read_outcome(told: _Envelope) -> Outcome | None:
     if payload is None or told.payload_error:
         return None
     return read_completion(payload)
-
-
-def _as_bytes(value: str | bytes) -> bytes:
-    # Lone surrogates survive as bytes that no check lets through.
-    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass")

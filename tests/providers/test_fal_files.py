@@ -2,7 +2,7 @@ import pytest
 
 from ledger.records import Outcome
 from providers.fal.files import find_outputs, read_completion
-from providers.walking import MOST_OUTPUTS
+from providers.walking import MOST_CONTAINERS, MOST_OUTPUTS
 
 
 def test_files_are_listed_in_document_order_wherever_they_stand():
@@ -72,6 +72,35 @@ def test_whatever_is_found_can_be_fingerprinted():
 
 def test_outputs_are_bounded_in_number():
     assert len(find_outputs([{"url": f"https://a.example/{n}"} for n in range(MOST_OUTPUTS + 5)])) == MOST_OUTPUTS
+
+
+FILE = {"url": "https://a.example/1"}
+NUMBERS = list(range(2 * MOST_CONTAINERS))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"video": FILE, "numbers": NUMBERS},
+        {"numbers": NUMBERS, "video": FILE},
+        [FILE, *NUMBERS],
+        [*NUMBERS, FILE],
+        {"video": FILE} | dict.fromkeys(map(str, NUMBERS)),
+    ],
+    ids=["beside many", "after many", "the first of many", "the last of many", "in a long mapping"],
+)
+def test_a_file_is_found_among_however_many_values_that_are_none(payload):
+    assert [output.url for output in find_outputs(payload)] == [FILE["url"]]
+
+
+def test_of_very_many_files_the_first_are_kept():
+    found = find_outputs([{"url": f"https://a.example/{n}"} for n in range(MOST_CONTAINERS + 5)])
+    assert [output.url for output in found] == [f"https://a.example/{n}" for n in range(MOST_OUTPUTS)]
+
+
+def test_an_answer_of_brackets_alone_is_not_walked_to_its_end():
+    assert find_outputs([*([] for _ in range(MOST_CONTAINERS - 2)), FILE]) != ()
+    assert find_outputs([*([] for _ in range(MOST_CONTAINERS - 1)), FILE]) == ()
 
 
 def test_nesting_is_bounded():
