@@ -1,13 +1,10 @@
 """Request bodies: read whole, up to a limit, as the bytes they came in."""
 
-import asyncio
+from collections.abc import Iterable
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive
 
 from receiver.problems import Problem
-
-BODY_SECONDS = 30.0
-"""How long a body may take to come; fal itself waits 15 s for its first answer."""
 
 
 class BodyRefused(Problem):
@@ -18,32 +15,42 @@ class BodyRefused(Problem):
         self.reason = reason
 
 
-def check_declared_length(request: Request, limit: int) -> None:
-    """Refuse a body that says it is longer than `limit` bytes, before reading any. Raises BodyRefused 413 or 400."""
-    declared = request.headers.get("content-length")
-    if declared is None:
-        return
-    if not declared.isascii() or not declared.isdigit():
-        raise BodyRefused("content_length_malformed", 400, "Content-Length is not a number")
-    if len(declared) > 15 or int(declared) > limit:
-        raise _too_long(limit)
+def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) -> None:
+    """Refuse a body that says it is longer than `limit` bytes, before reading any. Raises BodyRefused 413 or 400.
+
+    `headers` are raw, as ASGI gives them.
+    """
+    for name, declared in headers:
+        if name == b"content-length":
+            if not declared.isdigit():
+                raise BodyRefused("content_length_malformed", 400, "Content-Length is not a number")
+            if len(declared) > 15 or int(declared) > limit:
+                raise _too_long(limit)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer."""
-    check_declared_length(request, limit)
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer, 400 when it ends too early.
+
+    How long it may take is the server's to say: `receiver/protocol.py` closes the connection of one that does not come.
+    """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):  # most come whole, with their head
+        whole: bytes = message.get("body", b"")
+        _check_length(whole, limit)
+        return whole
     body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise _too_long(limit)
-    except TimeoutError:
-        raise BodyRefused("body_too_slow", 408, f"the body did not come within {BODY_SECONDS:g} s") from None
-    except ClientDisconnect:
-        raise BodyRefused("body_cut_short", 400, "the connection ended before the body did") from None
-    return bytes(body)
+    while message["type"] == "http.request":
+        body += message.get("body", b"")
+        _check_length(body, limit)
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+    raise BodyRefused("body_cut_short", 400, "the connection ended before the body did")
+
+
+def _check_length(body: bytes | bytearray, limit: int) -> None:
+    if len(body) > limit:
+        raise _too_long(limit)
 
 
 def _too_long(limit: int) -> BodyRefused:

@@ -6,8 +6,7 @@ https://fal.ai/docs/documentation/model-apis/inference/webhooks.md
 """
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from ledger import outcomes
 from ledger.clock import Clock
@@ -29,10 +28,12 @@ from providers.fal.callbacks import (
 from providers.refusals import NoKeyMatches, Reason, Unverified
 from receiver.bodies import BodyRefused, check_declared_length, read_body
 from receiver.keys import KeyRing, KeysUnavailable
-from receiver.problems import Problem, not_just_now
+from receiver.problems import Problem, mistake, not_just_now
+
+CALLBACKS = "/callbacks/fal"
+"""Where fal calls: below it, one address for each job."""
 
 _MALFORMED = frozenset({Reason.BODY_NOT_JSON, Reason.BODY_MALFORMED, Reason.REQUEST_ID_DIFFERS})
-
 
 _NOT_ACCEPTED = "the callback was not accepted"
 
@@ -48,7 +49,10 @@ class Refusal(Exception):
 
 
 class FalCallbacks:
-    """Answers `/callbacks/fal/{token}`. `account` is FAL_WEBHOOK_USER_ID, `tolerance_seconds` fal's 300."""
+    """The ASGI application at `/callbacks/fal/{token}`.
+
+    `account` is FAL_WEBHOOK_USER_ID, `tolerance_seconds` fal's 300.
+    """
 
     def __init__(
         self,
@@ -71,40 +75,52 @@ class FalCallbacks:
         self._tolerance_seconds = tolerance_seconds
         self._max_body_bytes = max_body_bytes
 
-    async def receive(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one callback. 2xx only when its effect is on disk; 503 when nobody can say, so that fal tries again."""
         try:
-            return await self._receive(request)
-        except Unverified as error:
-            self._refused(error.reason.value, request)
-            raise Problem(400 if error.reason in _MALFORMED else 401, _NOT_ACCEPTED) from error
-        except Refusal as refusal:
-            self._refused(refusal.reason, request, **refusal.fields)
-            raise refusal.problem from refusal
-        except BodyRefused as problem:
-            self._refused(problem.reason, request)
-            raise
-        except KeysUnavailable as error:
-            self._announce("callback.unavailable", provider="fal", reason="keys_unavailable", error=str(error))
-            raise not_just_now("fal's public keys cannot be had just now") from error
-        except (Unavailable, CannotOpen) as error:
-            self._announce("callback.unavailable", provider="fal", reason="ledger_unavailable", error=str(error))
-            raise not_just_now("the ledger does not answer just now") from error
+            head, body = _ANSWERS[await self._receive(scope, receive)]
+        except Exception as error:
+            problem = self._problem(error, scope)
+            await problem.response()(scope, receive, send)
+            if problem.status == 500:
+                raise  # the server writes the traceback down
+        else:
+            await send(head)
+            await send(body)
 
-    async def _receive(self, request: Request) -> Response:
-        if request.method != "POST":
+    async def _receive(self, scope: Scope, receive: Receive) -> RecordResult:
+        if scope["method"] != "POST":
             raise Refusal("wrong_method", Problem(405, "callbacks are POSTed", headers={"Allow": "POST"}))
-        check_declared_length(request, self._max_body_bytes)
-        job_id = self._job_of(request)
-        headers = read_headers(request.scope["headers"])
+        check_declared_length(scope["headers"], self._max_body_bytes)
+        job_id = self._job_of(scope["path"])
+        headers = read_headers(scope["headers"])
         check_account(headers, self._account)
         check_timestamp(headers, self._clock(), self._tolerance_seconds)
-        body = await read_body(request, self._max_body_bytes)
+        body = await read_body(receive, self._max_body_bytes)
         await self._verify(headers, body)
         return await self._record(job_id, headers, body, parse_callback(body, headers))
 
-    def _job_of(self, request: Request) -> str:
-        token: str = request.path_params.get("token", "").removesuffix("/")  # `/callbacks/fal` names none
+    def _problem(self, error: Exception, scope: Scope) -> Problem:
+        """Sort what went wrong by what fal should do next, and announce it."""
+        if isinstance(error, Unverified):
+            self._refused(error.reason.value, scope)
+            return Problem(400 if error.reason in _MALFORMED else 401, _NOT_ACCEPTED)
+        if isinstance(error, Refusal):
+            self._refused(error.reason, scope, **error.fields)
+            return error.problem
+        if isinstance(error, BodyRefused):
+            self._refused(error.reason, scope)
+            return error
+        if isinstance(error, KeysUnavailable):
+            self._announce("callback.unavailable", provider="fal", reason="keys_unavailable", error=str(error))
+            return not_just_now("fal's public keys cannot be had just now")
+        if isinstance(error, Unavailable | CannotOpen):
+            self._announce("callback.unavailable", provider="fal", reason="ledger_unavailable", error=str(error))
+            return not_just_now("the ledger does not answer just now")
+        return mistake(error)
+
+    def _job_of(self, path: str) -> str:
+        token = path[len(CALLBACKS) + 1 :].removesuffix("/")  # the address itself names none
         job_id = self._tokens.job_id(token)
         if job_id is None:
             reason = "token_foreign" if token else "token_missing"
@@ -112,7 +128,7 @@ class FalCallbacks:
         return job_id
 
     async def _verify(self, headers: SignedHeaders, body: bytes) -> None:
-        keys = await self._keys.current()
+        keys = self._keys.fresh or await self._keys.current()
         try:
             verify_signature(headers, body, keys.verify_keys)
         except NoKeyMatches:
@@ -121,7 +137,7 @@ class FalCallbacks:
                 raise
             verify_signature(headers, body, newer.verify_keys)
 
-    async def _record(self, job_id: str, headers: SignedHeaders, body: bytes, callback: Callback) -> Response:
+    async def _record(self, job_id: str, headers: SignedHeaders, body: bytes, callback: Callback) -> RecordResult:
         report = Report(
             job_id=job_id,
             provider="fal",
@@ -143,11 +159,23 @@ class FalCallbacks:
             state=state,
             result=result,
         )
-        return Response(msgspec.json.encode({"result": result}), media_type="application/json")
+        return result
 
-    def _refused(self, reason: str, request: Request, **fields: object) -> None:
-        client = request.client.host if request.client else None
+    def _refused(self, reason: str, scope: Scope, **fields: object) -> None:
+        client = scope["client"][0] if scope.get("client") else None
         self._announce("callback.refused", provider="fal", reason=reason, client=client, **fields)
+
+
+def _answer(result: RecordResult) -> tuple[Message, Message]:
+    body = msgspec.json.encode({"result": result})
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    return (
+        {"type": "http.response.start", "status": 200, "headers": headers},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+_ANSWERS = {result: _answer(result) for result in RecordResult}
 
 
 def _kept(headers: SignedHeaders) -> str:

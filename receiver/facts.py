@@ -1,9 +1,13 @@
 """One place that turns announced facts into log lines and metrics."""
 
+import json
 import logging
 import sys
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
@@ -71,17 +75,23 @@ class Facts:
             fact: Counter(f"renderhook_{fact.replace('.', '_')}", f"How often: {fact}", labels, registry=registry)
             for fact, labels in _COUNTED.items()
         }
+        self._counting: dict[tuple[str, ...], Counter] = {}
 
     def __call__(self, fact: str, /, **fields: object) -> None:
         """See `Announce`."""
-        counter = self._counters.get(fact)
-        if counter is not None:
-            labels = _COUNTED[fact]
-            (counter.labels(*(str(fields.get(label, "")) for label in labels)) if labels else counter).inc()
+        if fact in _COUNTED:
+            self._counter(fact, fields).inc()
         if fact in _SAID_ONCE_AN_HOUR and self._said_lately(f"{fact} {fields}"):
             return
         needs_reading = fact in _LOUD or fields.get("result") in {"conflict", "orphan"} or fields.get("state") == "dead"
         (self._log.warning if needs_reading else self._log.info)(fact, **fields)
+
+    def _counter(self, fact: str, fields: dict[str, object]) -> Counter:
+        labels = [str(fields.get(label, "")) for label in _COUNTED[fact]]
+        key = (fact, *labels)
+        if key not in self._counting:  # asking prometheus_client takes longer than counting
+            self._counting[key] = self._counters[fact].labels(*labels) if labels else self._counters[fact]
+        return self._counting[key]
 
     def _said_lately(self, words: str) -> bool:
         now = self._clock()
@@ -95,22 +105,34 @@ class Facts:
 def configure_logs(log_format: str, log_level: str) -> None:
     """Send every log line to standard error, one line an event, as JSON or as text. Levels are names."""
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
+    processors: list[Any] = [_json_line]
+    factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    if log_format == "text":
+        processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+        ]
+        factory = structlog.PrintLoggerFactory(sys.stderr)
+    structlog.configure(
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=repr)
+
+
+def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
+    """Write an event out, in a third of the time that structlog's own processors take: each callback is a line."""
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return _ENCODER.encode(event)
+    except UnicodeEncodeError:  # a lone surrogate, as in a header that is not UTF-8: json has a way to write it
+        return json.dumps(event, default=repr).encode()

@@ -12,7 +12,7 @@ from ledger.facts import Announce
 from ledger.records import JobState, ProviderName
 from ledger.rows import Job
 from ledger.store import Store
-from receiver.bodies import read_body
+from receiver.bodies import check_declared_length, read_body
 from receiver.job_requests import JobRequests
 from receiver.job_view import view_event, view_job, view_receipt
 from receiver.problems import Problem
@@ -39,7 +39,8 @@ class JobsApi:
     async def create(self, request: Request) -> Response:
         """Accept a job: 202 once it is on disk. The same Idempotency-Key again answers with the same job."""
         _check_json(request)
-        body = await read_body(request, self._max_body_bytes)
+        check_declared_length(request.scope["headers"], self._max_body_bytes)
+        body = await read_body(request.receive, self._max_body_bytes)
         new = self._requests.read(body, request.headers.get("idempotency-key"))
         accepted = await self._store.write(jobs.accept(new, now=self._clock()))
         if not accepted.same_request:

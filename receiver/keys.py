@@ -51,6 +51,12 @@ class KeyRing:
         self._failed_at: int | None = None
         self._fetching: asyncio.Task[Keys] | None = None
 
+    @property
+    def fresh(self) -> Keys | None:
+        """The keys to verify with, when they are there and nothing need be fetched."""
+        keys = self._keys
+        return keys if keys is not None and self._clock() - keys.fetched_at < REFRESHED_MS else None
+
     async def current(self) -> Keys:
         """Return the keys to verify with. Raises KeysUnavailable when there are none and none can be fetched."""
         keys = self._keys

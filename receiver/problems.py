@@ -10,7 +10,6 @@ _TITLES = {
     401: "Not authorised",
     404: "There is no such thing",
     405: "This method is not for this address",
-    408: "The body came too slowly",
     409: "This contradicts what is there",
     413: "The body is too long",
     415: "The body is not JSON",
@@ -58,3 +57,8 @@ class Problem(Exception):
 def not_just_now(detail: str, retry_after: int = 1) -> Problem:
     """Make the 503 for what may work again in `retry_after` seconds."""
     return Problem(503, detail, headers={"Retry-After": str(retry_after)})
+
+
+def mistake(error: Exception) -> Problem:
+    """Make the 500 for what nobody foresaw. The traceback is in the log, the answer has its kind."""
+    return Problem(500, f"a mistake of ours ({type(error).__name__}); it is in the log")

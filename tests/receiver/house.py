@@ -3,14 +3,14 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import httpx
 import msgspec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from ledger.sqlite import SQLiteStore
 from ledger.tokens import CallbackTokens
@@ -79,6 +79,11 @@ def jwks(*keys: SigningKey) -> bytes:
     return msgspec.json.encode({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x} for x in raw]})
 
 
+def raw(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI gives them."""
+    return [(name.encode(), value.encode()) for name, value in headers]
+
+
 def callback_body(request_id: str = "req-1", **fields: object) -> bytes:
     return msgspec.json.encode(
         {"request_id": request_id, "gateway_request_id": request_id, "status": "OK", "payload": VIDEO} | fields
@@ -113,7 +118,7 @@ class House:
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
         self.http.headers["authorization"] = f"Bearer {API_KEY}"
 
-    def compose(self) -> Starlette:
+    def compose(self) -> ASGIApp:
         return create_app(
             callbacks=FalCallbacks(
                 self.store,

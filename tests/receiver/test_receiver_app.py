@@ -1,11 +1,13 @@
 """The addresses: who may ask, what is not there, and one shape for everything that goes wrong."""
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 import pytest
 
 from ledger.errors import Contradiction
 from tests.receiver.conftest import MakeHouse
-from tests.receiver.house import API_KEY, OLD_API_KEY, House
+from tests.receiver.house import API_KEY, OLD_API_KEY, House, callback_body
 
 GUARDED = [
     ("POST", "/v1/jobs"),
@@ -19,6 +21,9 @@ GUARDED = [
     ("GET", "/metrics"),
 ]
 WRONG = ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {API_KEY}", API_KEY, f"Bearer {API_KEY}x", "Bearer \xe9"]
+
+
+Ask = Callable[[House, httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
 def is_problem(response: httpx.Response, status: int) -> bool:
@@ -50,13 +55,16 @@ async def test_each_of_several_keys_opens(house: House, authorization: str) -> N
 async def test_every_v1_address_and_the_metrics_are_guarded(house: House) -> None:
     """A route added without a guard fails here, not in production."""
     del house.http.headers["authorization"]
-    for route in house.app.routes:
-        path = route.path  # type: ignore[attr-defined]  # every route of ours is a Route
-        if path.startswith("/callbacks/") or path in {"/healthz", "/readyz"}:
+    asked = 0
+    for route in house.app._others.routes:  # type: ignore[attr-defined]  # what stands behind the callbacks is a Starlette
+        path = route.path
+        if path in {"/healthz", "/readyz"}:
             continue
-        for method in route.methods - {"HEAD"}:  # type: ignore[attr-defined]  # as above
+        for method in route.methods - {"HEAD"}:
             response = await house.http.request(method, path.replace("{", "").replace("}", ""))
             assert response.status_code == 401, f"{method} {path}"
+            asked += 1
+    assert asked == len(GUARDED)
 
 
 async def test_callbacks_and_health_need_no_key(house: House) -> None:
@@ -71,6 +79,17 @@ async def test_callbacks_and_health_need_no_key(house: House) -> None:
 )
 async def test_what_is_not_there_is_a_problem_of_404(house: House, path: str) -> None:
     assert is_problem(await house.http.get(path), 404)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/callbacks/falx", "/callbacks/fal.", "/callbacks/fa", "/callbacks/FAL/x", "/callbacks//fal", "/xcallbacks/fal"],
+)
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_what_only_looks_like_the_address_of_callbacks_is_none(house: House, method: str, path: str) -> None:
+    body = callback_body()
+    assert is_problem(await house.http.request(method, path, content=body, headers=house.fal.sign(body)), 404)
+    assert not house.heard.named("callback.refused")
 
 
 @pytest.mark.parametrize(
@@ -96,20 +115,32 @@ async def test_a_ledger_that_does_not_answer_is_503_with_a_time_to_come_back(hou
     assert house.counted("ledger.unavailable") == 2
 
 
-async def test_a_mistake_of_ours_is_a_problem_of_500_that_tells_nothing_of_its_text(
-    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    house = make_house()
+async def ask_for_jobs(house: House, http: httpx.AsyncClient) -> httpx.Response:
+    return await http.get("/v1/jobs", headers={"authorization": f"Bearer {API_KEY}"})
 
+
+async def call_back(house: House, http: httpx.AsyncClient) -> httpx.Response:
+    body = callback_body()
+    return await http.post(f"/callbacks/fal/{house.tokens.sign('job_1')}", content=body, headers=house.fal.sign(body))
+
+
+@pytest.mark.parametrize("ask", [ask_for_jobs, call_back])
+async def test_a_mistake_of_ours_is_a_problem_of_500_that_tells_nothing_of_its_text(
+    house: House, monkeypatch: pytest.MonkeyPatch, ask: Ask
+) -> None:
     async def mistaken(*_: object) -> None:
         raise Contradiction("secret words")
 
     monkeypatch.setattr(house.store, "read", mistaken)
+    monkeypatch.setattr(house.store, "write", mistaken)
     transport = httpx.ASGITransport(house.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://renderhook") as http:
-        response = await http.get("/v1/jobs", headers={"authorization": f"Bearer {API_KEY}"})
+        response = await ask(house, http)
     assert is_problem(response, 500)
+    assert "Contradiction" in response.json()["detail"]
     assert "secret words" not in response.text
+    with pytest.raises(Contradiction, match="secret words"):  # the server writes the traceback down
+        await ask(house, house.http)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,13 @@
-"""A body is read whole or refused: too long, too slow, cut short, or with a length that is none."""
+"""A body is read whole or refused: too long, cut short, or with a length that is none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import pytest
-from starlette.requests import Request
-from starlette.types import Message
+from starlette.types import Message, Receive
 
-from receiver import bodies
-from receiver.bodies import BodyRefused, read_body
+from receiver.bodies import BodyRefused, check_declared_length, read_body
 from tests.receiver.house import House, callback_body
-
-Receive = Callable[[], Awaitable[Message]]
 
 
 def coming(*messages: Message) -> Receive:
@@ -29,62 +25,98 @@ def chunk(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-def request(receive: Receive, **headers: str) -> Request:
-    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
+GONE: Message = {"type": "http.disconnect"}
 
 
 async def test_a_body_in_pieces_is_one_body() -> None:
     receive = coming(chunk(b"ab"), chunk(b""), chunk(b"cd", more=False))
-    assert await read_body(request(receive), 4) == b"abcd"
+    assert await read_body(receive, 4) == b"abcd"
 
 
-async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() -> None:
-    assert await read_body(request(coming(chunk(b"abcd", more=False)), content_length="4"), 4) == b"abcd"
+@pytest.mark.parametrize(
+    "last", [chunk(b"", more=False), {"type": "http.request"}, {"type": "http.request", "more_body": False}]
+)
+async def test_a_body_may_be_nothing_and_its_last_piece_too(last: Message) -> None:
+    assert await read_body(coming(last), 4) == b""
+    assert await read_body(coming(chunk(b"ab"), last), 4) == b"ab"
+
+
+@pytest.mark.parametrize("pieces", [[b"abcd"], [b"a", b"bcd"], [b"abcd", b""]])
+async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(pieces: list[bytes]) -> None:
+    whole = [chunk(piece) for piece in pieces[:-1]] + [chunk(pieces[-1], more=False)]
+    assert await read_body(coming(*whole), 4) == b"abcd"
     with pytest.raises(BodyRefused) as refused:
-        await read_body(request(coming(chunk(b"abcde"))), 4)
+        await read_body(coming(*whole), 3)
     assert (refused.value.reason, refused.value.status) == ("body_too_long", 413)
     assert "MAX_BODY_BYTES" in refused.value.detail
 
 
-@pytest.mark.parametrize("length", ["5", "9" * 15, "9" * 5000])
-async def test_a_body_that_says_it_is_too_long_is_not_waited_for(length: str) -> None:
+@pytest.mark.parametrize("pieces", [[b"abcde"], [b"abcd", b"e"]])
+async def test_no_more_is_waited_for_once_a_body_is_too_long(pieces: list[bytes]) -> None:
     with pytest.raises(BodyRefused) as refused:
-        await read_body(request(coming(), content_length=length), 4)
+        await read_body(coming(*map(chunk, pieces)), 4)
     assert refused.value.reason == "body_too_long"
 
 
-@pytest.mark.parametrize("length", ["", "-1", "+1", "1.0", "0x4", "4, 4", "many"])
-async def test_a_length_that_is_none_is_refused(length: str) -> None:
+@pytest.mark.parametrize("before", [[], [chunk(b"a")], [chunk(b"a"), chunk(b"b")]])
+async def test_a_connection_that_ends_first_is_no_mistake_of_ours(before: list[Message]) -> None:
     with pytest.raises(BodyRefused) as refused:
-        await read_body(request(coming(), content_length=length), 4)
-    assert (refused.value.reason, refused.value.status) == ("content_length_malformed", 400)
-
-
-async def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
-    with pytest.raises(BodyRefused) as refused:
-        await read_body(request(coming(chunk(b"a"))), 4)
-    assert (refused.value.reason, refused.value.status) == ("body_too_slow", 408)
-
-
-async def test_a_connection_that_ends_first_is_no_mistake_of_ours() -> None:
-    with pytest.raises(BodyRefused) as refused:
-        await read_body(request(coming(chunk(b"a"), {"type": "http.disconnect"})), 4)
+        await read_body(coming(*before, GONE), 4)
     assert (refused.value.reason, refused.value.status) == ("body_cut_short", 400)
 
 
-async def test_a_callback_that_comes_too_slowly_changes_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def dribble() -> AsyncIterator[bytes]:
-        yield b"{"
-        await asyncio.Event().wait()
+def declared(*lengths: str) -> list[tuple[bytes, bytes]]:
+    return [(b"host", b"x"), *((b"content-length", length.encode()) for length in lengths)]
 
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+
+@pytest.mark.parametrize("length", ["0", "4", "0004"])
+def test_a_length_within_the_limit_passes_and_so_does_none(length: str) -> None:
+    check_declared_length(declared(length), 4)
+    check_declared_length(declared(), 4)
+
+
+@pytest.mark.parametrize("length", ["5", "9" * 15, "9" * 5000])
+def test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read(length: str) -> None:
+    with pytest.raises(BodyRefused) as refused:
+        check_declared_length(declared(length), 4)
+    assert (refused.value.reason, refused.value.status) == ("body_too_long", 413)
+
+
+@pytest.mark.parametrize("length", ["", "-1", "+1", "1.0", "0x4", "4, 4", "many", "٤"])
+def test_a_length_that_is_none_is_refused(length: str) -> None:
+    with pytest.raises(BodyRefused) as refused:
+        check_declared_length(declared(length), 4)
+    assert (refused.value.reason, refused.value.status) == ("content_length_malformed", 400)
+
+
+@pytest.mark.parametrize(("second", "reason"), [("5", "body_too_long"), ("x", "content_length_malformed")])
+def test_of_several_lengths_each_is_looked_at(second: str, reason: str) -> None:
+    with pytest.raises(BodyRefused) as refused:
+        check_declared_length(declared("4", second), 4)
+    assert refused.value.reason == reason
+
+
+async def test_a_job_that_says_it_is_too_long_is_not_waited_for(house: House) -> None:
+    async def never_read() -> AsyncIterator[bytes]:
+        raise AssertionError("a body that says it is too long must not be read")
+        yield b""
+
+    headers = {"content-type": "application/json", "content-length": "999999"}
+    assert (await house.http.post("/v1/jobs", content=never_read(), headers=headers)).status_code == 413
+
+
+async def test_a_callback_that_is_cut_short_changes_nothing(house: House) -> None:
     job_id = await house.story.submit()
     before = await house.dump()
-    path = f"/callbacks/fal/{house.tokens.sign(job_id)}"
-    response = await house.http.post(path, content=dribble(), headers=house.fal.sign(callback_body()))
-    assert response.status_code == 408
+    headers = [(name.encode(), value.encode()) for name, value in house.fal.sign(callback_body())]
+    scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{house.tokens.sign(job_id)}"}
+    answer: list[Message] = []
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    await house.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
+    assert answer[0]["status"] == 400
     assert await house.dump() == before
-    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_too_slow"]
-    assert house.counted("callback.refused", provider="fal", reason="body_too_slow") == 1
+    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_cut_short"]
+    assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1

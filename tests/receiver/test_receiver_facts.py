@@ -9,6 +9,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ledger.records import RecordResult
 from providers.wire import Answer, Request, Unread
 from receiver import facts
 from receiver.facts import Facts, configure_logs
@@ -86,6 +87,20 @@ def test_facts_are_counted_by_labels_with_few_values() -> None:
     assert lines == ['renderhook_callback_refused_total{provider="fal",reason="token_foreign"} 100.0']
 
 
+def test_a_label_that_is_not_given_is_empty_and_a_fact_may_have_none() -> None:
+    registry = CollectorRegistry()
+    announce = Facts(registry, log=Log())
+    for _ in range(2):
+        announce("keys.fetched", url="https://fal.example", number=1)
+        announce("callback.refused", provider="fal", client="10.0.0.1")
+        announce("new.fact", provider="fal")
+    lines = [line for line in generate_latest(registry).decode().splitlines() if line.endswith(" 2.0")]
+    assert lines == [
+        'renderhook_callback_refused_total{provider="fal",reason=""} 2.0',
+        "renderhook_keys_fetched_total 2.0",
+    ]
+
+
 def test_no_label_is_an_identifier() -> None:
     """A label with as many values as there are jobs would fill Prometheus' memory."""
     labels = {label for labels in facts._COUNTED.values() for label in labels}
@@ -100,7 +115,9 @@ def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[st
     root.handlers = []
 
     def lines() -> list[str]:
-        return capsys.readouterr().err.splitlines()
+        said = capsys.readouterr().err
+        assert said.endswith("\n")
+        return said.removesuffix("\n").split("\n")
 
     yield lines
     root.handlers, root.level = handlers, level
@@ -112,6 +129,27 @@ def test_a_json_line_is_one_json_object(written: Callable[[], list[str]]) -> Non
     Facts(CollectorRegistry())("callback.refused", provider="fal", reason="token\nforeign")
     [line] = map(json.loads, written())
     assert (line["event"], line["reason"], line["level"]) == ("callback.refused", "token\nforeign", "info")
+
+
+@pytest.mark.parametrize(
+    ("value", "written_as"),
+    [
+        (RecordResult.RECORDED, "recorded"),
+        (ValueError("no"), "ValueError('no')"),
+        (("a", 1, None), ["a", 1, None]),
+        ({"code": 2**70}, {"code": 2**70}),
+        ("é\u2028\x00\x1b[31m", "é\u2028\x00\x1b[31m"),
+        ("not UTF-8: \udcff", "not UTF-8: \udcff"),
+        ({"\ud800": ValueError("no")}, {"\ud800": "ValueError('no')"}),
+    ],
+)
+def test_a_json_line_is_written_whatever_is_in_it(
+    written: Callable[[], list[str]], value: object, written_as: object
+) -> None:
+    configure_logs("json", "info")
+    Facts(CollectorRegistry())("new.fact", value=value)
+    [line] = written()
+    assert json.loads(line)["value"] == written_as
 
 
 def test_a_text_line_stays_one_line(written: Callable[[], list[str]]) -> None:
@@ -177,7 +215,7 @@ async def test_no_secret_is_announced_from_the_request_to_the_notification(make_
     postman = Postman(
         house.store, endpoint, Targets(()), clock=house.clock, announce=house.announce, secrets=SECRETS, at_once=9
     )
-    notifier = Notifier(house.store, postman, clock=house.clock, shift_ms=20_000, stop=asyncio.Event())
+    notifier = Notifier(house.store, postman, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         house.clock.now = ms(at)
         for task in await house.story.fetch("deliver", at=at):

@@ -84,10 +84,19 @@ async def test_even_when_everybody_goes_away_the_fetch_is_kept(ring: KeyRing, fa
 
 
 async def test_keys_are_kept(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    assert ring.fresh is None
     first = await ring.current()
     clock.pass_seconds(12 * HOUR - 1)
     assert await ring.current() is first
+    assert ring.fresh is first
     assert len(fal.asked) == 1
+
+
+async def test_keys_that_should_be_fetched_anew_are_not_fresh(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+    """Or who takes the fresh ones first would keep them for good."""
+    await ring.current()
+    clock.pass_seconds(12 * HOUR)
+    assert ring.fresh is None
 
 
 async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
