@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from receiver.protocol import BoundedProtocol
 from receiver.settings import Settings
@@ -14,6 +15,10 @@ from receiver.stopping import Stop
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+
+ACCEPTED_AT_ONCE = 32
+"""Connections taken in one turn of the event loop. libuv takes one from each socket; a turn under load is long."""
 
 
 class _Server(uvicorn.Server):
@@ -27,6 +32,12 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to `Stop`."""
         yield
+
+
+def _duplicates(listener: socket.socket) -> list[socket.socket]:
+    # Each is a file descriptor: where few are allowed, most are left for connections.
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return [listener.dup() for _ in range(min(ACCEPTED_AT_ONCE, allowed // 16) - 1)]
 
 
 class CannotListen(Exception):
@@ -51,7 +62,7 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-async def serve_http(app: Starlette, listener: socket.socket, settings: Settings, stop: Stop) -> None:
+async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, stop: Stop) -> None:
     """Serve `app` on `listener` until `stop` is asked for."""
     config = uvicorn.Config(
         app,
@@ -61,6 +72,7 @@ async def serve_http(app: Starlette, listener: socket.socket, settings: Settings
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # whom a proxy says it speaks for decides nothing here; the log has the peer
         timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
         timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection that we just closed
         backlog=BACKLOG,
@@ -73,6 +85,6 @@ async def serve_http(app: Starlette, listener: socket.socket, settings: Settings
 
     passing_on = asyncio.create_task(pass_on(), name="pass the stop on")
     try:
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[listener, *_duplicates(listener)])
     finally:
         passing_on.cancel()

@@ -1,0 +1,57 @@
+"""A body that does not come in time, on the whole receiver: 408, nothing changed, and the reason in log and metric."""
+
+import httpx
+import pytest
+
+from receiver import protocol
+from tests.receiver.callers import Caller, serving
+from tests.receiver.house import API_KEY, House, callback_body
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
+
+
+def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {length}"]
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers), "", ""]).encode()
+
+
+@pytest.mark.parametrize("dribble", [b"", b" "], ids=["stops", "dribbles"])
+async def test_a_callback_that_comes_too_slowly_changes_nothing(house: House, dribble: bytes) -> None:
+    job_id = await house.story.submit()
+    before = await house.dump()
+    path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(callback_body())
+    async with serving(house.app) as port, Caller(port) as caller:
+        await caller.say(head(path, headers, 9_999) + callback_body()[:-1])
+        answer = await caller.rest(dribble=dribble)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert await house.dump() == before
+    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_cut_short"]
+    assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
+
+
+async def test_a_job_that_comes_too_slowly_is_none(house: House) -> None:
+    before = await house.dump()
+    headers = [("Authorization", f"Bearer {API_KEY}"), ("Content-Type", "application/json")]
+    async with serving(house.app) as port, Caller(port) as caller:
+        await caller.say(head("/v1/jobs", headers, 9_999) + b"{")
+        answer = await caller.rest()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert await house.dump() == before
+    assert not house.heard.named("job.accepted")
+
+
+async def test_a_callback_that_comes_in_pieces_and_in_time_is_recorded(house: House) -> None:
+    job_id = await house.story.submit()
+    body = callback_body()
+    path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(body)
+    async with serving(house.app) as port:
+        async with Caller(port) as caller:
+            await caller.say(head(path, [*headers, ("Connection", "close")], len(body)), body[:10], body[10:])
+            answer = await caller.rest()
+        assert answer.endswith(b'{"result":"recorded"}')
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            again = await http.post(path, content=body, headers=headers)
+    assert again.json() == {"result": "duplicate"}
