@@ -99,7 +99,7 @@ class Postman:
     async def _post(self, letter: Letter, at: int) -> tuple[Answer | None, str | None]:
         body = notification(letter)
         headers = signed_headers(letter.delivery_id, body, self._secrets, now=at)
-        headers |= {"content-type": "application/json", "user-agent": "renderhook"}
+        headers["content-type"] = "application/json"
         try:
             self._targets.check_host(urlsplit(letter.endpoint_url).hostname or "")
             return await self._send(Request(method="POST", url=letter.endpoint_url, headers=headers, body=body)), None

@@ -9,7 +9,6 @@ import asyncio
 import ssl
 import zlib
 from collections.abc import Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import aiohttp
@@ -24,15 +23,21 @@ CONNECT_SECONDS = 10.0
 
 SocketFactory = Callable[[Any], Any]
 
+_HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "renderhook"}
+
 
 class Exchange:
-    """The `Send` over httpx. `seconds` bounds the whole exchange, `max_bytes` the answer's body.
+    """The `Send` over one of httpx's transports: without a client no redirect is followed and no cookie kept.
+
+    `seconds` bounds the whole exchange, `max_bytes` the answer's body.
 
     With `cut` a longer body is cut, and kept as it came; without, it is `Unread`, because half an answer is none.
     """
 
-    def __init__(self, client: httpx.AsyncClient, *, seconds: float, max_bytes: int, cut: bool = False) -> None:
-        self._client = client
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, *, seconds: float, max_bytes: int, cut: bool = False
+    ) -> None:
+        self._transport = transport
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._cut = cut
@@ -42,7 +47,7 @@ class Exchange:
         outgoing = self._build(request)
         try:
             async with asyncio.timeout(self._seconds):
-                response = await self._client.send(outgoing, stream=True)
+                response = await self._transport.handle_async_request(outgoing)
                 try:
                     body = await self._read(response)
                 finally:
@@ -59,12 +64,12 @@ class Exchange:
         # Before the exchange's own time is over, or a connection that never came about would pass for an unread answer.
         limit = min(CONNECT_SECONDS, self._seconds / 2)
         try:
-            return self._client.build_request(
+            return httpx.Request(
                 request.method,
                 request.url,
-                headers=dict(request.headers),
+                headers=_HEADERS | {name.lower(): value for name, value in request.headers.items()},
                 content=request.body or None,
-                timeout=httpx.Timeout(None, connect=limit, pool=limit),
+                extensions={"timeout": {"connect": limit, "pool": limit}},
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise NeverSent(_words(error)) from error
@@ -101,14 +106,14 @@ def never_sent(error: BaseException) -> bool:
     )
 
 
-def open_client(
+def open_transport(
     *,
     connections: int,
     keep_alive: bool = True,
     socket_factory: SocketFactory | None = None,
     resolver: AbstractResolver | None = None,
-) -> httpx.AsyncClient:
-    """Open a client that follows no redirect, keeps no cookie, and reads no proxy or netrc from the environment.
+) -> AiohttpTransport:
+    """Open a pool of connections that follows no redirect, keeps no cookie, and reads no proxy or netrc.
 
     `connections` bounds the sockets open at once. Without `keep_alive` each request has a connection of its own: one
     that was kept may be closed by the other side just as a request goes out, and then nobody knows whether it arrived.
@@ -129,13 +134,7 @@ def open_client(
             connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
         )
 
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session),
-        headers={"Accept-Encoding": "identity"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # httpx's own jar would keep and send them
-        trust_env=False,
-        follow_redirects=False,
-    )
+    return AiohttpTransport(client=session)
 
 
 def _packing(encoding: str) -> Any:

@@ -15,7 +15,7 @@ from ledger.work import Task
 from receiver.notifier import Notifier
 from receiver.postman import KEPT_BYTES, Postman
 from receiver.targets import GuardedResolver, Targets
-from submitter.exchange import Exchange, open_client
+from submitter.exchange import Exchange, open_transport
 from tests.conftest import Clock, Heard
 from tests.ledger.conftest import Story
 
@@ -95,7 +95,7 @@ async def guarded_exchange(
     targets: Targets, resolver: AbstractResolver | None = None, *, seconds: float = 10
 ) -> AsyncIterator[Exchange]:
     """The client that notifications go out by, put together as the process does."""
-    client = open_client(
+    client = open_transport(
         connections=64, socket_factory=targets.socket_factory, resolver=GuardedResolver(targets, resolver)
     )
     async with contextlib.aclosing(client):
@@ -103,7 +103,10 @@ async def guarded_exchange(
 
 
 class Office:
-    """A notifier on a real ledger, whose deliveries are made when the test says so."""
+    """A notifier on a real ledger, whose deliveries are made when the test says so.
+
+    Without `lingering` it lets an endpoint go at once when everything was told, as one does that is short of places.
+    """
 
     def __init__(
         self,
@@ -114,10 +117,14 @@ class Office:
         targets: Targets,
         *,
         secrets: Sequence[bytes] = SECRETS,
+        lingering: bool = False,
     ) -> None:
         self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
         self.postman = Postman(store, send, targets, clock=clock, announce=heard, secrets=secrets, at_once=100)
-        self.notifier = Notifier(store, self.postman, clock=clock, shift_ms=20_000, stop=asyncio.Event())
+        self.stop = asyncio.Event()
+        self.notifier = Notifier(
+            store, self.postman, clock=clock, shift_ms=20_000, stop=self.stop, at_once=100 if lingering else 1
+        )
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:
         """A job with exactly one delivery for each URL due: it ended before its submission was confirmed."""

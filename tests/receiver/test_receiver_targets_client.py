@@ -7,7 +7,7 @@ from aiohttp.abc import AbstractResolver
 
 from providers.wire import NeverSent, Request, Unread
 from receiver.targets import TargetRefused, Targets
-from submitter.exchange import Exchange, open_client
+from submitter.exchange import Exchange, open_transport
 from tests.receiver.endpoints import Endpoint, guarded_exchange
 from tests.receiver.test_receiver_targets import Names
 
@@ -77,7 +77,7 @@ async def test_a_name_that_was_public_when_looked_at_first_is_looked_at_anew(end
 async def test_what_slips_past_the_resolver_is_refused_at_the_socket(endpoint: Endpoint) -> None:
     """A resolver that is not guarded stands for one that is fooled: the address connected to is judged by itself."""
     targets = Targets(())
-    client = open_client(connections=1, socket_factory=targets.socket_factory, resolver=Names(["127.0.0.1"]))
+    client = open_transport(connections=1, socket_factory=targets.socket_factory, resolver=Names(["127.0.0.1"]))
     async with contextlib.aclosing(client):
         with pytest.raises(NeverSent, match="not a public address"):
             await Exchange(client, seconds=5, max_bytes=100)(

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from ledger.sqlite import SQLiteStore
-from submitter.exchange import Exchange, open_client
+from submitter.exchange import Exchange, open_transport
 from tests.conftest import Clock, Heard
 from tests.submitter.bench import Counting
 from tests.submitter.desk import Desk
@@ -30,7 +30,7 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
         def opened(
             *, seconds: float = 5.0, max_bytes: int = 65536, cut: bool = False, connections: int = 10, **client: object
         ) -> Exchange:
-            http = open_client(connections=connections, **client)  # type: ignore[arg-type]  # tests name the rest
+            http = open_transport(connections=connections, **client)  # type: ignore[arg-type]  # tests name the rest
             clients.push_async_callback(http.aclose)
             return Exchange(http, seconds=seconds, max_bytes=max_bytes, cut=cut)
 

@@ -80,6 +80,16 @@ async def test_an_answer_that_is_not_read_whole_is_unread(behave: Behaviour, ope
     assert type(error) is Unread, repr(error)
 
 
+async def test_a_header_of_the_request_stands_in_place_of_ours(opening: Opening) -> None:
+    async with line(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as there:
+        asked = Request(method="GET", url=there.url, headers={"Accept": "application/json", "User-Agent": "me"})
+        await opening()(asked)
+        heard = there.heard.lower()
+    assert [heard.count(name) for name in (b"\r\naccept:", b"\r\nuser-agent:")] == [1, 1]
+    assert b"accept: application/json\r\n" in heard
+    assert b"user-agent: me\r\n" in heard
+
+
 async def test_a_server_that_resets_within_a_long_request_leaves_it_unread(opening: Opening) -> None:
     async with line(resets_within_a_long_request) as there:
         error = await fate(opening()(post(there.url, body=b" " * 1_000_000)))
