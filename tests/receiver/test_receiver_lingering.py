@@ -1,0 +1,167 @@
+"""Who tells an endpoint keeps it while there is news, and lets it go as soon as somebody else should have it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from ledger.errors import DiskFull, Unavailable
+from ledger.sqlite import SQLiteStore
+from ledger.verbs import Verb
+from receiver import notifier
+from receiver.targets import Targets
+from tests.conftest import Clock, Heard
+from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
+from tests.receiver.house import until
+
+
+@pytest.fixture
+async def lingering(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Office]:
+    """An office with places to spare."""
+    targets = Targets(["127.0.0.1"])
+    async with guarded_exchange(targets) as send:
+        yield Office(store, clock, heard, send, targets, lingering=True)
+
+
+@pytest.fixture(autouse=True)
+def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests wait for never comes because some time has passed."""
+    monkeypatch.setattr(notifier, "LINGER_SECONDS", 60.0)
+    monkeypatch.setattr(notifier, "LOOK_SECONDS", 60.0)
+
+
+@contextlib.asynccontextmanager
+async def holding(office: Office) -> AsyncIterator[asyncio.Task[None]]:
+    """Somebody is at the one endpoint that is due."""
+    [task] = await office.due()
+    holder = asyncio.create_task(office.notifier.handle(task))
+    yield holder
+    office.stop.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(holder, return_exceptions=True)
+
+
+async def delivered(office: Office, job_id: str) -> bool:
+    return (await office.delivery(job_id)).state == "delivered"
+
+
+async def test_what_comes_while_an_endpoint_is_kept_goes_out_under_the_same_lease(
+    lingering: Office, endpoint: Endpoint
+) -> None:
+    await lingering.ended(endpoint.url)
+    async with holding(lingering):
+        for number in range(1, 4):
+            job_id = await lingering.ended(endpoint.url, request_id=f"more-{number}")
+            await until(lambda job_id=job_id: delivered(lingering, job_id))  # type: ignore[misc]  # bound now, not later
+            assert await lingering.due() == []
+    assert len(endpoint.told) == 4
+
+
+async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Office, endpoint: Endpoint) -> None:
+    endpoint.answers = lambda _: None if len(endpoint.told) == 1 else answer(200)
+    stuck = await lingering.ended(endpoint.url)
+    async with holding(lingering) as holder:
+        await until(lambda: len(endpoint.told) == 1)
+        job_id = await lingering.ended(endpoint.url, request_id="more")
+        await until(lambda: delivered(lingering, job_id))
+        assert not await delivered(lingering, stuck)
+        holder.cancel()
+
+
+async def test_what_is_new_goes_out_while_more_than_half_of_a_wide_window_is_stuck(
+    lingering: Office, endpoint: Endpoint
+) -> None:
+    endpoint.answers = lambda number: None if 8 < number <= 28 else answer(200)
+    for number in range(8):
+        await lingering.ended(endpoint.url, request_id=f"well-{number}")
+    async with holding(lingering) as holder:
+        await until(lambda: len(endpoint.told) == 8)  # each answer has widened the window
+        for number in range(20):
+            await lingering.ended(endpoint.url, request_id=f"stuck-{number}")
+        await until(lambda: len(endpoint.told) == 28)
+        job_id = await lingering.ended(endpoint.url, request_id="more")
+        await until(lambda: delivered(lingering, job_id))
+        holder.cancel()
+
+
+async def test_an_endpoint_without_news_is_let_go(
+    lingering: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier, "LINGER_SECONDS", 0.05)
+    await lingering.ended(endpoint.url)
+    async with holding(lingering) as holder:
+        await holder
+        assert await lingering.next_due() is None
+
+
+async def test_the_stop_lets_it_go_at_once(lingering: Office, endpoint: Endpoint) -> None:
+    job_id = await lingering.ended(endpoint.url)
+    async with holding(lingering) as holder:
+        await until(lambda: delivered(lingering, job_id))
+        lingering.stop.set()
+        await holder
+        assert await lingering.next_due() is None
+
+
+async def test_the_end_of_its_shift_lets_it_go_with_what_is_new(lingering: Office, endpoint: Endpoint) -> None:
+    job_id = await lingering.ended(endpoint.url)
+    async with holding(lingering) as holder:
+        await until(lambda: delivered(lingering, job_id))
+        lingering.clock.pass_seconds(20)
+        await lingering.ended(endpoint.url, request_id="more")
+        await holder
+    assert len(endpoint.told) == 1
+    assert len(await lingering.due()) == 1  # for the next to take
+
+
+async def test_nobody_is_kept_where_more_than_half_of_the_places_are_taken(office: Office, endpoint: Endpoint) -> None:
+    await office.ended(endpoint.url)
+    async with holding(office) as holder:  # it has one place, and this is it
+        await holder
+        assert await office.next_due() is None
+
+
+def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], bool]) -> list[str]:
+    """Let the ledger refuse to let an endpoint go while `fails` says so. Returns what it was asked, in order."""
+    write, asked = store.write, []
+
+    async def refusing(verb: Verb[object]) -> object:
+        if verb.steps[0].statement == "release_endpoint":
+            asked.append("release")
+            if fails():
+                raise DiskFull("no room for the ledger")
+        return await write(verb)
+
+    monkeypatch.setattr(store, "write", refusing)
+    return asked
+
+
+async def test_an_endpoint_is_let_go_again_and_again_while_the_ledger_is_away(
+    office: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a moment without disk would silence it to the end of its lease."""
+    monkeypatch.setattr(notifier, "LOOK_SECONDS", 0.01)
+    asked = failing(office.store, monkeypatch, lambda: len(asked) < 3)
+    await office.ended(endpoint.url)
+    async with holding(office) as holder:
+        await holder
+    assert asked == ["release"] * 3
+    assert await office.next_due() is None
+
+
+@pytest.mark.parametrize("over", ["stop", "shift"])
+async def test_it_is_left_to_the_end_of_its_lease_when_the_time_is_over(
+    office: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, over: str
+) -> None:
+    monkeypatch.setattr(notifier, "LOOK_SECONDS", 0.01 if over == "shift" else 60.0)
+    asked = failing(office.store, monkeypatch, lambda: True)
+    await office.ended(endpoint.url)
+    async with holding(office) as holder:
+        await until(lambda: bool(asked))
+        if over == "shift":
+            office.clock.pass_seconds(20)
+        else:
+            office.stop.set()
+        with pytest.raises(Unavailable):
+            await holder
