@@ -12,10 +12,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run demo test chaos check lock format clean FORCE
+.PHONY: help venv run demo test chaos bench bench-check check lock format clean FORCE
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 venv: $(STAMP) ## Create .venv from requirements-dev.txt (the others do it by themselves)
 
@@ -32,6 +32,13 @@ test: $(STAMP) ## Run the tests
 # No test starts after 8 minutes, and none lasts over 2 (pyproject.toml): 10 at most.
 chaos: $(STAMP) ## Run the long tests that kill processes (10 minutes at most)
 	@$(PY) -m pytest -m chaos --session-timeout=480 tests/chaos $(ARGS)
+
+# Everything, a ten-minute soak and a million jobs among it: about half an hour. ARGS="--only callbacks,deliveries" is two minutes.
+bench: $(STAMP) ## Measure, beside baselines in the same run: build/bench.json and a table
+	@$(PY) -m tests.bench $(ARGS)
+
+bench-check: $(STAMP) ## Fail when a ratio is a fifth below the stored one
+	@$(PY) -m tests.bench --check
 
 # Variables that vulture thinks unused are fields of rows and messages: SQL fills them, JSON carries them, ruff judges the rest.
 check: $(STAMP) ## Lint, format, types, import rules, unused code

@@ -1,0 +1,52 @@
+"""The receiver, answering after a part of what it does with a callback. BENCH_STAGE says after which.
+
+What each further stage costs is the difference to the one before, under the same load.
+"""
+
+import os
+from typing import Any
+
+from ledger.records import RecordResult
+from ledger.sqlite import SQLiteStore
+from ledger.verbs import Verb
+from providers.fal.callbacks import check_account, check_timestamp, parse_callback, read_headers
+from receiver.__main__ import main
+from receiver.bodies import check_declared_length, read_body
+from receiver.callbacks import FalCallbacks
+
+STAGE = os.environ.get("BENCH_STAGE", "everything")
+STAGES = ("server", "token", "headers", "body", "signature", "parsing", "fact and answer", "everything")
+write = SQLiteStore.write
+
+
+async def receive_a_part(self: FalCallbacks, scope: Any, receive: Any) -> RecordResult:
+    """Do as `FalCallbacks._receive` does, and stop after the stage."""
+    done = STAGES.index(STAGE)
+    if done >= 1:
+        check_declared_length(scope["headers"], self._max_body_bytes)
+        job_id = self._job_of(scope["path"])
+    if done >= 2:
+        headers = read_headers(scope["headers"])
+        check_account(headers, self._account)
+        check_timestamp(headers, self._clock(), self._tolerance_seconds)
+    if done >= 3:
+        body = await read_body(receive, self._max_body_bytes)
+    if done >= 4:
+        await self._verify(headers, body)
+    if done >= 5:
+        callback = parse_callback(body, headers)
+    if done >= 6:
+        return await self._record(job_id, headers, body, callback)
+    return RecordResult.RECORDED
+
+
+async def write_nothing(self: SQLiteStore, verb: Verb[Any]) -> Any:
+    """Let everything through to the ledger but what callbacks record."""
+    return RecordResult.RECORDED if verb.steps[0].statement == "settle_job" else await write(self, verb)
+
+
+if __name__ == "__main__":
+    FalCallbacks._receive = receive_a_part  # type: ignore[method-assign]  # to stop it in the middle
+    if STAGE != "everything":
+        SQLiteStore.write = write_nothing  # type: ignore[method-assign]  # the stage before the ledger
+    main()
