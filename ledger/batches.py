@@ -57,7 +57,7 @@ def _apart(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> Sequen
         cursor.execute("SAVEPOINT verb")
         try:
             results.append(_run(cursor, verb))
-        except Exception as error:
+        except Exception as error:  # whatever fails a verb, even a value that SQLite cannot hold, fails it alone
             if not connection.in_transaction:  # what came before is gone too
                 raise
             cursor.execute("ROLLBACK TO verb")

@@ -79,7 +79,7 @@ class FalCallbacks:
         """Take one callback. 2xx only when its effect is on disk; 503 when nobody can say, so that fal tries again."""
         try:
             head, body = _ANSWERS[await self._receive(scope, receive)]
-        except Exception as error:
+        except Exception as error:  # there is no Starlette around us to answer what nobody foresaw
             problem = self._problem(error, scope)
             await problem.response()(scope, receive, send)
             if problem.status == 500:

@@ -180,7 +180,7 @@ def submitter(house: House, send: object) -> Submitter:
     return Submitter(
         house.store,
         {"fal": account},
-        send,  # type: ignore[arg-type]  # a Send
+        send,  # type: ignore[arg-type]  # a function that is called as a Send is
         clock=house.clock,
         announce=house.announce,
         resubmit="never",
