@@ -3,7 +3,8 @@
 LedgerError
 ├── Unavailable      try again: nothing was written
 │   ├── Overloaded   more is waiting than may wait
-│   └── DiskFull     no room until somebody makes some
+│   ├── DiskFull     no room until somebody makes some
+│   └── Unanswered   the one that may have been written: look before trying again
 ├── CannotOpen       an operator must act before we can start
 │   ├── Locked       another process has the file
 │   └── Corrupt      the file is not a ledger any more
@@ -25,6 +26,10 @@ class Overloaded(Unavailable):
 
 class DiskFull(Unavailable):
     """The disk has no room; nothing was written."""
+
+
+class Unanswered(Unavailable):
+    """The database was asked to commit and did not answer: it was written, or not. Asking again must be harmless."""
 
 
 class CannotOpen(LedgerError):

@@ -60,7 +60,7 @@ def accept(job: NewJob, *, now: int) -> Verb[Accepted]:
     endpoints = [
         Step(statement, values | {"endpoint_id": endpoint_identifier(url), "url": url})
         for url in dict.fromkeys(job.notify)
-        for statement in ("insert_job_endpoint", "subscribe_job_endpoint")
+        for statement in ("insert_job_endpoint", "enable_job_endpoint", "subscribe_job_endpoint")
     ]
 
     def read(rows: Sequence[Rows]) -> Accepted:

@@ -121,7 +121,7 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
     Only one process may: a lock file beside it says so. `waiting_limit` bounds the writes that wait, `batch` those
     committed together. Raises `CannotOpen`, with what an operator must do.
     """
-    lock = _take_lock(path)
+    lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
         try:
@@ -173,7 +173,11 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
     return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
+    """Take the lock of the ledger in `path`: whoever has it is the one who writes there. Closing the result ends it.
+
+    Raises `CannotOpen`, and `Locked` when somebody has it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,12 +1,21 @@
-"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <verb>`, its comment saying which arrow it is."""
+"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <verb>`, its comment saying which arrow it is.
+
+One text serves both databases. What one of them says otherwise, or alone, stands in its own folder, with the reason.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from operator import itemgetter
+from typing import Literal
 
 import msgspec
+
+Dialect = Literal["sqlite", "postgres"]
+
+_MARK: dict[Dialect, str] = {"sqlite": "?", "postgres": "$"}
+"""How a numbered value is written: https://sqlite.org/lang_expr.html#varparam, and `PREPARE` of Postgres."""
 
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
@@ -24,17 +33,26 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 @cache
-def statements() -> dict[str, Statement]:
-    """Read every named statement, once. Raises ValueError when a name is used twice or a file begins without one."""
-    found: dict[str, Statement] = {}
-    for file in sorted(resources.files("ledger").joinpath("sql").iterdir(), key=lambda entry: entry.name):
+def statements(dialect: Dialect = "sqlite") -> dict[str, Statement]:
+    """Read every named statement of a database, once: its own instead of the common one of the same name.
+
+    Raises ValueError when a name is used twice in one folder or a file begins without one.
+    """
+    common, own = _read("sql"), _read(f"sql/{dialect}")
+    return {name: _numbered(text, _MARK[dialect]) for name, text in (common | own).items()}
+
+
+def _read(folder: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    files = resources.files("ledger").joinpath(folder).iterdir()
+    for file in sorted((file for file in files if file.name.endswith(".sql")), key=lambda entry: entry.name):
         preamble, *parts = _NAME.split(file.read_text(encoding="utf-8"))
         if any(line.strip() and not line.startswith("--") for line in preamble.splitlines()):
             raise ValueError(f"{file.name}: SQL before the first `-- name:` line")
         for name, text in zip(parts[::2], parts[1::2], strict=True):
             if name in found:
                 raise ValueError(f"{file.name}: statement {name} is defined twice")
-            found[name] = _numbered(_without_comments(text))
+            found[name] = _without_comments(text)
     return found
 
 
@@ -43,9 +61,9 @@ def _without_comments(text: str) -> str:
     return "\n".join(lines).strip().removesuffix(";")
 
 
-def _numbered(text: str) -> Statement:
+def _numbered(text: str, mark: str) -> Statement:
     names = tuple(dict.fromkeys(_VALUE.findall(text)))
-    return Statement(_VALUE.sub(lambda match: f"?{names.index(match[1]) + 1}", text), names, _picker(names))
+    return Statement(_VALUE.sub(lambda match: f"{mark}{names.index(match[1]) + 1}", text), names, _picker(names))
 
 
 def _picker(names: tuple[str, ...]) -> Callable[[Mapping[str, object]], Sequence[object]]:

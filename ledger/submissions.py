@@ -56,7 +56,7 @@ def begin(job_id: str, *, now: int, until: int, unconfirmed_before: int | None =
         job = Job.from_rows(rows[-1])
         return Begun(lost=bool(rows[0]), claim=move if job.moved_by == move else None, job=job)
 
-    return Verb(steps=(*steps, Step("read_job")), values=values, read=read)
+    return Verb(steps=(*steps, Step("read_begun")), values=values, read=read)
 
 
 def confirm(job_id: str, provider: ProviderName, handle: Handle, *, now: int, check_at: int) -> Verb[bool]:

@@ -11,10 +11,15 @@ INSERT INTO inputs (job_id, input, metadata)
 SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND moved_by = :move;
 
 -- name: insert_job_endpoint
--- A `notify` URL is an endpoint of its own, shared by every job that names it. Naming it again enables it again.
+-- A `notify` URL is an endpoint of its own, shared by every job that names it.
 INSERT INTO endpoints (id, url, scope, created_at)
 SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND moved_by = :move
-ON CONFLICT (id) DO UPDATE SET disabled_at = NULL, disabled_reason = NULL;
+ON CONFLICT (id) DO NOTHING;
+
+-- name: enable_job_endpoint
+-- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody else who names it.
+UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
+WHERE id = :endpoint_id AND disabled_at IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND moved_by = :move);
 
 -- name: subscribe_job_endpoint
 INSERT INTO subscriptions (job_id, endpoint_id)
@@ -74,12 +79,12 @@ SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_seq
 WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
 RETURNING id;
 
--- name: end_claims
--- At start, when no other process can hold a claim: whatever was on the wire is nobody's now.
-UPDATE jobs SET claimed_until = :now WHERE state = 'submitting' AND claimed_until > :now;
-
 -- name: read_job
 -- One job with its outputs, a row for each output.
+SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
+
+-- name: read_begun
+-- The same, for who would submit it.
 SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 
 -- name: list_jobs

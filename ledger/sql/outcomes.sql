@@ -10,7 +10,7 @@ SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source,
     error_fault = :error_fault, error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, moved_by = :move
 WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
-  AND (:request_id IS NULL OR provider_request_id IS NULL OR provider_request_id = :request_id OR submissions > 1)
+  AND (provider_request_id = :request_id OR provider_request_id IS NULL OR :request_id IS NULL OR submissions > 1)
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
@@ -52,9 +52,10 @@ SELECT id, :position, :url, :content_type, :file_name, :file_size, :width, :heig
 FROM jobs WHERE id = :job_id AND moved_by = :move;
 
 -- name: note_event
--- The arrow just taken, numbered within its job.
+-- The arrow just taken, numbered within its job. Asked for again, because the answer was lost, it is there already.
 INSERT INTO events (job_id, sequence, type, at)
-SELECT id, last_sequence, :event, :now FROM jobs WHERE id = :job_id AND moved_by = :move;
+SELECT id, last_sequence, :event, :now FROM jobs WHERE id = :job_id AND moved_by = :move
+ON CONFLICT (job_id, sequence) DO NOTHING;
 
 -- name: fan_out
 -- One delivery for every endpoint that hears of this job. A disabled endpoint's is born dead: visible, and replayable.
@@ -65,12 +66,13 @@ SELECT 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_' || substr(e.id
        CASE WHEN e.disabled_at IS NULL THEN :now END,
        CASE WHEN e.disabled_at IS NULL THEN NULL ELSE :now END, e.disabled_reason
 FROM jobs AS j
-JOIN (SELECT id, disabled_at, disabled_reason FROM endpoints WHERE scope = 'all' AND removed_at IS NULL
-      UNION ALL
-      SELECT told.id, told.disabled_at, told.disabled_reason
-      FROM subscriptions AS s JOIN endpoints AS told ON told.id = s.endpoint_id
-      WHERE s.job_id = :job_id AND told.removed_at IS NULL) AS e
+CROSS JOIN (SELECT id, disabled_at, disabled_reason FROM endpoints WHERE scope = 'all' AND removed_at IS NULL
+            UNION ALL
+            SELECT told.id, told.disabled_at, told.disabled_reason
+            FROM subscriptions AS s JOIN endpoints AS told ON told.id = s.endpoint_id
+            WHERE s.job_id = :job_id AND told.removed_at IS NULL) AS e
 WHERE j.id = :job_id AND j.moved_by = :move
+ON CONFLICT (id) DO NOTHING
 RETURNING endpoint_id;
 
 -- name: insert_receipt
@@ -82,7 +84,7 @@ SELECT :move, :job_id, :provider, :source, :request_id,
             WHEN j.provider_request_id <> :request_id AND j.submissions < 2 THEN 'conflict'
             WHEN j.finalized_at IS NULL THEN 'pending'
             WHEN j.moved_by = :move THEN 'recorded'
-            WHEN :fingerprint IS NULL OR j.fingerprint = :fingerprint THEN 'duplicate'
+            WHEN j.fingerprint = :fingerprint OR :fingerprint IS NULL THEN 'duplicate'
             ELSE 'conflict' END,
        :headers, :body, :now
 FROM (SELECT 1) AS one LEFT JOIN jobs AS j ON j.id = :job_id

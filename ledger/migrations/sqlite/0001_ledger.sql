@@ -1,4 +1,4 @@
--- The ledger's first shape. Times are milliseconds since the epoch, UTC; sizes are bytes.
+-- expand: the ledger's first shape. Times are milliseconds since the epoch, UTC; sizes are bytes.
 -- STRICT tables keep types honest; the CHECKs refuse rows that contradict themselves. One with more than two words to choose
 -- from is a chain of ORs: for a longer IN list SQLite builds a temporary index, anew for every row that is written.
 
