@@ -58,8 +58,8 @@ COMPILE := $(PY) -m uv pip compile pyproject.toml --quiet --universal --python-v
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" $(ARGS)
 
 lock: $(STAMP) ## Pin what pyproject.toml asks for, with hashes, into both requirements files
-	$(COMPILE) --output-file requirements.txt
-	$(COMPILE) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) --extra postgres --output-file requirements.txt
+	$(COMPILE) --extra postgres --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 
 clean: ## Remove .venv, caches and builds (never data/)
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,194 @@
+"""The ledger on Postgres: a few transactions at a time, each of whatever was waiting, and word of it to others."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg_pool import PoolTimeout
+
+from ledger.batches import Ran, Result
+from ledger.errors import LedgerError, Overloaded, Unanswered, Unavailable
+from ledger.postgres.connections import Pool, Promises, connect, is_pooled, make_pool
+from ledger.postgres.faults import fault_of
+from ledger.postgres.migrate import is_behind, migrate
+from ledger.postgres.news import News
+from ledger.postgres.transactions import read, run_batch
+from ledger.statements import statements
+from ledger.verbs import Rows, Verb
+
+T = TypeVar("T")
+
+WRITERS = 2
+"""Transactions at once: while one waits for the disk, the next is made."""
+
+
+QUEUE_CONNECTIONS = 2
+"""What the queue's workers have for themselves: were they to wait for a standby, nobody else should wait for them."""
+
+OPEN_SECONDS = 10.0
+"""How long a database may take to say who it is. What it takes to bring its schema up to date is not bounded."""
+
+
+class _Waiting(msgspec.Struct):
+    """A verb, and who waits for it: a future that is over when it need not begin any more."""
+
+    verb: Verb[Any]
+    done: "asyncio.Future[Ran]"
+
+
+class PostgresStore:
+    """The `Store` on Postgres. Open it with `open_postgres`."""
+
+    def __init__(
+        self, url: str, pool: Pool, queue_pool: Pool, promises: Promises, *, waiting_limit: int, batch: int
+    ) -> None:
+        self.pool = pool
+        self.queue_pool = queue_pool
+        self.promises = promises
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_limit = waiting_limit
+        self._batch = batch
+        self._something_waits = asyncio.Event()
+        self._closing = False
+        self.news = News(url, pool, listens=not promises.pooled)
+        self._writers = [asyncio.create_task(self._write_forever(), name=f"ledger-writer-{n}") for n in range(WRITERS)]
+
+    async def write(self, verb: Verb[T]) -> T:
+        """See `Store.write`. Answers within the promised seconds, if only to say that nothing was heard."""
+        if self._closing:
+            raise Unavailable("the ledger is closed")
+        if len(self._waiting) >= self._waiting_limit:
+            raise Overloaded(f"{self._waiting_limit} writes are waiting; nothing was written")
+        waiting = _Waiting(verb, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._something_waits.set()
+        waiting.done.add_done_callback(_is_heard)
+        await asyncio.wait({waiting.done}, timeout=self.promises.seconds)
+        if not waiting.done.done():
+            waiting.done.cancel()  # if it has not begun, it never will
+            raise Unanswered(f"the ledger did not answer within {self.promises.seconds:g} s")
+        return verb.read((await waiting.done).rows)
+
+    async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
+        """See `Store.read`."""
+        if self._closing:
+            raise Unavailable("the ledger is closed")
+        reading = asyncio.create_task(self._read(statement, values))
+        try:
+            await asyncio.wait({reading}, timeout=self.promises.seconds)
+        finally:
+            if not reading.done():
+                reading.cancel()  # as in _run
+                asyncio.get_running_loop().call_later(self.promises.seconds, reading.cancel)
+        if not reading.done():
+            raise Unavailable(f"the ledger did not answer within {self.promises.seconds:g} s")
+        found = reading.result()
+        if isinstance(found, LedgerError):
+            raise found
+        return found
+
+    def due(self, what: str) -> asyncio.Event:
+        """See `Store.due`. Other processes' verbs set it too, unless a pooler stands between."""
+        return self.news.due(what)
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._closing:
+            return
+        self._closing = True
+        self._something_waits.set()
+        await asyncio.gather(*self._writers)
+        await self.news.close()
+        for pool in (self.queue_pool, self.pool):
+            await pool.close(timeout=self.promises.seconds)
+
+    async def _read(self, statement: str, values: Mapping[str, object]) -> Rows | LedgerError:
+        try:
+            async with self.pool.connection() as connection:
+                return await read(connection, statements("postgres")[statement], values, self.promises)
+        except Exception as error:  # noqa: BLE001 - whoever asked may be gone, and nobody else would take note of it
+            return fault_of(error)
+
+    async def _write_forever(self) -> None:
+        while self._waiting or not self._closing:
+            await self._something_waits.wait()
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
+                await self._commit([each for each in batch if not each.done.done()])
+            if not self._closing:
+                self._something_waits.clear()
+
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
+        batch = sorted(batch, key=lambda each: _locks(each.verb))
+        results = await self._run([each.verb for each in batch])
+        for each, result in zip(batch, results, strict=True):
+            if isinstance(result, Ran):
+                self.news.spread(result.due)
+            if each.done.done():
+                continue
+            if isinstance(result, LedgerError):
+                each.done.set_exception(result)
+            else:
+                each.done.set_result(result)
+
+    async def _run(self, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
+        """Run them within the promised seconds; what takes longer is left to itself, so that others may go on."""
+        running = asyncio.create_task(self._transact(verbs))
+        await asyncio.wait({running}, timeout=self.promises.seconds)
+        if running.done():
+            return running.result()
+        running.cancel()  # it asks the database to stop, which may not hear
+        asyncio.get_running_loop().call_later(self.promises.seconds, running.cancel)  # then it hangs up
+        return [Unanswered(f"the ledger did not answer within {self.promises.seconds:g} s")] * len(verbs)
+
+    async def _transact(self, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
+        try:
+            async with self.pool.connection() as connection:
+                return await run_batch(connection, verbs, self.promises)
+        except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
+            return [fault_of(error)] * len(verbs)
+
+
+def _is_heard(done: "asyncio.Future[Ran]") -> None:
+    """Take note of a fault that nobody waits for any more: its caller was cancelled."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _locks(verb: Verb[Any]) -> str:
+    """Name what a verb locks first: taken in one order everywhere, nobody waits for each other."""
+    return str(verb.values.get("job_id") or verb.values.get("delivery_id") or "")
+
+
+async def open_postgres(
+    url: str, *, now: int, connections: int, seconds: float, waiting_limit: int = 10_000, batch: int = 256
+) -> PostgresStore:
+    """Open the ledger at `url`, migrated to the newest schema.
+
+    `connections` bounds what this process opens, two of them for the queue, with one more to listen on; `seconds`
+    bounds every answer. Raises `CannotOpen` when an operator must act, `Unavailable` when the database is not there.
+    """
+    async with contextlib.AsyncExitStack() as undo:
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                connection = await connect(url)
+                undo.push_async_callback(connection.close)
+                promises = Promises(seconds=seconds, pooled=await is_pooled(connection))
+                behind = await is_behind(connection)
+        except TimeoutError as error:
+            raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error
+        if behind:
+            await migrate(connection, now)
+    pool = make_pool(url, promises, connections=max(1, connections - QUEUE_CONNECTIONS))
+    queue_pool = make_pool(url, promises, connections=QUEUE_CONNECTIONS)
+    try:
+        await pool.open(wait=True, timeout=OPEN_SECONDS)
+    except PoolTimeout as error:
+        await pool.close()
+        raise Unavailable(f"cannot open the ledger: {error}") from error
+    return PostgresStore(url, pool, queue_pool, promises, waiting_limit=waiting_limit, batch=batch)

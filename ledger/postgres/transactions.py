@@ -1,0 +1,145 @@
+"""Verbs in one transaction of Postgres, sent as one pipeline: together while all goes well, else each by itself."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg import AsyncRawCursor
+from psycopg.pq import PipelineStatus
+from psycopg.rows import dict_row
+from psycopg.types.numeric import Int8
+
+from ledger.batches import Ran, Result
+from ledger.errors import LedgerError, Unanswered
+from ledger.postgres.connections import Connection, Promises
+from ledger.postgres.faults import concerns_one_verb, fault_of
+from ledger.statements import Statement, statements
+from ledger.verbs import Row, Rows, Verb
+
+Cursor = AsyncRawCursor[Row]
+
+_CLOSING = ("SET LOCAL statement_timeout = 0", "COMMIT")
+"""A commit that a timeout cuts short while it waits for a standby is reported as done, with a warning."""
+
+
+async def run_batch(connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises) -> Sequence[Result]:
+    """Run verbs in one transaction and commit it. Returns what came of each, or its fault: a verb fails alone."""
+    results = await _attempt(connection, verbs, promises)
+    if not isinstance(results, LedgerError):
+        return results
+    if not concerns_one_verb(results) or connection.closed:
+        return [results] * len(verbs)
+    return [await _alone(connection, verb, promises) for verb in verbs]
+
+
+_RACED = {"23505", "40001", "40P01"}
+"""Another process was first with a key, or with a lock that we needed: looking again finds what it did."""
+
+
+async def _alone(connection: Connection, verb: Verb[Any], promises: Promises) -> Result:
+    """Run one verb by itself, and once more when another process was first."""
+    results = await _attempt(connection, [verb], promises)
+    if isinstance(results, LedgerError) and getattr(results.__cause__, "sqlstate", None) in _RACED:
+        results = await _attempt(connection, [verb], promises)
+    return results if isinstance(results, LedgerError) else results[0]
+
+
+async def _attempt(
+    connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises
+) -> Sequence[Result] | LedgerError:
+    try:
+        return await _transaction(connection, verbs, promises)
+    except Exception as error:  # noqa: BLE001 - whatever it was, every caller must hear
+        fault = fault_of(error)
+        fault.__cause__ = error
+    except BaseException:  # cut off in the middle: nobody may find the connection as it is
+        await connection.close()
+        raise
+    await _roll_back(connection)
+    return fault
+
+
+async def read(connection: Connection, statement: Statement, values: Mapping[str, object], promises: Promises) -> Rows:
+    """Run one reading statement in a transaction of its own. Raises psycopg.Error as it comes."""
+    if not promises.pooled:
+        return await (await _execute(connection, statement, values, promises)).fetchall()
+    async with connection.pipeline():
+        for words in promises.opening:
+            await connection.execute(words)
+        cursor = await _execute(connection, statement, values, promises)
+        await connection.execute("COMMIT")
+    return await cursor.fetchall()
+
+
+async def _transaction(connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises) -> Sequence[Result]:
+    warnings: list[str] = []
+    connection.add_notice_handler(hear := lambda notice: _warned(notice, warnings))
+    asked: list[list[Cursor | None]] = []
+    try:
+        async with connection.pipeline():
+            for words in promises.opening:
+                await connection.execute(words)
+            asked += [await _ask(connection, verb, promises) for verb in verbs]
+            for words in _CLOSING:
+                await connection.execute(words)
+    finally:
+        connection.remove_notice_handler(hear)
+    if warnings:  # it waited for a standby, and somebody ended the wait: only here is it known to be written
+        raise Unanswered(f"the ledger was written, and may not be replicated: {warnings[0]}")
+    return [await _ran(verb, steps) for verb, steps in zip(verbs, asked, strict=True)]
+
+
+async def _ask(connection: Connection, verb: Verb[Any], promises: Promises) -> list[Cursor | None]:
+    named, asked = statements("postgres"), list[Cursor | None]()
+    for step in verb.steps:
+        statement = named[step.statement]
+        if statement.text:
+            asked.append(await _execute(connection, statement, step.values or verb.values, promises))
+        else:  # this database has no need of it
+            asked.append(None)
+    return asked
+
+
+async def _execute(
+    connection: Connection, statement: Statement, values: Mapping[str, object], promises: Promises
+) -> Cursor:
+    cursor = AsyncRawCursor(connection, row_factory=dict_row)
+    bound = [_bound(value) for value in statement.pick(values)]
+    await cursor.execute(statement.text, bound, prepare=not promises.pooled)
+    return cursor
+
+
+async def _ran(verb: Verb[Any], cursors: Sequence[Cursor | None]) -> Ran:
+    rows: list[Rows] = []
+    due: list[str] = []
+    for step, cursor in zip(verb.steps, cursors, strict=True):
+        found = await cursor.fetchall() if cursor and cursor.description else []
+        rows.append(found)
+        if step.wakes and cursor and cursor.rowcount > 0:
+            due += step.wakes
+        if step.wakes_each:
+            due += [row[step.wakes_each] for row in found]
+    return Ran(rows, due)
+
+
+def _bound(value: object) -> object:
+    """Make a value one that Postgres takes: whole numbers all of one type, and no NUL, which its text cannot hold."""
+    if type(value) is int:
+        return Int8(value)
+    if isinstance(value, str) and "\0" in value:
+        return value.replace("\0", "\ufffd")  # the receipt has the bytes as they came
+    return value
+
+
+def _warned(notice: Any, warnings: list[str]) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        warnings.append(" ".join(str(notice.message_primary).split()))
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        if connection.info.pipeline_status is not PipelineStatus.OFF:
+            await connection.close()
+        if not connection.closed:
+            await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - it is broken: nothing is open on it any more, and the pool will see that
+        await connection.close()
