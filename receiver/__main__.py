@@ -4,12 +4,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
 
 from ledger.errors import LedgerError
+from ledger.opening import on_postgres
 from receiver.settings import Settings, SettingsError, read_settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @click.group(invoke_without_command=True)
@@ -30,17 +34,41 @@ def serve() -> None:
 
 
 @main.command()
+def work() -> None:
+    """Submit, check and notify until SIGTERM, beside receivers on the same Postgres; serve nothing."""
+    settings = _settings()
+    if not on_postgres(settings.database_url):
+        _refuse("DATABASE_URL: work apart needs Postgres; on a file of SQLite's the receiver does the work itself")
+    from receiver import process  # noqa: PLC0415 - the web stack again, only for this command
+
+    _run(process.work_alone, settings)
+
+
+@main.command()
 def migrate() -> None:
     """Bring the ledger's schema up to date, and stop. Serving does the same at its start."""
     settings = _settings()
     from receiver import process  # noqa: PLC0415 - the web stack again, only for this command
 
-    async def open_and_close(settings: Settings) -> None:
-        store = await process.open_ledger(settings)
-        await store.close()
-        click.echo("the ledger is up to date")
+    _run(process.migrate, settings)
+    click.echo("the ledger is up to date")
 
-    _run(open_and_close, settings)
+
+@main.command()
+@click.option("--from", "source", metavar="URL", required=True, help="The ledger: sqlite:///path.")
+@click.option("--to", "target", metavar="URL", required=True, help="An empty database: postgres://host/name.")
+@click.option("--while-running", is_flag=True, help="Copy beside a receiver; another pass, without it, must follow.")
+@click.option("--undo", is_flag=True, help="Make --from the ledger again, if nothing has happened at --to.")
+def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
+    """Move a ledger from SQLite to Postgres, as docs/moving.md tells. Repeated, it brings what is new or changed."""
+    from receiver import copying  # noqa: PLC0415 - what copies need not be there to serve
+
+    if undo and while_running:
+        _refuse("--undo is done with the receivers of both ledgers stopped, so not --while-running")
+    if undo:
+        _run(copying.take_back, source, target)
+    elif fault := _run(copying.copy, source, target, while_running=while_running):
+        _refuse(fault)
 
 
 def _settings() -> Settings:
@@ -54,12 +82,12 @@ def _settings() -> Settings:
     return settings
 
 
-def _run(action: Callable[[Settings], Coroutine[Any, Any, None]], settings: Settings) -> None:
+def _run(action: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs) -> T:
     from receiver.listening import CannotListen  # noqa: PLC0415 - brings uvicorn, which `--help` does not need
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(action(settings))
+            return runner.run(action(*given, **named))
     except (CannotListen, LedgerError) as error:
         _refuse(str(error))
     except KeyboardInterrupt:

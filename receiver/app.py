@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ledger.errors import CannotOpen, Unavailable
+from ledger.errors import CannotOpen, Unanswered, Unavailable
 from ledger.facts import Announce
 from receiver.callbacks import CALLBACKS, FalCallbacks
 from receiver.deliveries import DeliveriesApi
@@ -47,6 +47,8 @@ def create_app(
 
     async def ledger_away(_: Request, error: Exception) -> Response:
         announce("ledger.unavailable", error=str(error))
+        if isinstance(error, Unanswered):
+            return not_just_now("the ledger did not answer; it was done, or not: look before asking again").response()
         return not_just_now("the ledger does not answer just now; nothing was changed").response()
 
     app = Starlette(

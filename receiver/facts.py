@@ -32,6 +32,8 @@ _COUNTED: dict[str, tuple[str, ...]] = {
     "keys.fetched": (),
     "keys.fetch_failed": (),
     "worker.task_failed": ("kind",),
+    "work.recovered": (),
+    "work.mended": (),
     "ledger.unavailable": (),
 }
 
@@ -50,6 +52,9 @@ _LOUD = frozenset(
         "worker.postpone_failed",
         "worker.stopped",
         "worker.overtaken",
+        "work.recovered",
+        "work.mended",
+        "work.upkeep_failed",
         "ledger.unavailable",
         "check.no_account",
         "endpoint.gone",
@@ -120,6 +125,8 @@ def configure_logs(log_format: str, log_level: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
+    for library in ("psycopg", "psycopg.pool", "procrastinate"):  # what they warn of, we say ourselves, as facts
+        logging.getLogger(library).setLevel(logging.ERROR)
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
     )

@@ -67,7 +67,9 @@ class Postman:
                 if at > start_by:
                     return True
                 answer, error = await self._post(letter, at)
-            await asyncio.shield(asyncio.ensure_future(self._note(letter, at, answer, error)))
+            noting = asyncio.ensure_future(self._note(letter, at, answer, error))
+            noting.add_done_callback(_heard)
+            await asyncio.shield(noting)
             return answer is not None and answer.status not in _TROUBLE
         return True
 
@@ -131,6 +133,12 @@ class Postman:
             deliveries.settle(letter.delivery_id, attempted, ending, now=now, reason=reason, gone=gone)
         )
         self._announce("delivery.settled", delivery=letter.delivery_id, job=letter.job.id, state=ending, reason=reason)
+
+
+def _heard(noting: asyncio.Future[None]) -> None:
+    """Take note of a fault that nobody waits for any more: the shift is over, and the delivery is still due."""
+    if not noting.cancelled():
+        noting.exception()
 
 
 def notification(letter: Letter) -> bytes:

@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
-import resource
 import secrets
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import msgspec
@@ -15,12 +12,18 @@ from starlette.types import ASGIApp
 
 from ledger import deliveries, work
 from ledger.clock import wall_clock
+from ledger.errors import Unavailable
+from ledger.facts import Announce
+from ledger.opening import open_ledger
 from ledger.records import ProviderName
-from ledger.sqlite import SQLiteStore, open_sqlite
+from ledger.sqlite import SQLiteStore
+from ledger.store import Store
 from ledger.tokens import CallbackTokens
 from ledger.work import Kind
 from receiver.app import create_app
 from receiver.callbacks import FalCallbacks
+from receiver.crew import Crew
+from receiver.crew import Worker as AnyWorker
 from receiver.deliveries import DeliveriesApi
 from receiver.facts import Facts
 from receiver.health import Health
@@ -30,8 +33,9 @@ from receiver.keys import KeyRing
 from receiver.listening import listen, serve_http
 from receiver.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
 from receiver.postman import KEPT_BYTES, Postman
+from receiver.resources import raise_file_limit, settle_memory
 from receiver.settings import Settings
-from receiver.stopping import Stop
+from receiver.stopping import Stop, Stopped, unless_stopped
 from receiver.targets import GuardedResolver, Targets
 from submitter.accounts import Account, FalAccount, HeygenAccount
 from submitter.check import Checker
@@ -39,49 +43,76 @@ from submitter.exchange import Exchange, open_transport
 from submitter.submit import Submitter
 from submitter.workers import Handler, Worker
 
+OPEN_SECONDS = 20.0
+"""How long to wait, at the start, for a database that is not there: it may be starting too."""
+
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises CannotListen and CannotOpen before anything is served."""
-    _raise_file_limit()
+    """Serve until SIGTERM or SIGINT. Raises CannotListen and LedgerError before anything is served."""
+    raise_file_limit()
     listener = listen(settings)
     stop = Stop(settings.stop_seconds)
     stop.listen()
     try:
-        async with _running(settings, stop) as app:
+        async with _serving(settings, stop) as app:
             await serve_http(app, listener, settings, stop)
+    except Stopped:
+        pass  # before anything was begun
     finally:
         listener.close()
 
 
+async def work_alone(settings: Settings) -> None:
+    """Submit, check and notify until SIGTERM or SIGINT, and serve nothing. Raises LedgerError before it begins."""
+    raise_file_limit()
+    stop = Stop(settings.stop_seconds)
+    stop.listen()
+    announce = Facts(CollectorRegistry())
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            store = await _open(settings, stack, announce, stop)
+            accounts = _accounts(settings, _tokens(settings))
+            clients = await _open_clients(settings, stack)
+            workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop)
+            await stack.enter_async_context(Crew(workers, announce, stop))
+            settle_memory()
+            announce("worker.started", providers=sorted(accounts))
+            await stop.asked.wait()
+            announce("worker.stopping")
+    except Stopped:
+        pass  # before anything was begun
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the schema up to date, and nothing else. Raises LedgerError."""
+    async with contextlib.AsyncExitStack() as stack:
+        await _open_store(settings, stack, Facts(CollectorRegistry()), Stop(settings.stop_seconds))
+
+
 @contextlib.asynccontextmanager
-async def _running(settings: Settings, stop: Stop) -> AsyncIterator[ASGIApp]:
+async def _serving(settings: Settings, stop: Stop) -> AsyncIterator[ASGIApp]:
     """Open the ledger, start the workers, yield the application; then stop in the other order."""
     registry = CollectorRegistry()
     announce = Facts(registry)
-    store = await open_ledger(settings)
     async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_callback(store.close)
-        await store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
-        await store.write(deliveries.put_settings_endpoint(settings.notify_url, now=wall_clock()))
+        store = await _open(settings, stack, announce, stop)
         clients = await _open_clients(settings, stack)
-        targets = clients.targets
-        tokens = CallbackTokens(settings.secret_key or [secrets.token_urlsafe(32)])
+        tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
         keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, announce=announce)
         stack.push_async_callback(keys.close)
-        workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop)
-        crew = _Crew(workers, announce, stop)
-        await stack.enter_async_context(crew)
+        workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop) if settings.workers else []
+        crew = await stack.enter_async_context(Crew(workers, announce, stop))
         if settings.public_url:
             prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
             stack.callback(prefetching.cancel)
         requests = JobRequests(
             providers=accounts.keys(),
-            targets=targets,
+            targets=clients.targets,
             signing=bool(settings.notify_secret),
             notify_url=settings.notify_url,
         )
-        _settle_memory()
+        settle_memory()
         announce("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
         yield create_app(
             callbacks=FalCallbacks(
@@ -103,10 +134,40 @@ async def _running(settings: Settings, stop: Stop) -> AsyncIterator[ASGIApp]:
         announce("receiver.stopping")
 
 
-async def open_ledger(settings: Settings) -> SQLiteStore:
-    """Open the ledger that DATABASE_URL names. Raises CannotOpen."""
-    path = Path(settings.database_url.removeprefix("sqlite:///"))
-    return await open_sqlite(path, now=wall_clock(), waiting_limit=settings.max_waiting_writes)
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack, announce: Announce, stop: Stop) -> Store:
+    """Open the ledger, and tell it what the settings say."""
+    store = await _open_store(settings, stack, announce, stop)
+    if isinstance(store, SQLiteStore):
+        await store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
+    await store.write(deliveries.put_settings_endpoint(settings.notify_url, now=wall_clock()))
+    return store
+
+
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, announce: Announce, stop: Stop) -> Store:
+    """Open the ledger, and wait for it a while when it is not there. Raises LedgerError, Stopped."""
+    give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
+    while True:
+        opening = open_ledger(
+            settings.database_url,
+            now=wall_clock(),
+            waiting_limit=settings.max_waiting_writes,
+            connections=settings.database_connections,
+            seconds=settings.database_timeout_seconds,
+        )
+        try:
+            store = await unless_stopped(opening, stop)
+        except Unavailable as error:
+            if asyncio.get_running_loop().time() > give_up_at:
+                raise
+            announce("ledger.unavailable", error=str(error))
+            await unless_stopped(asyncio.sleep(1), stop)
+        else:
+            stack.push_async_callback(store.close)
+            return store
+
+
+def _tokens(settings: Settings) -> CallbackTokens:
+    return CallbackTokens(settings.secret_key or [secrets.token_urlsafe(32)])
 
 
 class _Clients(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,13 +227,13 @@ def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, 
 
 def _workers(
     settings: Settings,
-    store: SQLiteStore,
+    store: Store,
     accounts: dict[ProviderName, Account],
     clients: _Clients,
     *,
-    announce: Facts,
+    announce: Announce,
     stop: Stop,
-) -> list[Worker]:
+) -> Sequence[AnyWorker]:
     # Twice the longest exchange, and some: nobody else may take a task while its request can still be answered.
     asking_lease = _ms(2 * settings.provider_timeout_seconds + 10)
     telling_shift = _ms(settings.notify_timeout_seconds + 5)
@@ -205,59 +266,19 @@ def _workers(
         ("check", checker.handle, asking, asking_lease),
         ("deliver", notifier.handle, telling, telling_lease),
     )
-    return [
-        Worker(store, kind, handle, clock=wall_clock, announce=announce, concurrency=concurrency, lease_ms=lease)
-        for kind, handle, concurrency, lease in kinds
-    ]
+    if isinstance(store, SQLiteStore):
+        return [
+            Worker(store, kind, handle, clock=wall_clock, announce=announce, concurrency=concurrency, lease_ms=lease)
+            for kind, handle, concurrency, lease in kinds
+        ]
+    from submitter.queue_workers import queue_workers  # noqa: PLC0415 - an extra, which SQLite does without
 
-
-class _Crew:
-    """The workers, running. One that ends by itself is seen by `/readyz`."""
-
-    def __init__(self, workers: list[Worker], announce: Facts, stop: Stop) -> None:
-        self._workers = workers
-        self._announce = announce
-        self._stop = stop
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> None:
-        for worker in self._workers:
-            task = asyncio.create_task(worker.run(self._stop.asked), name=f"{worker.kind} worker")
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.ask()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
-
-    def stopped(self) -> list[str]:
-        """Name the workers that do not run."""
-        return [task.get_name() for task in self._tasks if task.done()]
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not self._stop.asked.is_set():
-            error = None if task.cancelled() else task.exception()
-            self._announce("worker.stopped", worker=task.get_name(), error=repr(error))
-
-
-def _settle_memory() -> None:
-    """Let the garbage collector leave alone what is there for good: looking through it stops everybody for 25 ms."""
-    gc.collect()
-    gc.freeze()
+    return queue_workers(store, kinds, clock=wall_clock, announce=announce, stop_seconds=settings.stop_seconds)
 
 
 def _most_attempts(settings: Settings) -> int:
     """Room for every endpoint's first requests, and for some that are told many things at once."""
     return FIRST_WINDOW * settings.notify_concurrency + 4 * WIDEST_WINDOW
-
-
-def _raise_file_limit() -> None:
-    """Take as many file descriptors as we may have: each connection is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    with contextlib.suppress(OSError, ValueError):  # a system that says no leaves us what we had
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _ms(seconds: float) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ledger.opening import UNREADABLE, is_ambiguous, on_postgres
 from receiver.setting_values import (
     read_base_url,
     read_choice,
@@ -36,6 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     public_url: str | None
     database_url: str
+    database_connections: int
+    database_timeout_seconds: float
+    workers: bool
     secret_key: tuple[str, ...]
     api_key: tuple[str, ...]
     fal_key: str | None
@@ -84,7 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-SECRETS = frozenset({"secret_key", "api_key", "fal_key", "heygen_api_key", "notify_secret"})
+SECRETS = frozenset({"database_url", "secret_key", "api_key", "fal_key", "heygen_api_key", "notify_secret"})
 
 _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     # name: (how its text is read, the text when it is unset; None leaves the field None or empty)
@@ -92,6 +96,9 @@ _READERS: dict[str, tuple[Callable[[str], Any], str | None]] = {
     "PORT": (lambda text: read_count(text, 1, 65535), None),
     "PUBLIC_URL": (read_base_url, None),
     "DATABASE_URL": (read_text, "sqlite:///data/renderhook.db"),
+    "DATABASE_CONNECTIONS": (lambda text: read_count(text, 4, 1000), "5"),
+    "DATABASE_TIMEOUT_SECONDS": (read_seconds, "1.5"),
+    "WORKERS": (lambda text: read_choice(text, ("1", "0")) == "1", "1"),
     "SECRET_KEY": (read_keys, None),
     "API_KEY": (read_keys, None),
     "FAL_KEY": (read_token, None),
@@ -187,12 +194,17 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             f"NOTIFY_SECRET is not set, and NOTIFY_URL is: notifications are signed; make one with {make}",
         )
     database = settings.database_url or ""
-    if not re.match(r"^(sqlite|postgres|postgresql)://", database):
-        yield "DATABASE_URL", "DATABASE_URL: must begin with sqlite:///, such as sqlite:///data/renderhook.db"
-    elif not re.match(r"^sqlite:///[^/]|^sqlite:////.", database):
+    if not re.match(r"^sqlite:///[^/]|^sqlite:////.|^postgres(ql)?://.", database):
         yield (
             "DATABASE_URL",
-            "DATABASE_URL: only sqlite:///path works in this release, such as sqlite:///data/renderhook.db",
+            "DATABASE_URL: must be sqlite:///path, such as sqlite:///data/renderhook.db, or postgres://user:password@host/name",
+        )
+    elif on_postgres(database) and is_ambiguous(database):
+        yield "DATABASE_URL", UNREADABLE
+    elif not settings.workers and not on_postgres(database):
+        yield (
+            "WORKERS",
+            "WORKERS is 0, and DATABASE_URL is a file that one process has to itself: nobody else can do the work",
         )
 
 

@@ -2,6 +2,10 @@
 
 import asyncio
 import signal
+from collections.abc import Awaitable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Stop:
@@ -26,3 +30,20 @@ class Stop:
     def seconds_left(self) -> float:
         """Return what is left of the seconds since it was asked."""
         return max(0.0, self._asked_at + self._seconds - asyncio.get_running_loop().time())
+
+
+class Stopped(Exception):
+    """It was asked to stop before what was waited for had come."""
+
+
+async def unless_stopped(waited_for: Awaitable[T], stop: Stop) -> T:
+    """Wait for something, or until it is asked to stop: then what was begun is left to itself. Raises Stopped."""
+    waiting, stopping = asyncio.ensure_future(waited_for), asyncio.create_task(stop.asked.wait())
+    try:
+        await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            waiting.cancel()
+            raise Stopped
+        return waiting.result()
+    finally:
+        stopping.cancel()

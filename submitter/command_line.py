@@ -1,6 +1,7 @@
 """The command line: talks to a running receiver over HTTP, never to the database or to a provider."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -39,6 +40,13 @@ def _submission(command: Any) -> Any:
     ):
         command = option(command)
     return click.pass_obj(command)
+
+
+@main.command()
+def work() -> None:
+    """Do the work of receivers on the same Postgres, with their settings: submit, check, notify."""
+    # The process is composed in one place, and no arrow of the architecture points there from here.
+    os.execv(sys.executable, [sys.executable, "-m", "receiver", "work"])  # noqa: S606 - ourselves, without a shell
 
 
 @main.command()

@@ -8,13 +8,13 @@ import msgspec
 
 from ledger import outcomes, submissions, work
 from ledger.clock import Clock
-from ledger.errors import LedgerError, Unavailable
+from ledger.errors import LedgerError, Unanswered, Unavailable
 from ledger.facts import Announce
 from ledger.jobs import read_job
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
 from ledger.rows import Job
 from ledger.store import Store
-from ledger.submissions import Handle
+from ledger.submissions import Begun, Handle
 from ledger.verbs import Verb
 from ledger.work import Task
 from providers.wire import NeverSent, Refused, Send, Submitted, SubmitVerdict, TryLater, Unclear, Unread
@@ -71,8 +71,9 @@ class Submitter:
         """Submit the job of `task` if it is its turn, or apply the policy for an unconfirmed one."""
         now = self._clock()
         before = None if self._resubmit == "never" else now - self._resubmit
-        begun = await self._store.write(
-            submissions.begin(task.subject, now=now, until=now + self._lease_ms, unconfirmed_before=before)
+        until = now + self._lease_ms
+        begun = await self._claim(
+            submissions.begin(task.subject, now=now, until=until, unconfirmed_before=before), until
         )
         job = begun.job
         if job is not None and begun.lost:
@@ -90,6 +91,19 @@ class Submitter:
             await self._store.write(work.postpone(task, due_at=job.claimed_until or now, failed=False))
         else:
             await self._store.write(work.finish(task))
+
+    async def _claim(self, verb: Verb[Begun], until: int) -> Begun:
+        """Claim the job, and ask again under the claim's own name when nobody knows whether it was had.
+
+        Otherwise a job that was never sent would become `unconfirmed` whenever the database changes its machine.
+        """
+        while True:
+            try:
+                return await self._store.write(verb)
+            except Unanswered:
+                if self._clock() >= until:
+                    raise
+            await self._sleep(NOTE_AGAIN_SECONDS)
 
     async def _submit(self, claimed: Claimed) -> None:
         account = self._accounts.get(claimed.job.provider)

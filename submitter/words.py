@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-_RECEIVER = frozenset({"serve", "migrate"})
+_RECEIVER = frozenset({"serve", "migrate", "copy"})
 
 
 def main() -> None:

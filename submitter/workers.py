@@ -1,6 +1,7 @@
 """Workers: fetch what is due, do it, and sleep until something is due or somebody says so."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 from ledger import work
@@ -96,12 +97,8 @@ class Worker:
         try:
             await self._handle(task)
         except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
-            self._announce("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
-            pause = min(PAUSE_AFTER_FAULT * 2 ** min(task.tries, 10), LONGEST_PAUSE_AFTER_FAULTS)
-            try:
-                await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
-            except LedgerError as fault:  # the lease's end will bring it back
-                self._announce("worker.postpone_failed", kind=task.kind, subject=task.subject, error=str(fault))
+            with contextlib.suppress(LedgerError):  # announced: the lease's end will bring it back
+                await put_off(self._store, task, error, clock=self._clock, announce=self._announce)
         finally:
             self._subjects.discard(task.subject)
 
@@ -117,3 +114,14 @@ class Worker:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+async def put_off(store: Store, task: Task, error: Exception, *, clock: Clock, announce: Announce) -> None:
+    """Announce that `error` ended `task`, and postpone it, longer each time. Raises LedgerError when that fails."""
+    announce("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
+    pause = min(PAUSE_AFTER_FAULT * 2 ** min(task.tries, 10), LONGEST_PAUSE_AFTER_FAULTS)
+    try:
+        await store.write(work.postpone(task, due_at=clock() + pause, failed=True))
+    except LedgerError as fault:
+        announce("worker.postpone_failed", kind=task.kind, subject=task.subject, error=str(fault))
+        raise
