@@ -69,7 +69,7 @@ def wanted(need: Requirement, extras: set[str]) -> bool:
     return not named or not extras.isdisjoint(named)
 
 
-FILES = {"requirements.txt": (), "requirements-dev.txt": ("dev",)}
+FILES = {"requirements.txt": ("postgres",), "requirements-dev.txt": ("postgres", "dev")}
 
 
 def pins_of(file: str) -> dict[str, str]:

@@ -1,18 +1,23 @@
 """Short ways to bring a job where a test needs it."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from ledger import jobs, outcomes, submissions, work
+from ledger import jobs, outcomes, submissions
 from ledger.jobs import NewJob
 from ledger.outcomes import Report
+from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.records import Fault, JobError, Outcome, Output, RecordResult
 from ledger.rows import Job
-from ledger.sqlite import SQLiteStore
+from ledger.store import Store
 from ledger.submissions import Handle
 from ledger.work import Kind, Task
 from tests.conftest import NOON
+from tests.ledger import queues
+from tests.postgres.databases import fresh_database
+from tests.postgres.servers import PostgresServer, serving
 
 DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4", content_type="video/mp4", file_size=7),))
 BROKEN = Outcome.failed(JobError(fault=Fault.INPUT, code="face_detection_error", message="no face"))
@@ -21,7 +26,7 @@ BROKEN = Outcome.failed(JobError(fault=Fault.INPUT, code="face_detection_error",
 class Story:
     """Tells a job's life in verbs, at times given in seconds after noon."""
 
-    def __init__(self, store: SQLiteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     async def accept(self, at: float = 0, **fields: object) -> str:
@@ -63,9 +68,14 @@ class Story:
         )
         return await self.store.write(outcomes.record(report, now=ms(at)))
 
-    async def fetch(self, kind: Kind, at: float, until: float | None = None) -> list[Task]:
+    async def fetch(self, kind: Kind, at: float, until: float | None = None, limit: int = 100) -> list[Task]:
+        """Take what is due. Only on SQLite it comes back at `until`, when nobody has settled it."""
         until = at + 60 if until is None else until
-        return list(await self.store.write(work.fetch(kind, now=ms(at), until=ms(until), limit=100)))
+        return await queues.fetch(self.store, kind, now=ms(at), until=ms(until), limit=limit)
+
+    async def end(self, task: Task) -> None:
+        """Have the worker that took a task done with it."""
+        await queues.end(self.store, task)
 
     async def job(self, job_id: str) -> Job:
         job = await jobs.read_job(self.store, job_id)
@@ -81,16 +91,47 @@ def ms(seconds: float) -> int:
 
 
 @pytest.fixture
-def story(store: SQLiteStore) -> Story:
+def story(store: Store) -> Story:
     return Story(store)
 
 
 @pytest.fixture
-def count(store: SQLiteStore) -> Callable[[str], Awaitable[int]]:
+def count(store: Store) -> Callable[[str], Awaitable[int]]:
     """Count the rows of a table, past the ledger's own statements."""
 
     async def rows(table: str) -> int:
-        found = await store._reader.execute_fetchall(f"SELECT count(*) AS number FROM {table}")
-        return int(next(iter(found))["number"])
+        [found] = await queues.ask(store, f"SELECT count(*) AS number FROM {table}")
+        return int(found["number"])
 
     return rows
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    """A server of one file's own, which its tests may hurt, one after another."""
+    with serving(fsync=False) as started:
+        yield started
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> Iterator[str]:
+    """An empty database there."""
+    with fresh_database(server) as made:
+        yield made
+
+
+Opening = Callable[..., Awaitable[PostgresStore]]
+
+
+@pytest.fixture
+async def opening(url: str) -> AsyncIterator[Opening]:
+    """Open the database, or another, as often as wanted; each is closed at the end, in bounded time."""
+    opened: list[PostgresStore] = []
+
+    async def open_one(at: str = url, *, connections: int = 5, seconds: float = 1.0) -> PostgresStore:
+        opened.append(await open_postgres(at, now=NOON, connections=connections, seconds=seconds))
+        return opened[-1]
+
+    yield open_one
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(store.close() for store in opened))

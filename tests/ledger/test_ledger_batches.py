@@ -77,11 +77,13 @@ def ids(*verbs: Verb[Any]) -> list[str]:
 def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements that none of ours are, for what ours cannot bring about."""
     more: dict[str, Statement] = {
-        "give_up_everything": _numbered("INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0)"),
-        "believe_until_the_end": _numbered("PRAGMA defer_foreign_keys = ON"),
-        "promise_a_job": _numbered("INSERT INTO inputs (job_id, input, metadata) VALUES ('job_never', '{}', '{}')"),
+        "give_up_everything": _numbered("INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0)", "?"),
+        "believe_until_the_end": _numbered("PRAGMA defer_foreign_keys = ON", "?"),
+        "promise_a_job": _numbered(
+            "INSERT INTO inputs (job_id, input, metadata) VALUES ('job_never', '{}', '{}')", "?"
+        ),
     }
-    monkeypatch.setattr(batches, "statements", lambda: statements() | more)
+    monkeypatch.setattr(batches, "statements", lambda dialect="sqlite": statements(dialect) | more)
 
 
 def test_what_goes_well_is_one_transaction_without_a_savepoint(ledger: Ledger) -> None:

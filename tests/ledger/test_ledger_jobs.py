@@ -8,7 +8,7 @@ import pytest
 from ledger import jobs
 from ledger.jobs import NewJob
 from ledger.records import JobState, ProviderName
-from ledger.statements import statements
+from ledger.statements import Dialect, statements
 from tests.ledger.conftest import Story, ms
 
 NEW = NewJob(provider="fal", model="a/b", input='{"x": 1}', idempotency_key="key-1", notify=("https://u.example/",))
@@ -77,8 +77,9 @@ async def test_a_listing_by_state_goes_through_the_jobs_of_all_providers_in_one_
     assert seen == ids[::-1]
 
 
-def test_the_listing_by_state_asks_for_the_jobs_of_every_provider() -> None:
-    asked = re.findall(r"provider = '(\w+)'", statements()["list_jobs_by_state"].text)
+@pytest.mark.parametrize("dialect", get_args(Dialect))
+def test_the_listing_by_state_asks_for_the_jobs_of_every_provider(dialect: Dialect) -> None:
+    asked = re.findall(r"provider = '(\w+)'", statements(dialect)["list_jobs_by_state"].text)
     assert sorted(asked) == sorted(get_args(ProviderName))
 
 

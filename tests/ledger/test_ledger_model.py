@@ -1,243 +1,116 @@
-"""A job's life under every order of callback, poll, cancel, lost lease and crash, held against a plain model."""
+"""The life of a job on each database: hypothesis looks for an order of events after which ledger and model disagree."""
 
-import asyncio
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test
 
-from ledger import deliveries, jobs, outcomes, submissions, work
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
-from ledger.records import Fault, JobError, Outcome, Output
-from ledger.sqlite import open_sqlite
-from ledger.submissions import Handle
+from ledger import work
+from ledger.postgres.store import PostgresStore, open_postgres
+from ledger.postgres.upkeep import recover
+from ledger.sqlite import SQLiteStore, open_sqlite
 from ledger.work import Task
-from tests.conftest import NOON
+from tests.ledger import queues
+from tests.ledger.life import LEASE, OPEN, LifeOfAJob
+from tests.postgres.databases import Databases, fresh_database
 
-T = TypeVar("T")
-
-LEASE = 60_000
-ERROR = JobError(fault=Fault.PROVIDER, code="x", message="x")
-OUTCOMES = {
-    "one": Outcome.completed((Output(url="https://v3b.fal.media/1.mp4"),)),
-    "two": Outcome.completed((Output(url="https://v3b.fal.media/2.mp4"),)),
-    "broken": Outcome.failed(ERROR),
-    None: None,
-}
-OPEN = {"accepted", "submitting", "unconfirmed", "submitted"}
+HAS = "SELECT queue_name AS kind FROM procrastinate_jobs WHERE lock = queue_name || ':' || %s"
+LATER = "SELECT kind FROM work WHERE subject = %s"
 
 
-class LifeOfAJob(RuleBasedStateMachine):
-    """The model is the attributes; the ledger is asked after every step whether it agrees."""
+class LifeOnSQLite(LifeOfAJob):
+    store: SQLiteStore
+    ends_claims = True
 
-    @initialize()
-    def begin(self) -> None:
-        self.runner = asyncio.Runner()
+    async def open(self) -> SQLiteStore:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "life" / "ledger.db"
-        self.now = NOON
-        self.store = self.do(open_sqlite(self.path, now=self.now))
-        self.do(self.store.write(deliveries.put_settings_endpoint("https://u.example/", now=self.now)))
-        self.job_id = self.write(jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=self.now)).job_id
-        self.state = "accepted"
-        self.request: str | None = None
-        self.submissions = 0
-        self.task: Task | None = None
-        self.claim: str | None = None
-        self.stale: list[tuple[Task, str]] = []
-        self.claimed_until = 0
-        self.fingerprint: str | None = None
-        self.events = ["job.accepted"]
-        self.receipts: list[str] = []
+        return await open_sqlite(self.path, now=self.now)
 
-    def do(self, what: Awaitable[T]) -> T:
-        async def run() -> T:
-            return await what
-
-        return self.runner.run(run())
-
-    def write(self, verb: Any) -> Any:
-        return self.do(self.store.write(verb))
-
-    def move(self, state: str, event: str | None) -> None:
-        self.state = state
-        if self.claim is not None and self.task is not None:
-            self.stale.append((self.task, self.claim))
-        self.claim = None
-        if event:
-            self.events.append(event)
-
-    @rule(resubmit=st.booleans())
-    def a_worker_fetches_and_begins(self, resubmit: bool) -> None:
-        tasks = self.write(work.fetch("submit", now=self.now, until=self.now + LEASE, limit=9))
-        if not tasks:
-            return
-        [self.task] = tasks
-        if self.state == "submitting" and self.claimed_until <= self.now:
-            self.move("unconfirmed", "job.unconfirmed")
-        begun = self.write(
-            submissions.begin(
-                self.job_id,
-                now=self.now,
-                until=self.now + LEASE,
-                unconfirmed_before=self.now if resubmit else None,
-            )
-        )
-        may = self.state == "accepted" or (self.state == "unconfirmed" and resubmit and self.submissions < 2)
-        assert (begun.claim is not None) is may
-        if may:
-            self.state, self.claim, self.claimed_until = "submitting", begun.claim, self.now + LEASE
-            self.submissions += 1
-
-    @precondition(lambda self: self.claim is not None)
-    @rule(doubtful=st.booleans())
-    def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
-        verb = submissions.doubt if doubtful else submissions.put_back
-        assert self.write(verb(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
-        if doubtful:
-            self.move("unconfirmed", "job.unconfirmed")
-        else:
-            first = self.submissions == 1  # the request before a second one may still be running
-            self.submissions -= 1
-            self.move("accepted" if first else "unconfirmed", None)
-
-    @precondition(lambda self: self.claim is not None)
-    @rule()
-    def the_provider_refuses(self) -> None:
-        assert self.write(outcomes.refuse(self.task, Outcome.failed(ERROR), claim=self.claim, now=self.now))
-        self.submissions -= 1
-        self.fingerprint = Outcome.failed(ERROR).fingerprint
-        self.move("failed", "job.failed")
-
-    @precondition(lambda self: self.stale)
-    @rule(how=st.sampled_from(["put_back", "doubt", "refuse"]))
-    def a_stale_worker_comes_back(self, how: str) -> None:
-        task, claim = self.stale[-1]
-        verbs = {
-            "put_back": submissions.put_back(task, claim=claim, now=self.now, due_at=self.now),
-            "doubt": submissions.doubt(task, claim=claim, now=self.now, due_at=self.now),
-            "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
-        }
-        assert self.write(verbs[how]) is False
-
-    @rule(request=st.sampled_from(["r1", "r2"]))
-    def the_submit_answer_is_read(self, request: str) -> None:
-        handle = Handle(request_id=request)
-        verb = submissions.confirm(self.job_id, "fal", handle, now=self.now, check_at=self.now + 60_000)
-        may = self.state in {"accepted", "submitting", "unconfirmed"}
-        assert self.write(verb) is may
-        if may:
-            self.request = request
-            self.move("submitted", "job.submitted")
-
-    @rule(
-        request=st.sampled_from(["r1", "r2"]),
-        name=st.sampled_from(list(OUTCOMES)),
-        source=st.sampled_from(["callback", "poll"]),
-    )
-    def a_report_comes(self, request: str, name: str | None, source: str) -> None:
-        outcome = OUTCOMES[name]
-        expected = self.expected_result(request, outcome)
-        report = Report(
-            job_id=self.job_id,
-            provider="fal",
-            source=source,  # type: ignore[arg-type]  # sampled text
-            request_id=request,
-            outcome=outcome,
-            headers="{}",
-            body=b"{}",
-        )
-        assert self.write(outcomes.record(report, now=self.now)) == expected
-        self.receipts.append(expected)
-        if expected == "recorded" and outcome is not None:
-            self.request, self.fingerprint = request, outcome.fingerprint
-            self.move(outcome.state.value, f"job.{outcome.state.value}")
-        elif expected == "pending" and self.state != "submitted":
-            self.request = request
-            self.move("submitted", "job.submitted")
-
-    def expected_result(self, request: str, outcome: Outcome | None) -> str:
-        if self.request not in {None, request} and self.submissions < 2:
-            return "conflict"
-        if self.state in OPEN:
-            return "recorded" if outcome else "pending"
-        same = outcome is None or outcome.fingerprint == self.fingerprint
-        return "duplicate" if same else "conflict"
-
-    @rule()
-    def the_user_cancels(self) -> None:
-        assert self.write(outcomes.cancel(self.job_id, now=self.now)) is (self.state == "accepted")
-        if self.state == "accepted":
-            self.fingerprint = Outcome.canceled().fingerprint
-            self.move("canceled", "job.canceled")
-
-    @precondition(lambda self: self.task is not None and self.state in {"unconfirmed", "submitted"})
-    @rule()
-    def nobody_answers(self) -> None:
-        job = self.do(jobs.read_job(self.store, self.job_id))
-        assert job is not None
-        assert self.write(outcomes.expire(self.task, Outcome.expired(ERROR), claim=job.moved_by, now=self.now))
-        self.fingerprint = Outcome.expired(ERROR).fingerprint
-        self.move("expired", "job.expired")
-
-    @rule(seconds=st.sampled_from([1, 5, 61, 3600]))
-    def time_passes(self, seconds: int) -> None:
-        self.now += seconds * 1000
-
-    @rule()
-    def the_process_crashes_and_starts_again(self) -> None:
+    async def crash(self) -> SQLiteStore:
         # What a kill leaves behind: the file and its write-ahead log as they are, nothing flushed or checkpointed.
         found = self.path
         self.path = found.parent.with_name(f"{found.parent.name}-") / found.name
         self.path.parent.mkdir()
         for suffix in ("", "-wal"):
             shutil.copy(f"{found}{suffix}", f"{self.path}{suffix}")
-        self.do(self.store.close())
-        self.store = self.do(open_sqlite(self.path, now=self.now))
-        self.write(work.end_leases(now=self.now))
-        self.claimed_until = min(self.claimed_until, self.now)
+        await self.store.close()
+        again = await open_sqlite(self.path, now=self.now)
+        await again.write(work.end_leases(now=self.now))
+        return again
 
-    @invariant()
-    def the_ledger_agrees(self) -> None:
-        job = self.do(jobs.read_job(self.store, self.job_id))
-        assert job is not None
-        assert (job.state, job.provider_request_id, job.submissions) == (self.state, self.request, self.submissions)
-        assert [event.type for event in self.do(jobs.list_events(self.store, self.job_id))] == self.events
-        assert [receipt.result for receipt in self.do(jobs.list_receipts(self.store, self.job_id))] == self.receipts
-        public = [event for event in self.events if event in submissions.PUBLIC_EVENTS]
-        assert len(self.do(deliveries.list_deliveries_of_job(self.store, self.job_id))) == len(public)
+    async def fetch(self) -> list[Task]:
+        return await queues.fetch(self.store, "submit", now=self.now, until=self.now + LEASE)
 
-    @invariant()
-    def an_open_job_is_never_left_without_work(self) -> None:
-        kinds = {row["kind"] for row in self.work_rows() if row["subject"] == self.job_id}
-        if self.state in {"accepted", "submitting", "unconfirmed"}:
-            assert "submit" in kinds
-        elif self.state == "submitted":
-            assert "check" in kinds
-        else:
-            assert not kinds
-
-    def work_rows(self) -> list[dict[str, Any]]:
-        async def rows() -> list[dict[str, Any]]:
-            found = await self.store._reader.execute_fetchall("SELECT kind, subject FROM work")
-            return [dict(row) for row in found]
-
-        return self.do(rows())
+    async def kinds_of_work(self) -> set[str]:
+        rows = await queues.ask(self.store, LATER, self.job_id)
+        return {row["kind"] for row in rows}
 
     def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.do(self.store.close())
-            self.runner.close()
+        super().teardown()
+        if hasattr(self, "folder"):
             self.folder.cleanup()
 
 
-LifeOfAJob.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
-TestLifeOfAJob = LifeOfAJob.TestCase
+class LifeOnPostgres(LifeOfAJob):
+    """Other processes live on when one crashes: claims go on until they end, and tasks until their worker is missed."""
+
+    store: PostgresStore
+
+    def __init__(self, server: Databases, template: str) -> None:
+        super().__init__()
+        self.server, self.template = server, template
+        self.undo = contextlib.ExitStack()
+        self.fetched_at = 0
+
+    async def open(self) -> PostgresStore:
+        self.url = self.undo.enter_context(fresh_database(self.server, template=self.template))
+        return await open_postgres(self.url, now=self.now, connections=5, seconds=5)
+
+    async def crash(self) -> PostgresStore:
+        await self.store.close()
+        again = await open_postgres(self.url, now=self.now, connections=5, seconds=5)
+        await self.miss_the_workers(again)
+        return again
+
+    async def miss_the_workers(self, store: PostgresStore) -> None:
+        await queues.bury_workers(store)
+        await store.write(recover(lease_seconds=LEASE / 1000))
+
+    async def fetch(self) -> list[Task]:
+        if self.now >= self.fetched_at + LEASE:
+            await self.miss_the_workers(self.store)
+        tasks = await queues.fetch(self.store, "submit", now=self.now, until=0)
+        self.fetched_at = self.now if tasks else self.fetched_at
+        return tasks
+
+    async def kinds_of_work(self) -> set[str]:
+        if self.state not in OPEN:
+            return set()  # what is left, or put back by a stale worker, is taken by one who sees that the job ended
+        rows = await queues.ask(self.store, LATER, self.job_id)
+        rows += await queues.ask(self.store, HAS, self.job_id)
+        return {row["kind"] for row in rows}
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.undo.close()
+
+
+def live(life: Callable[[], LifeOfAJob], number: int) -> None:
+    lives = settings(
+        max_examples=number, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    run_state_machine_as_test(life, settings=lives)
+
+
+def test_no_life_on_sqlite_is_told_otherwise_than_by_the_model() -> None:
+    live(LifeOnSQLite, 60)
+
+
+def test_no_life_on_postgres_is_told_otherwise_than_by_the_model(postgres_server: Databases, migrated: str) -> None:
+    """Fewer, because each step is a few round trips to a server."""
+    live(lambda: LifeOnPostgres(postgres_server, migrated), 20)

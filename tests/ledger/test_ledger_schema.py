@@ -1,12 +1,15 @@
 """The tables refuse rows that contradict themselves, whoever writes them."""
 
+import contextlib
 import re
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from ledger.migrate import migrate
 from ledger.records import JobState, ProviderName
@@ -34,18 +37,70 @@ DELIVERY = {
 }
 
 
-@pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(tmp_path / "schema.db", isolation_level=None, factory=_DictConnection)
-    connection.execute("PRAGMA foreign_keys = ON")
-    migrate(connection, 1)
-    yield connection
-    connection.close()
+class Refused(Exception):
+    """The database took no such row; its own words."""
 
 
-def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
-    names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
+class Tables(Protocol):
+    """The ledger's tables, without its verbs."""
+
+    def insert(self, table: str, row: dict[str, object]) -> None: ...
+    def checked(self, table: str, column: str) -> str:
+        """The condition that the schema sets a column."""
+
+
+class OnSQLite:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate(connection, 1)
+
+    def insert(self, table: str, row: dict[str, object]) -> None:
+        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        try:
+            self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
+        except sqlite3.IntegrityError as error:
+            raise Refused(str(error)) from error
+
+    def checked(self, table: str, column: str) -> str:
+        [row] = self._connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [table]).fetchall()
+        [check] = re.findall(rf"^ +{column} +TEXT .*?CHECK \((.*?)\)+,$", row["sql"], re.MULTILINE | re.DOTALL)
+        return str(check)
+
+
+class OnPostgres:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def insert(self, table: str, row: dict[str, object]) -> None:
+        names = sql.SQL(", ").join(map(sql.Identifier, row))
+        marks = sql.SQL(", ").join(map(sql.Placeholder, row))
+        query = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, marks)
+        try:
+            self._connection.execute(query, row)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            raise Refused(str(error)) from error
+
+    def checked(self, table: str, column: str) -> str:
+        """Of the column alone: what it may not be beside another one is a condition too."""
+        query = (
+            "SELECT pg_get_constraintdef(c.oid) "
+            "FROM pg_constraint AS c JOIN pg_attribute AS a ON a.attrelid = c.conrelid "
+            "WHERE c.conrelid = %s::regclass AND c.contype = 'c' AND a.attname = %s AND c.conkey = ARRAY[a.attnum]"
+        )
+        [row] = self._connection.execute(query, (table, column)).fetchall()
+        return str(row[0])
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tables]:
+    if request.param == "sqlite":
+        connection = sqlite3.connect(tmp_path / "schema.db", isolation_level=None, factory=_DictConnection)
+        with contextlib.closing(connection):
+            yield OnSQLite(connection)
+    else:
+        with psycopg.connect(request.getfixturevalue("ledger_url"), autocommit=True) as session:
+            yield OnPostgres(session)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +116,8 @@ def insert(connection: sqlite3.Connection, table: str, row: dict[str, object]) -
         GOOD | {"state": "expired"} | ENDED | ERROR,
     ],
 )
-def test_an_honest_row_is_taken(connection: sqlite3.Connection, row: dict[str, object]) -> None:
-    insert(connection, "jobs", row)
+def test_an_honest_row_is_taken(tables: Tables, row: dict[str, object]) -> None:
+    tables.insert("jobs", row)
 
 
 @pytest.mark.parametrize(
@@ -85,19 +140,19 @@ def test_an_honest_row_is_taken(connection: sqlite3.Connection, row: dict[str, o
         (GOOD | {"created_at": "yesterday"}, "a time that is text"),
     ],
 )
-def test_a_lie_is_refused(connection: sqlite3.Connection, row: dict[str, object], lie: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError):
-        insert(connection, "jobs", row)
+def test_a_lie_is_refused(tables: Tables, row: dict[str, object], lie: str) -> None:
+    with pytest.raises(Refused):
+        tables.insert("jobs", row)
 
 
-def test_a_request_belongs_to_one_job_and_a_key_to_one_request(connection: sqlite3.Connection) -> None:
-    insert(connection, "jobs", GOOD | {"provider_request_id": "r", "idempotency_key": "k"})
+def test_a_request_belongs_to_one_job_and_a_key_to_one_request(tables: Tables) -> None:
+    tables.insert("jobs", GOOD | {"provider_request_id": "r", "idempotency_key": "k"})
     for twin in ({"provider_request_id": "r"}, {"idempotency_key": "k"}):
-        with pytest.raises(sqlite3.IntegrityError):
-            insert(connection, "jobs", GOOD | {"id": "job_00001"} | twin)
+        with pytest.raises(Refused):
+            tables.insert("jobs", GOOD | {"id": "job_00001"} | twin)
 
 
-def test_nothing_hangs_on_a_job_that_is_not_there(connection: sqlite3.Connection) -> None:
+def test_nothing_hangs_on_a_job_that_is_not_there(tables: Tables) -> None:
     for table, row in (
         ("inputs", {"job_id": "job_none0", "input": "{}", "metadata": "{}"}),
         ("outputs", {"job_id": "job_none0", "position": 1, "url": "u"}),
@@ -105,41 +160,41 @@ def test_nothing_hangs_on_a_job_that_is_not_there(connection: sqlite3.Connection
         ("subscriptions", {"job_id": "job_none0", "endpoint_id": "ep_none"}),
         ("attempts", {"delivery_id": "msg_none", "number": 1, "at": 1, "latency_ms": 1}),
     ):
-        with pytest.raises(sqlite3.IntegrityError):
-            insert(connection, table, row)
+        with pytest.raises(Refused):
+            tables.insert(table, row)
 
 
-def test_a_job_has_one_input(connection: sqlite3.Connection) -> None:
+def test_a_job_has_one_input(tables: Tables) -> None:
     given = {"job_id": GOOD["id"], "input": "{}", "metadata": "{}"}
-    insert(connection, "jobs", GOOD)
-    insert(connection, "inputs", given)
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        insert(connection, "inputs", given)
+    tables.insert("jobs", GOOD)
+    tables.insert("inputs", given)
+    with pytest.raises(Refused, match=r"(?i)unique"):
+        tables.insert("inputs", given)
 
 
-def test_a_report_is_kept_once(connection: sqlite3.Connection) -> None:
+def test_a_report_is_kept_once(tables: Tables) -> None:
     report = {"id": "rcpt_1", "job_id": "job_00000", "provider": "fal", "source": "callback", "result": "orphan"}
     report |= {"headers": "{}", "body": b"", "received_at": 1}
-    insert(connection, "receipts", report)
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        insert(connection, "receipts", report)
+    tables.insert("receipts", report)
+    with pytest.raises(Refused, match=r"(?i)unique"):
+        tables.insert("receipts", report)
 
 
 @pytest.fixture
-def with_something_to_tell(connection: sqlite3.Connection) -> sqlite3.Connection:
+def with_something_to_tell(tables: Tables) -> Tables:
     """A job, its first two events, and two endpoints."""
-    insert(connection, "jobs", GOOD)
+    tables.insert("jobs", GOOD)
     for sequence in (1, 2):
-        insert(connection, "events", {"job_id": GOOD["id"], "sequence": sequence, "type": "job.accepted", "at": 1})
+        tables.insert("events", {"job_id": GOOD["id"], "sequence": sequence, "type": "job.accepted", "at": 1})
     for name in ("settings", "other"):
-        insert(connection, "endpoints", {"id": f"ep_{name}", "url": "u", "scope": "job", "created_at": 1})
-    return connection
+        tables.insert("endpoints", {"id": f"ep_{name}", "url": "u", "scope": "job", "created_at": 1})
+    return tables
 
 
-def test_an_endpoint_is_told_of_an_event_once(with_something_to_tell: sqlite3.Connection) -> None:
-    insert(with_something_to_tell, "deliveries", DELIVERY)
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        insert(with_something_to_tell, "deliveries", DELIVERY)
+def test_an_endpoint_is_told_of_an_event_once(with_something_to_tell: Tables) -> None:
+    with_something_to_tell.insert("deliveries", DELIVERY)
+    with pytest.raises(Refused, match=r"(?i)unique"):
+        with_something_to_tell.insert("deliveries", DELIVERY)
 
 
 @pytest.mark.parametrize(
@@ -147,23 +202,21 @@ def test_an_endpoint_is_told_of_an_event_once(with_something_to_tell: sqlite3.Co
     ["msg_00000_2_settings", "msg_00000_1_other", "msg_00001_1_settings", "msg_00000_1_settings2", "settings", ""],
 )
 def test_a_delivery_has_the_id_of_what_it_is_and_so_cannot_be_made_twice(
-    with_something_to_tell: sqlite3.Connection, id_of_something_else: str
+    with_something_to_tell: Tables, id_of_something_else: str
 ) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
-        insert(with_something_to_tell, "deliveries", DELIVERY | {"id": id_of_something_else})
+    with pytest.raises(Refused, match=r"(?i)check"):
+        with_something_to_tell.insert("deliveries", DELIVERY | {"id": id_of_something_else})
 
 
-def words(connection: sqlite3.Connection, table: str, column: str) -> set[str]:
+def words(tables: Tables, table: str, column: str) -> set[str]:
     """The words that the schema takes in a column."""
-    [row] = connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [table]).fetchall()
-    [check] = re.findall(rf"^ +{column} +TEXT .*?CHECK \((.*?)\)+,$", row["sql"], re.MULTILINE | re.DOTALL)
-    return set(re.findall(r"'([^']+)'", check))
+    return set(re.findall(r"'([^']+)'", tables.checked(table, column)))
 
 
-def test_the_schema_knows_exactly_the_states_of_the_vocabulary(connection: sqlite3.Connection) -> None:
-    assert words(connection, "jobs", "state") == {state.value for state in JobState}
+def test_the_schema_knows_exactly_the_states_of_the_vocabulary(tables: Tables) -> None:
+    assert words(tables, "jobs", "state") == {state.value for state in JobState}
 
 
 @pytest.mark.parametrize("table", ["jobs", "receipts"])
-def test_the_schema_knows_exactly_the_providers_of_the_vocabulary(connection: sqlite3.Connection, table: str) -> None:
-    assert words(connection, table, "provider") == set(get_args(ProviderName))
+def test_the_schema_knows_exactly_the_providers_of_the_vocabulary(tables: Tables, table: str) -> None:
+    assert words(tables, table, "provider") == set(get_args(ProviderName))

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from nacl.signing import SigningKey
 
 from tests.process.children import ROOT, Child, answers, python, quiet_port, until
 from tests.process.errands import Errand
@@ -25,10 +26,11 @@ class Neighbours:
 
     def __init__(self, folder: Path, *, sandbox: tuple[str, ...] = (), consumer: tuple[str, ...] = ()) -> None:
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+        self.signing_key = SigningKey.generate()  # fal's, so that tests can call back too
         self.http = httpx.Client(timeout=10, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         pace = ("--render-seconds", "0.3", "--retry-seconds", "0.1")
         words = {
-            "sandbox": ("sandbox", "--port", "0", *pace, *sandbox),
+            "sandbox": ("sandbox", "--port", "0", "--key-seed", bytes(self.signing_key).hex(), *pace, *sandbox),
             "consumer": ("sandbox.consumer", "--port", "0", "--secret", self.secret, *consumer),
         }
         self.children = {name: Child(folder / f"{name}.log", python("-m", *words[name]), {}) for name in words}

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 from nacl.signing import SigningKey
 
 from ledger import deliveries, jobs, submissions, work
@@ -59,6 +60,12 @@ class Fal:
 
         x = urlsafe_b64encode(bytes(self.key.verify_key)).rstrip(b"=").decode()
         return Answer(status=200, body=json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode())
+
+
+@pytest.fixture
+def store(sqlite_store: SQLiteStore) -> SQLiteStore:
+    """The file is looked at afterwards."""
+    return sqlite_store
 
 
 async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(

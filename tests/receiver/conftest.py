@@ -14,6 +14,12 @@ MakeHouse = Callable[..., House]
 
 
 @pytest.fixture
+def store(sqlite_store: SQLiteStore) -> SQLiteStore:
+    """Only a place here: what the ledger's verbs do on each database is tested in tests/ledger."""
+    return sqlite_store
+
+
+@pytest.fixture
 async def make_house(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[MakeHouse]:
     made: list[House] = []
 

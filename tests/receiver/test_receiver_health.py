@@ -5,7 +5,7 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.work import Kind, Task
-from receiver.process import _Crew
+from receiver.crew import Crew
 from receiver.stopping import Stop
 from submitter.workers import Worker
 from tests.conftest import Clock, Heard
@@ -66,7 +66,7 @@ async def test_a_worker_that_ends_by_itself_is_seen_and_announced(house: House, 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
         return made(house.store, kind, nothing, clock=clock, announce=heard, concurrency=1, lease_ms=1000)
 
-    crew = _Crew([worker("submit"), worker("check", Broken)], heard, Stop(1.0))  # type: ignore[arg-type]  # any Announce does
+    crew = Crew([worker("submit"), worker("check", Broken)], heard, Stop(1.0))  # type: ignore[arg-type]  # any Announce does
     async with crew:
         await until(lambda: crew.stopped() == ["check worker"])
         await asyncio.sleep(0)

@@ -16,6 +16,7 @@ PRIVATE = {
     "FAL_KEY": "the-fal-key",
     "HEYGEN_API_KEY": "the-heygen-key",
     "NOTIFY_SECRET": WHSEC,
+    "DATABASE_URL": "postgres://user:the-password@database.example/ledger",
 }
 PUBLIC = {"PUBLIC_URL": "https://renderhook.example", **PRIVATE}
 
@@ -31,6 +32,7 @@ def test_an_empty_environment_is_a_receiver_on_this_machine_alone() -> None:
     settings = read_settings({})
     assert (settings.host, settings.port, settings.public) == ("127.0.0.1", 8000, False)
     assert settings.database_url == "sqlite:///data/renderhook.db"
+    assert (settings.database_connections, settings.database_timeout_seconds, settings.workers) == (5, 1.5, True)
     assert settings.fal_queue_url == "https://queue.fal.run"
     assert settings.fal_jwks_url == "https://rest.fal.ai/.well-known/jwks.json"
     assert settings.heygen_api_url == "https://api.heygen.com"
@@ -118,11 +120,38 @@ def test_a_notify_url_needs_a_secret_and_the_command_that_is_told_makes_a_good_o
     assert read_settings({"NOTIFY_URL": "https://u.example", "NOTIFY_SECRET": made[0]}).notify_secret
 
 
-@pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://h/d", "sqlite:///", "sqlite:////", "sqlite://x"])
+@pytest.mark.parametrize(
+    "url", ["mysql://u:p@h/d", "postgres://", "postgresql:h/d", "postgres+psycopg://h/d", "sqlite:///", "sqlite://x"]
+)
 def test_a_database_that_cannot_be_opened_is_refused_by_name(url: str) -> None:
     [fault] = faults(DATABASE_URL=url)
     assert fault.startswith("DATABASE_URL")
     assert "sqlite:///data/renderhook.db" in fault
+    assert "postgres://user:password@host/name" in fault
+    assert "u:p@" not in fault
+
+
+@pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://h/d", "postgresql://h1,h2/d?sslmode=require"])
+def test_a_database_of_postgres_is_one_under_either_scheme_and_may_be_left_to_other_workers(url: str) -> None:
+    settings = read_settings({"DATABASE_URL": url, "WORKERS": "0"})
+    assert (settings.database_url, settings.workers) == (url, False)
+
+
+def test_a_file_that_one_process_has_to_itself_needs_its_workers() -> None:
+    [fault] = faults(WORKERS="0")
+    assert fault.startswith("WORKERS is 0")
+    [fault] = faults(WORKERS="none")
+    assert fault.startswith("WORKERS: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_CONNECTIONS", "2"), ("DATABASE_CONNECTIONS", "x"), ("DATABASE_TIMEOUT_SECONDS", "0")],
+)
+def test_a_database_needs_some_connections_and_some_time(name: str, value: str) -> None:
+    """One for each writer, and one for whoever reads."""
+    [fault] = faults(**{name: value})
+    assert fault.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///data/x.db", "sqlite:////var/lib/x.db"])
@@ -137,7 +166,7 @@ def test_no_secret_shows_in_the_settings_text() -> None:
         assert "nnnnnnnn" not in text
         assert text.count("'***'") == len(SECRETS) == len(PRIVATE)
         assert "host='127.0.0.1'" in text
-    assert repr(read_settings({})).count("***") == 0  # an unset one is no secret
+    assert repr(read_settings({})).count("***") == 1  # an unset one is no secret; DATABASE_URL is never unset
 
 
 @pytest.mark.parametrize("name", sorted(PRIVATE))

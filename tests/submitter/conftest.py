@@ -38,6 +38,12 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
 
 
 @pytest.fixture
+def store(sqlite_store: SQLiteStore) -> SQLiteStore:
+    """Only a place here: what the ledger's verbs do on each database is tested in tests/ledger."""
+    return sqlite_store
+
+
+@pytest.fixture
 def desk(store: SQLiteStore, clock: Clock, heard: Heard) -> Desk:
     return Desk(store, clock, heard)
 

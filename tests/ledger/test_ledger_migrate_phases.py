@@ -1,0 +1,183 @@
+"""Two releases overlap in every deploy: what adds is no matter to the older one, and what takes away stops it."""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from procrastinate.schema import SchemaManager
+
+from ledger import deliveries, jobs
+from ledger import migrate as migrate_module
+from ledger.errors import CannotOpen
+from ledger.migrate import migrations
+from ledger.postgres.store import open_postgres
+from ledger.sqlite import open_sqlite
+from ledger.statements import Dialect
+from ledger.store import Store
+from tests.conftest import NOON
+from tests.ledger.conftest import Story, ms
+
+LATER = (
+    "ALTER TABLE jobs ADD COLUMN colour TEXT",
+    "CREATE TABLE later (id TEXT PRIMARY KEY, job_id TEXT)",
+    "CREATE INDEX jobs_by_colour ON jobs (colour)",
+)
+NOTED = "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (2, 'later', '{}', 'x', 1)"
+
+
+class Place:
+    """An empty ledger that a newer release may have opened too."""
+
+    def __init__(self, dialect: Dialect, opening: Callable[[], Awaitable[Store]], run: Callable[[str], Any]) -> None:
+        self.dialect = dialect
+        self.open = opening
+        self.run = run
+
+    async def migrated_by_a_newer_release(self, phase: str) -> None:
+        await (await self.open()).close()
+        for statement in (*LATER, NOTED.format(phase)):
+            self.run(statement)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "sqlite":
+        path = tmp_path / "ledger.db"
+
+        def run(statement: str) -> list[Any]:
+            connection = sqlite3.connect(path, isolation_level=None)
+            rows = connection.execute(statement).fetchall()
+            connection.close()
+            return rows
+
+        return Place("sqlite", lambda: open_sqlite(path, now=NOON), run)
+    url: str = request.getfixturevalue("database_url")
+
+    def ask(statement: str) -> list[Any]:
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5), ask)
+
+
+async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) -> None:
+    await place.migrated_by_a_newer_release("expand")
+    store = await place.open()
+    story = Story(store)
+    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_id = await story.accept()
+    [task] = await story.fetch("submit", at=1)
+    await story.begin(job_id)
+    assert await story.confirm(job_id)
+    await story.end(task)
+    assert await story.report(job_id) == "recorded"
+    assert [job.id for job in await jobs.list_jobs(store, limit=10)] == [job_id]
+    assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
+    await store.close()
+
+
+async def test_a_release_does_not_open_what_a_newer_one_has_taken_from(place: Place) -> None:
+    await place.migrated_by_a_newer_release("contract")
+    with pytest.raises(CannotOpen, match=r"migration 2, which this release does not know.*run a newer release"):
+        await place.open()
+
+
+async def test_every_migration_is_noted_with_its_phase(place: Place) -> None:
+    await (await place.open()).close()
+    known = [(each.number, each.phase, each.checksum) for each in migrations(place.dialect)]
+    assert [tuple(row) for row in place.run("SELECT number, phase, checksum FROM migrations ORDER BY number")] == known
+
+
+async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
+    await (await place.open()).close()
+    place.run("UPDATE migrations SET checksum = 'other' WHERE number = 1")
+    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+        await place.open()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("0001_ledger.sql", "CREATE TABLE a (x);\n", "does not begin with -- expand: or -- contract:"),
+        (
+            "0001_ledger.sql",
+            "-- adds: a table\nCREATE TABLE a (x);\n",
+            "does not begin with -- expand: or -- contract:",
+        ),
+        ("0002_ledger.sql", "-- expand: a table\nCREATE TABLE a (x);\n", "not numbered 1, 2, 3"),
+        ("ledger.sql", "-- expand: a table\nCREATE TABLE a (x);\n", "not named NNNN_words.sql"),
+    ],
+)
+def test_a_file_that_does_not_say_what_it_does_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
+) -> None:
+    (tmp_path / "migrations" / "sqlite").mkdir(parents=True)
+    (tmp_path / "migrations" / "sqlite" / name).write_text(text)
+    monkeypatch.setattr(migrate_module.resources, "files", lambda _: tmp_path)
+    with pytest.raises(ValueError, match=words):
+        migrations("sqlite")
+
+
+# --- Postgres alone: several processes begin at once, and Procrastinate has migrations of its own --------------------
+
+
+def procrastinates() -> list[str]:
+    files = Path(SchemaManager.get_migrations_path()).glob("*.sql")
+    return sorted(file.stem for file in files)
+
+
+async def test_of_several_that_begin_at_once_one_migrates_and_all_open(database_url: str) -> None:
+    opening = [open_postgres(database_url, now=NOON + n, connections=2, seconds=5) for n in range(5)]
+    stores = await asyncio.gather(*opening)
+    accepted = await asyncio.gather(*(Story(store).accept() for store in stores))
+    assert len(set(accepted)) == 5
+    await asyncio.gather(*(store.close() for store in stores))
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT count(DISTINCT applied_at) FROM migrations").fetchall() == [(1,)]
+        found = connection.execute("SELECT name FROM procrastinate_migrations ORDER BY name").fetchall()
+    assert [row[0] for row in found] == procrastinates()
+
+
+def forget(url: str, number: int) -> list[str]:
+    """Strike the last of Procrastinate's migrations from our list of them, and return what is left."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        names = procrastinates()[-number:]
+        connection.execute("DELETE FROM procrastinate_migrations WHERE name = ANY (%s)", (names,))
+    return procrastinates()[:-number]
+
+
+def listed(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT name FROM procrastinate_migrations ORDER BY name").fetchall()
+    return [row[0] for row in rows]
+
+
+async def test_a_file_of_procrastinates_that_is_missing_is_run(database_url: str) -> None:
+    """Its last one may be repeated: it drops what is there no more."""
+    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
+    forget(database_url, 1)
+    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
+    assert listed(database_url) == procrastinates()
+
+
+async def test_a_schema_of_procrastinates_that_is_newer_than_the_list_is_refused_and_left_alone(
+    database_url: str,
+) -> None:
+    """Most of its files cannot be repeated: an operator must put the list right."""
+    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
+    left = forget(database_url, 4)
+    with pytest.raises(CannotOpen, match="already exists"):
+        await open_postgres(database_url, now=NOON, connections=2, seconds=5)
+    assert listed(database_url) == left
+
+
+async def test_a_schema_of_procrastinates_that_somebody_else_made_is_refused(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SchemaManager.get_schema().encode())
+    with pytest.raises(CannotOpen, match="already exists"):
+        await open_postgres(database_url, now=NOON, connections=2, seconds=5)

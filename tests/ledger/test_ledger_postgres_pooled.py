@@ -1,0 +1,109 @@
+"""PgBouncer in transaction mode before the ledger: found out without a setting, and nothing is left to sessions."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ledger import deliveries, jobs, work
+from ledger.errors import Contradiction, Unavailable
+from ledger.jobs import NewJob
+from ledger.postgres.store import PostgresStore
+from ledger.verbs import Step, Verb
+from tests.conftest import NOON
+from tests.ledger import queues
+from tests.ledger.conftest import Opening, Story, ms
+from tests.ledger.patience import soon
+from tests.postgres.bouncers import PgBouncer, needs_pgbouncer, pooling
+from tests.postgres.servers import PostgresServer
+
+pytestmark = needs_pgbouncer
+
+NEW = NewJob(provider="fal", model="a/b", input="{}")
+
+
+@pytest.fixture(scope="module")
+def bouncer(server: PostgresServer) -> Iterator[PgBouncer]:
+    """Two sessions for everybody: a third one's transaction waits, and each finds what the one before has left."""
+    with pooling(server, default_pool_size=2) as started:
+        yield started
+
+
+@pytest.fixture
+async def store(bouncer: PgBouncer, url: str, opening: Opening) -> PostgresStore:
+    """An empty database that is migrated through the bouncer, as an operator has nothing else."""
+    return await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
+
+
+async def test_it_is_found_out_and_so_is_that_nobody_stands_between(
+    store: PostgresStore, url: str, opening: Opening
+) -> None:
+    assert store.promises.pooled
+    assert not (await opening(url)).promises.pooled
+
+
+async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
+    story = Story(store)
+    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_id = await story.accept()
+    [task] = await story.fetch("submit", at=1)
+    await story.begin(job_id)
+    assert await story.confirm(job_id)
+    await story.end(task)
+    [task] = await story.fetch("check", at=100)
+    await store.write(work.postpone(task, due_at=ms(200), failed=True))
+    await story.end(task)
+    assert [task.tries for task in await story.fetch("check", at=200)] == [1]
+    assert await story.report(job_id) == "recorded"
+    assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
+
+
+async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
+    store: PostgresStore, bouncer: PgBouncer, url: str, opening: Opening
+) -> None:
+    other = await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
+    lie = Verb(steps=(Step("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "provider": "?"}, read=list)
+    verbs = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
+    asked = [(store, other)[number % 2].write(verb) for number, verb in enumerate(verbs)]
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in results] == [Contradiction if verb is lie else jobs.Accepted for verb in verbs]
+    assert len(await jobs.list_jobs(other, limit=200)) == 90
+
+
+async def test_nothing_is_prepared_and_nothing_listens(store: PostgresStore, server: PostgresServer, url: str) -> None:
+    store.due("submit")
+    for number in range(20):
+        accepted = await store.write(jobs.accept(NEW, now=NOON + number))
+        await jobs.read_job(store, accepted.job_id)
+    for _ in range(4):  # whichever of the sessions answers
+        assert await queues.ask(store, "SELECT name FROM pg_prepared_statements") == []
+        assert await queues.ask(store, "SELECT pg_listening_channels()") == []
+    asked = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query ILIKE 'listen%%'"
+    assert server.ask(asked, url.rpartition("/")[2]) == []
+
+
+async def test_each_transaction_makes_its_promises_and_leaves_none_behind(
+    store: PostgresStore, server: PostgresServer
+) -> None:
+    """Another program may share the sessions."""
+    seen = "SELECT current_setting('statement_timeout') AS timeout, current_setting('synchronous_commit') AS durable"
+    async with store.pool.connection() as connection, connection.transaction():
+        await connection.execute(store.promises.settings(local=True))
+        row = await (await connection.execute(seen)).fetchone()
+    assert row == ("3s", "on")
+    await store.write(jobs.accept(NEW, now=NOON))
+    assert await queues.ask(store, seen) == [{"timeout": "0", "durable": "on"}]
+
+
+async def test_a_bouncer_that_comes_back_is_used_again(store: PostgresStore, bouncer: PgBouncer) -> None:
+    await store.write(jobs.accept(NEW, now=NOON))
+    bouncer.kill()
+    bouncer.start()
+
+    async def works() -> bool:
+        try:
+            return (await store.write(jobs.accept(NEW, now=NOON))).new
+        except Unavailable:
+            return False
+
+    await soon("it works again", works)
