@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import callbacks, deliveries, growth, notifications, overload, report, soak, stages, starting
+from tests.bench import callbacks, deliveries, growth, notifications, overload, report, scaled, soak, stages, starting
 from tests.bench.ground import Ground, lay
 from tests.bench.places import PINNED
 from tests.process.children import ROOT
@@ -94,6 +94,7 @@ def measured(folder: Path, wanted: list[str], soak_seconds: float, finished: int
         "overload": lambda place: overload.measure(place, grounds.empty, REPLAYED),
         "starting": lambda place: starting.measure(place, {"empty": grounds.empty, "full": grounds.full}),
         "growth": lambda place: growth.measure(place, grounds.empty, grounds.full, finished),
+        "scaled": lambda place: scaled.measure(place, grounds.empty, _sqlite_us(found)),
         "soak": lambda place: soak.measure(place, soak_seconds, _told_rate(found)),
     }
     for name, measure in measures.items():
@@ -109,6 +110,11 @@ def _told_rate(found: dict[str, Any]) -> float:
     if "callbacks" not in found or "deliveries" not in found:
         return 500.0
     return 0.5e6 / (found["callbacks"]["cpu_us"]["receiver"] + found["deliveries"]["cpu_us"])
+
+
+def _sqlite_us(found: dict[str, Any]) -> float | None:
+    """Say what a callback costs on SQLite, if this run has measured it."""
+    return found["callbacks"]["cpu_us"]["receiver"] if "callbacks" in found else None
 
 
 def machine() -> dict[str, Any]:

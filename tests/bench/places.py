@@ -50,11 +50,15 @@ class Sink:
 class Server:
     """One process under load, and what it has used."""
 
-    def __init__(self, log: Path, command: list[str], settings: Mapping[str, str], path: str) -> None:
+    def __init__(
+        self, log: Path, command: list[str], settings: Mapping[str, str], path: str, core: int | None = SERVER_CORE
+    ) -> None:
         self.port = quiet_port()
         self.url = f"http://127.0.0.1:{self.port}"
         words = [word.replace("PORT", str(self.port)) for word in command]
-        self.child = Child(log, pinned(SERVER_CORE, words), dict(settings) | {"PORT": str(self.port)})
+        self.child = Child(
+            log, words if core is None else pinned(core, words), dict(settings) | {"PORT": str(self.port)}
+        )
         self.began = time.monotonic()
         with httpx.Client(trust_env=False) as http:
             until(f"{command} answers", lambda: self._answers(http, path), 60)
@@ -88,10 +92,16 @@ def receiver(folder: Path, ground: Ground, sink: Sink, module: str = "receiver",
     ledger = folder / "ledger.db"
     if not ledger.exists():
         ground.ledger(folder)
-    base = {
+    base = told_settings(ground, sink, f"sqlite:///{ledger}")
+    return Server(folder / "server.log", [sys.executable, "-m", module], base | settings, "/healthz")
+
+
+def told_settings(ground: Ground, sink: Sink, database_url: str) -> dict[str, str]:
+    """Be the settings of a receiver on a ledger of the ground's."""
+    return {
         "HOST": "127.0.0.1",
         "PUBLIC_URL": "http://127.0.0.1:9",
-        "DATABASE_URL": f"sqlite:///{ledger}",
+        "DATABASE_URL": database_url,
         "SECRET_KEY": ground.secret_key,
         "API_KEY": API_KEY,
         "FAL_KEY": "bench:key",
@@ -102,7 +112,6 @@ def receiver(folder: Path, ground: Ground, sink: Sink, module: str = "receiver",
         "ALLOW_PRIVATE_TARGETS": "127.0.0.1",
         "LOG_FORMAT": "json",
     }
-    return Server(folder / "server.log", [sys.executable, "-m", module], base | settings, "/healthz")
 
 
 def baseline(folder: Path, ground: Ground, name: str, **settings: str) -> Server:

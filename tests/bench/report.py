@@ -85,6 +85,43 @@ _LINES: dict[str, list[Line]] = {
         ),
         ("bytes a finished job", lambda f: str(f["bytes_per_job"]), "reported", lambda _: True),
     ],
+    "scaled": [
+        (
+            "callbacks a second on Postgres, 1 / 2 / 4 receivers",
+            lambda f: " / ".join(str(each["per_second"]) for each in f["postgres"].values()),
+            "all recorded",
+            lambda f: all(
+                each["recorded"] >= each["answered"] and not each["faults"] for each in f["postgres"].values()
+            ),
+        ),
+        (
+            "CPU of a callback: one receiver, and Postgres; on SQLite",
+            lambda f: (
+                f"{f['postgres']['1']['receiver_cpu_us']} + {f['postgres']['1']['postgres_cpu_us']} us; "
+                f"{f['sqlite_cpu_us']} us"
+            ),
+            "reported",
+            lambda _: True,
+        ),
+        (
+            "tasks a second through the queue on Postgres, by one process",
+            lambda f: (
+                f"{f['queue']['alone']['per_second']}, with {f['queue']['with_others']['others']} due later "
+                f"{f['queue']['with_others']['per_second']}"
+            ),
+            "reported",
+            lambda _: True,
+        ),
+        (
+            "a job's whole life on Postgres",
+            lambda f: (
+                f"{f['whole_life']['statements']} statements, {f['whole_life']['bytes']} bytes, "
+                f"{f['whole_life']['wal_bytes']} of log, {f['whole_life']['postgres_cpu_us']} us of its CPU"
+            ),
+            "reported",
+            lambda _: True,
+        ),
+    ],
     "soak": [
         (
             "memory over the soak",
