@@ -29,6 +29,7 @@ BEAT_SECONDS = 5.0
 """How often a worker says that it lives."""
 
 AGAIN_SECONDS = 0.5
+ECHO_SECONDS = 0.05
 LONGEST_STATEMENT_SECONDS = 5.0
 
 _INSERTED = '{"type": "job_inserted", "job_id": 0}'
@@ -149,10 +150,10 @@ class _Connector(PsycopgConnector):
                 raise
         if query in {sql.queries["finish_job"], sql.queries["retry_job"]}:
             self._in_hand.discard(arguments["job_id"])
-        if query == sql.queries["finish_job"] and self._kind == "deliver":
-            self._due.set()  # the endpoint's next task could not be had while this one was there
-        if query == sql.queries["retry_job"]:
-            self._store.news.spread((self._kind,))  # put back by one who stops: the others may have it at once
+        # What a stopping worker puts back, others may have at once; and while an endpoint's task was being done, nobody
+        # could have its next one.
+        if query == sql.queries["retry_job"] or (query == sql.queries["finish_job"] and self._kind == "deliver"):
+            self._store.news.spread((self._kind,))
 
     async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         """Run a statement that returns a row."""
@@ -173,6 +174,11 @@ class _Connector(PsycopgConnector):
         while True:
             await self._due.wait()
             self._due.clear()
+            await on_notification(channel=channel, payload=_INSERTED)
+            # A worker that looks just then, in vain, forgets that it was told: so it is told once more.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), ECHO_SECONDS)
+                continue
             await on_notification(channel=channel, payload=_INSERTED)
 
     async def _fetch(self, query: LiteralString, arguments: dict[str, Any]) -> dict[str, Any]:
