@@ -25,6 +25,7 @@ from receiver.callbacks import FalCallbacks
 from receiver.crew import Crew
 from receiver.crew import Worker as AnyWorker
 from receiver.deliveries import DeliveriesApi
+from receiver.doorway import Doorway
 from receiver.facts import Facts
 from receiver.health import Health
 from receiver.job_requests import JobRequests
@@ -48,17 +49,22 @@ OPEN_SECONDS = 20.0
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises CannotListen and LedgerError before anything is served."""
+    """Serve until SIGTERM or SIGINT; 503 until the ledger is open. Raises CannotListen, LedgerError if it cannot be."""
     raise_file_limit()
     listener = listen(settings)
     stop = Stop(settings.stop_seconds)
     stop.listen()
+    doorway = Doorway()
+    serving = asyncio.create_task(serve_http(doorway, listener, settings, stop), name="serve HTTP")
     try:
         async with _serving(settings, stop) as app:
-            await serve_http(app, listener, settings, stop)
+            doorway.open(app)
+            await serving
     except Stopped:
         pass  # before anything was begun
     finally:
+        stop.ask()
+        await serving
         listener.close()
 
 

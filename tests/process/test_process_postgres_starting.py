@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,6 +65,9 @@ def test_a_receiver_waits_for_its_database_and_then_serves(
         receiver = house.launch()
         until("it says that it waits", lambda: house.facts("ledger.unavailable"))
         assert not house.facts("receiver.started")
+        began = time.monotonic()
+        assert house.call("GET", "/healthz").status_code == 503
+        assert time.monotonic() - began < 2
     finally:
         come_back(server)
     until("it is ready", lambda: answers(house.neighbours.http, f"{house.url}/readyz"))
