@@ -25,12 +25,16 @@ ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 
 -- name: enqueue_deliveries
 -- Telling, for the endpoint of every delivery that the move just made. A task that waits already is left alone, not even
--- locked: every callback of every process comes by here.
+-- locked: every callback of every process comes by here. The endpoints are found as fan_out found them, and not among the
+-- deliveries: Postgres would look through all that are pending.
 WITH told AS (
-    SELECT ('deliver:' || d.endpoint_id) COLLATE "default" AS lock, d.endpoint_id
-    FROM jobs AS j JOIN deliveries AS d ON d.id >= 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_'
-                                       AND d.id < 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '`'
-    WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending'
+    SELECT ('deliver:' || e.id) COLLATE "default" AS lock, e.id AS endpoint_id
+    FROM jobs AS j
+    CROSS JOIN (SELECT id FROM endpoints WHERE scope = 'all' AND removed_at IS NULL AND disabled_at IS NULL
+                UNION ALL
+                SELECT named.id FROM subscriptions AS s JOIN endpoints AS named ON named.id = s.endpoint_id
+                WHERE s.job_id = :job_id AND named.removed_at IS NULL AND named.disabled_at IS NULL) AS e
+    WHERE j.id = :job_id AND j.moved_by = :move
 ), hastened AS (
     DELETE FROM work WHERE kind = 'deliver' AND subject = ANY (ARRAY(SELECT endpoint_id FROM told))
 )
@@ -52,8 +56,10 @@ ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 -- name: release_endpoint
 -- The worker lets the endpoint go: the next task is due when its next delivery is, or now, when that is overdue.
 WITH next AS (
-    SELECT min(due_at) AS due_at FROM deliveries WHERE endpoint_id = :subject AND state = 'pending'
-    HAVING count(*) > 0 AND EXISTS (SELECT 1 FROM procrastinate_jobs WHERE id = :lease::bigint AND status = 'doing')
+    SELECT due_at FROM deliveries
+    WHERE endpoint_id = :subject AND state = 'pending'
+      AND EXISTS (SELECT 1 FROM procrastinate_jobs WHERE id = :lease::bigint AND status = 'doing')
+    ORDER BY due_at LIMIT 1
 ), later AS (
     INSERT INTO work (kind, subject, due_at) SELECT 'deliver', :subject, due_at FROM next WHERE due_at > :now
     ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, tries = 0
