@@ -40,19 +40,19 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     async def open(self) -> Store:
         """Make a ledger for this life alone, and open it."""
-        raise NotImplementedError
+        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
     async def crash(self) -> Store:
         """Have the process killed and started again; what it had begun is taken back from it."""
-        raise NotImplementedError
+        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
     async def fetch(self) -> list[Task]:
         """Take what is due to be submitted, also what a worker has held for too long."""
-        raise NotImplementedError
+        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
     async def kinds_of_work(self) -> set[str]:
         """Tell in which queues the job is."""
-        raise NotImplementedError
+        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
     @initialize()
     def begin(self) -> None:
