@@ -10,6 +10,7 @@ from ledger import deliveries
 from ledger.clock import Clock
 from ledger.deliveries import Attempted, Ending
 from ledger.facts import Announce
+from ledger.noting import to_its_end
 from ledger.rows import Letter
 from ledger.store import Store
 from providers.reading import read_retry_after
@@ -67,9 +68,7 @@ class Postman:
                 if at > start_by:
                     return True
                 answer, error = await self._post(letter, at)
-            noting = asyncio.ensure_future(self._note(letter, at, answer, error))
-            noting.add_done_callback(_heard)
-            await asyncio.shield(noting)
+            await to_its_end(self._note(letter, at, answer, error))
             return answer is not None and answer.status not in _TROUBLE
         return True
 
@@ -133,12 +132,6 @@ class Postman:
             deliveries.settle(letter.delivery_id, attempted, ending, now=now, reason=reason, gone=gone)
         )
         self._announce("delivery.settled", delivery=letter.delivery_id, job=letter.job.id, state=ending, reason=reason)
-
-
-def _heard(noting: asyncio.Future[None]) -> None:
-    """Take note of a fault that nobody waits for any more: the shift is over, and the delivery is still due."""
-    if not noting.cancelled():
-        noting.exception()
 
 
 def notification(letter: Letter) -> bytes:

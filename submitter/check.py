@@ -1,6 +1,5 @@
 """Checking: ask a provider what became of a job, and record what it says through the same mouth as a callback."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -9,6 +8,7 @@ from ledger import outcomes, work
 from ledger.clock import Clock
 from ledger.facts import Announce
 from ledger.jobs import read_job
+from ledger.noting import to_its_end
 from ledger.outcomes import Report
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
 from ledger.rows import Job
@@ -69,7 +69,7 @@ class Checker:
         if isinstance(verdict, Missing) and task.tries >= MISSING_TRIES:
             verdict = Ended(outcome=Outcome.failed(_missing(job)))
         # An answer, once read, is recorded even if this task is cancelled.
-        await asyncio.shield(asyncio.ensure_future(self._settle(task, job, account, verdict, answer)))
+        await to_its_end(self._settle(task, job, account, verdict, answer))
 
     async def _ask(
         self, account: Account, request: Request, read: Callable[[Answer], CheckVerdict]

@@ -11,6 +11,7 @@ from ledger.clock import Clock
 from ledger.errors import LedgerError, Unanswered, Unavailable
 from ledger.facts import Announce
 from ledger.jobs import read_job
+from ledger.noting import to_its_end
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
 from ledger.rows import Job
 from ledger.store import Store
@@ -112,7 +113,7 @@ class Submitter:
             return
         # An answer, once read, is noted even if this task is cancelled: noting runs to its end on its own.
         verdict = await self._ask(account, claimed.job)
-        await asyncio.shield(asyncio.ensure_future(self._settle(claimed, verdict)))
+        await to_its_end(self._settle(claimed, verdict))
 
     async def _ask(self, account: Account, job: Job) -> SubmitVerdict:
         try:

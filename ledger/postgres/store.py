@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from ledger.batches import Ran, Result
 from ledger.errors import LedgerError, Overloaded, Unanswered, Unavailable
+from ledger.noting import is_heard
 from ledger.postgres.connections import Pool, Promises, connect, is_pooled, make_pool
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
@@ -65,7 +66,7 @@ class PostgresStore:
         waiting = _Waiting(verb, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._something_waits.set()
-        waiting.done.add_done_callback(_is_heard)
+        waiting.done.add_done_callback(is_heard)
         await asyncio.wait({waiting.done}, timeout=self.promises.seconds)
         if not waiting.done.done():
             waiting.done.cancel()  # if it has not begun, it never will
@@ -152,12 +153,6 @@ class PostgresStore:
                 return await run_batch(connection, verbs, self.promises)
         except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
             return [fault_of(error)] * len(verbs)
-
-
-def _is_heard(done: "asyncio.Future[Ran]") -> None:
-    """Take note of a fault that nobody waits for any more: its caller was cancelled."""
-    if not done.cancelled():
-        done.exception()
 
 
 def _locks(verb: Verb[Any]) -> str:
