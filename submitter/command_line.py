@@ -46,7 +46,7 @@ def _submission(command: Any) -> Any:
 def work() -> None:
     """Do the work of receivers on the same Postgres, with their settings: submit, check, notify."""
     # The process is composed in one place, and no arrow of the architecture points there from here.
-    os.execv(sys.executable, [sys.executable, "-m", "receiver", "work"])  # noqa: S606 - ourselves, without a shell
+    os.execv(sys.executable, [sys.executable, "-m", "receiver", "work"])  # noqa: S606 - it is our own interpreter and our own words: no shell, nothing from outside
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """A job's life under every order of callback, poll, cancel, lost lease and crash, held against a plain model."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -38,21 +39,21 @@ class LifeOfAJob(RuleBasedStateMachine):
     ends_claims = False
     """Whether nobody else can hold a claim when a process begins."""
 
+    @abstractmethod
     async def open(self) -> Store:
         """Make a ledger for this life alone, and open it."""
-        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
+    @abstractmethod
     async def crash(self) -> Store:
         """Have the process killed and started again; what it had begun is taken back from it."""
-        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
+    @abstractmethod
     async def fetch(self) -> list[Task]:
         """Take what is due to be submitted, also what a worker has held for too long."""
-        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
+    @abstractmethod
     async def kinds_of_work(self) -> set[str]:
         """Tell in which queues the job is."""
-        raise NotImplementedError  # each database has its own, in tests/ledger/test_ledger_model.py
 
     @initialize()
     def begin(self) -> None:

@@ -97,7 +97,7 @@ def doom(moment: str, what: str, value: str = "") -> None:
     """Arrange for the end."""
 
     def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
-        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]  # it stands in for a connection
+        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]  # it stands in for a connection, and has what run_batch uses of one
 
     async def doomed_exchange(self: Exchange, request: Request) -> Answer:
         answer = await exchange(self, request)
@@ -106,7 +106,7 @@ def doom(moment: str, what: str, value: str = "") -> None:
         return answer
 
     if moment == "answered":
-        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]  # to die in the middle of it
+        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]  # the process must die in the middle of an exchange, which only this can bring about
     else:
         sqlite.run_batch = doomed_batch
 

@@ -67,4 +67,4 @@ class PostgresHouse(House):
             child.kill()
         super().close()
         for log in {child.log for child in self.workers}:
-            print(f"--- the end of {log.name}", *log.read_text().splitlines()[-60:], sep="\n")  # noqa: T201 - as House's
+            print(f"--- the end of {log.name}", *log.read_text().splitlines()[-60:], sep="\n")  # noqa: T201 - pytest shows it when the test has failed, as House's own logs

@@ -46,7 +46,7 @@ async def write_nothing(self: SQLiteStore, verb: Verb[Any]) -> Any:
 
 
 if __name__ == "__main__":
-    FalCallbacks._receive = receive_a_part  # type: ignore[method-assign]  # to stop it in the middle
+    FalCallbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement stops the receiver in the middle of its way
     if STAGE != "everything":
         SQLiteStore.write = write_nothing  # type: ignore[method-assign]  # the stage before the ledger
     main()

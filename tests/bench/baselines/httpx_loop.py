@@ -38,4 +38,4 @@ if __name__ == "__main__":
     words.add_argument("--at-once", type=int, default=64)
     words.add_argument("--aiohttp", action="store_true")
     given = words.parse_args()
-    print(uvloop.run(loop(given.url, given.seconds, given.at_once, aiohttp=given.aiohttp)))  # noqa: T201 - the answer
+    print(uvloop.run(loop(given.url, given.seconds, given.at_once, aiohttp=given.aiohttp)))  # noqa: T201 - the figure that the caller reads from our output
