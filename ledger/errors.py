@@ -8,7 +8,7 @@ LedgerError
 ├── CannotOpen       an operator must act before we can start
 │   ├── Locked       another process has the file
 │   └── Corrupt      the file is not a ledger any more
-└── Contradiction    the schema refused a lie: our own mistake, never written
+└── Contradiction    the schema refused a lie: our own internal_error, never written
 """
 
 

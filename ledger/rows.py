@@ -7,7 +7,7 @@ from typing import Self
 import msgspec
 
 from ledger.records import Fault, JobError, JobState, Output, ProviderName, Source
-from ledger.verbs import Row, Rows
+from ledger.storage.transaction import Row, Rows
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     processing_time_ms: int | None
     warning: str | None
     error: JobError | None
-    moved_by: str
+    last_transition: str
     outputs: tuple[Output, ...]
 
     @classmethod
@@ -61,7 +61,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
             processing_time_ms=row["processing_time_ms"],
             warning=row["warning"],
             error=_error(row),
-            moved_by=row["moved_by"],
+            last_transition=row["last_transition"],
             outputs=tuple(_output(each) for each in rows if each["position"] is not None),
         )
 
@@ -114,7 +114,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     response: bytes | None
 
 
-class Letter(msgspec.Struct, frozen=True, kw_only=True):
+class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one POST of a delivery needs."""
 
     delivery_id: str
@@ -144,10 +144,10 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def letters_from_rows(rows: Rows) -> Iterator[Letter]:
+def due_deliveries_from_rows(rows: Rows) -> Iterator[DueDelivery]:
     """Yield the letters of a reading, whose rows are sorted by delivery."""
     for _, group in groupby(rows, key=lambda row: row["delivery_id"]):
-        yield Letter.from_rows(list(group))
+        yield DueDelivery.from_rows(list(group))
 
 
 def jobs_from_rows(rows: Rows) -> Iterator[Job]:

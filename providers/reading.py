@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from providers.refusals import Malformed
+from providers.errors import Malformed
 
 LONGEST_WAIT = 86_400.0
 """Seconds. A longer `Retry-After` is cut to this; who waits may have a shorter bound."""

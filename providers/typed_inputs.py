@@ -7,9 +7,9 @@ from typing import Annotated, TypeVar, get_args
 
 import msgspec
 
-from providers.locations import LONGEST_URL, read_web_url
+from providers.errors import InputRefused
 from providers.reading import read_text
-from providers.refusals import InputRefused
+from providers.urls import LONGEST_URL, read_web_url
 
 T = TypeVar("T", bound=msgspec.Struct)
 

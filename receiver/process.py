@@ -10,39 +10,40 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from ledger import deliveries, work
 from ledger.clock import wall_clock
 from ledger.errors import Unavailable
-from ledger.facts import Announce
-from ledger.opening import open_ledger
+from ledger.open import open_ledger
 from ledger.records import ProviderName
-from ledger.sqlite import SQLiteStore
-from ledger.store import Store
-from ledger.tokens import CallbackTokens
-from ledger.work import Kind
-from receiver.app import create_app
-from receiver.callbacks import FalCallbacks
-from receiver.crew import Crew
-from receiver.crew import Worker as AnyWorker
-from receiver.deliveries import DeliveriesApi
-from receiver.doorway import Doorway
-from receiver.facts import Facts
-from receiver.health import Health
-from receiver.job_requests import JobRequests
-from receiver.jobs import JobsApi
-from receiver.keys import KeyRing
-from receiver.listening import listen, serve_http
-from receiver.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
-from receiver.postman import KEPT_BYTES, Postman
-from receiver.resources import raise_file_limit, settle_memory
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
+from ledger.transitions import deliveries
+from ledger.transitions import queue as work
+from ledger.transitions.queue import Kind
+from outbound.client import Client, open_transport
+from outbound.targets import GuardedResolver, Targets
+from providers.callback_tokens import CallbackTokens
+from receiver.api.deliveries import DeliveriesApi
+from receiver.api.health import Health
+from receiver.api.job_requests import JobRequests
+from receiver.api.jobs import JobsApi
+from receiver.callbacks.application import FalCallbacks
+from receiver.callbacks.keys import KeyRing
+from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
+from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
 from receiver.settings import Settings
-from receiver.stopping import Stop, Stopped, unless_stopped
-from receiver.targets import GuardedResolver, Targets
+from receiver.web.app import create_app
+from receiver.web.limits import freeze_startup_objects, raise_file_limit
+from receiver.web.server import listen, serve_http
+from receiver.web.startup_gate import StartupGate
 from submitter.accounts import Account, FalAccount, HeygenAccount
-from submitter.check import Checker
-from submitter.exchange import Exchange, open_transport
+from submitter.poll import Poller
 from submitter.submit import Submitter
-from submitter.workers import Handler, Worker
+from telemetry.emit import Emit
+from telemetry.events import Telemetry
+from work.shutdown import Shutdown, ShutdownRequested, unless_shutdown
+from work.worker import Handler, Worker
+from work.worker_group import Worker as AnyWorker
+from work.worker_group import WorkerGroup
 
 OPEN_SECONDS = 20.0
 """How long to wait, at the start, for a database that is not there: it may be starting too."""
@@ -52,16 +53,16 @@ async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; 503 until the ledger is open. Raises CannotListen, LedgerError if it cannot be."""
     raise_file_limit()
     listener = listen(settings)
-    stop = Stop(settings.stop_seconds)
+    stop = Shutdown(settings.stop_seconds)
     stop.listen()
-    doorway = Doorway()
-    serving = asyncio.create_task(serve_http(doorway, listener, settings, stop), name="serve HTTP")
+    gate = StartupGate()
+    serving = asyncio.create_task(serve_http(gate, listener, settings, stop), name="serve HTTP")
     try:
         async with _serving(settings, stop) as app:
-            doorway.open(app)
+            gate.open(app)
             await serving
-    except Stopped:
-        pass  # before anything was begun
+    except ShutdownRequested:
+        pass  # before anything was claimed
     finally:
         stop.ask()
         await serving
@@ -71,44 +72,44 @@ async def serve(settings: Settings) -> None:
 async def work_alone(settings: Settings) -> None:
     """Submit, check and notify until SIGTERM or SIGINT, and serve nothing. Raises LedgerError before it begins."""
     raise_file_limit()
-    stop = Stop(settings.stop_seconds)
+    stop = Shutdown(settings.stop_seconds)
     stop.listen()
-    announce = Facts(CollectorRegistry())
+    emit = Telemetry(CollectorRegistry())
     try:
         async with contextlib.AsyncExitStack() as stack:
-            store = await _open(settings, stack, announce, stop)
+            store = await _open(settings, stack, emit, stop)
             accounts = _accounts(settings, _tokens(settings))
             clients = await _open_clients(settings, stack)
-            workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop)
-            await stack.enter_async_context(Crew(workers, announce, stop))
-            settle_memory()
-            announce("worker.started", providers=sorted(accounts))
+            workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop)
+            await stack.enter_async_context(WorkerGroup(workers, emit, stop))
+            freeze_startup_objects()
+            emit("worker.started", providers=sorted(accounts))
             await stop.asked.wait()
-            announce("worker.stopping")
-    except Stopped:
-        pass  # before anything was begun
+            emit("worker.shutdown_started")
+    except ShutdownRequested:
+        pass  # before anything was claimed
 
 
 async def migrate(settings: Settings) -> None:
     """Bring the schema up to date, and nothing else. Raises LedgerError."""
     async with contextlib.AsyncExitStack() as stack:
-        await _open_store(settings, stack, Facts(CollectorRegistry()), Stop(settings.stop_seconds))
+        await _open_store(settings, stack, Telemetry(CollectorRegistry()), Shutdown(settings.stop_seconds))
 
 
 @contextlib.asynccontextmanager
-async def _serving(settings: Settings, stop: Stop) -> AsyncIterator[ASGIApp]:
+async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]:
     """Open the ledger, start the workers, yield the application; then stop in the other order."""
     registry = CollectorRegistry()
-    announce = Facts(registry)
+    emit = Telemetry(registry)
     async with contextlib.AsyncExitStack() as stack:
-        store = await _open(settings, stack, announce, stop)
+        store = await _open(settings, stack, emit, stop)
         clients = await _open_clients(settings, stack)
         tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
-        keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, announce=announce)
+        keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, emit=emit)
         stack.push_async_callback(keys.close)
-        workers = _workers(settings, store, accounts, clients, announce=announce, stop=stop) if settings.workers else []
-        crew = await stack.enter_async_context(Crew(workers, announce, stop))
+        workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop) if settings.workers else []
+        worker_group = await stack.enter_async_context(WorkerGroup(workers, emit, stop))
         if settings.public_url:
             prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
             stack.callback(prefetching.cancel)
@@ -118,39 +119,39 @@ async def _serving(settings: Settings, stop: Stop) -> AsyncIterator[ASGIApp]:
             signing=bool(settings.notify_secret),
             notify_url=settings.notify_url,
         )
-        settle_memory()
-        announce("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
+        freeze_startup_objects()
+        emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
         yield create_app(
             callbacks=FalCallbacks(
                 store,
                 keys,
                 tokens,
                 clock=wall_clock,
-                announce=announce,
+                emit=emit,
                 account=settings.fal_webhook_user_id,
                 tolerance_seconds=settings.fal_webhook_tolerance_seconds,
                 max_body_bytes=settings.max_body_bytes,
             ),
-            jobs=JobsApi(store, requests, clock=wall_clock, announce=announce, max_body_bytes=settings.max_body_bytes),
-            deliveries=DeliveriesApi(store, clock=wall_clock, announce=announce),
-            health=Health(store, registry, stopped_workers=crew.stopped),
+            jobs=JobsApi(store, requests, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes),
+            deliveries=DeliveriesApi(store, clock=wall_clock, emit=emit),
+            health=Health(store, registry, stopped_workers=worker_group.stopped),
             api_keys=settings.api_key,
-            announce=announce,
+            emit=emit,
         )
-        announce("receiver.stopping")
+        emit("work.shutdown")
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, announce: Announce, stop: Stop) -> Store:
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
     """Open the ledger, and tell it what the settings say."""
-    store = await _open_store(settings, stack, announce, stop)
+    store = await _open_store(settings, stack, emit, stop)
     if isinstance(store, SQLiteStore):
         await store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
     await store.write(deliveries.put_settings_endpoint(settings.notify_url, now=wall_clock()))
     return store
 
 
-async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, announce: Announce, stop: Stop) -> Store:
-    """Open the ledger, and wait for it a while when it is not there. Raises LedgerError, Stopped."""
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
+    """Open the ledger, and wait for it a while when it is not there. Raises LedgerError, ShutdownRequested."""
     give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
     while True:
         opening = open_ledger(
@@ -161,12 +162,12 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, anno
             seconds=settings.database_timeout_seconds,
         )
         try:
-            store = await unless_stopped(opening, stop)
+            store = await unless_shutdown(opening, stop)
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
-            announce("ledger.unavailable", error=str(error))
-            await unless_stopped(asyncio.sleep(1), stop)
+            emit("database.unavailable", error=str(error))
+            await unless_shutdown(asyncio.sleep(1), stop)
         else:
             stack.push_async_callback(store.close)
             return store
@@ -177,10 +178,10 @@ def _tokens(settings: Settings) -> CallbackTokens:
 
 
 class _Clients(msgspec.Struct, frozen=True, kw_only=True):
-    submit: Exchange
-    ask_provider: Exchange
-    ask_keys: Exchange
-    tell: Exchange
+    submit: Client
+    ask_provider: Client
+    ask_keys: Client
+    tell: Client
     targets: Targets
 
 
@@ -199,13 +200,13 @@ async def _open_clients(settings: Settings, stack: contextlib.AsyncExitStack) ->
         submit=_exchange(submitting, settings.provider_timeout_seconds, settings.max_body_bytes),
         ask_provider=_exchange(providers, settings.provider_timeout_seconds, settings.max_body_bytes),
         ask_keys=_exchange(providers, 5.0, 1 << 20),
-        tell=Exchange(outside, seconds=settings.notify_timeout_seconds, max_bytes=KEPT_BYTES, cut=True),
+        tell=Client(outside, seconds=settings.notify_timeout_seconds, max_bytes=KEPT_BYTES, cut=True),
         targets=targets,
     )
 
 
-def _exchange(transport: httpx.AsyncBaseTransport, seconds: float, max_bytes: int) -> Exchange:
-    return Exchange(transport, seconds=seconds, max_bytes=max_bytes)
+def _exchange(transport: httpx.AsyncBaseTransport, seconds: float, max_bytes: int) -> Client:
+    return Client(transport, seconds=seconds, max_bytes=max_bytes)
 
 
 def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, Account]:
@@ -237,8 +238,8 @@ def _workers(
     accounts: dict[ProviderName, Account],
     clients: _Clients,
     *,
-    announce: Announce,
-    stop: Stop,
+    emit: Emit,
+    stop: Shutdown,
 ) -> Sequence[AnyWorker]:
     # Twice the longest exchange, and some: nobody else may take a task while its request can still be answered.
     asking_lease = _ms(2 * settings.provider_timeout_seconds + 10)
@@ -249,37 +250,37 @@ def _workers(
         accounts,
         clients.submit,
         clock=wall_clock,
-        announce=announce,
+        emit=emit,
         resubmit=settings.resubmit_unconfirmed,
         lease_ms=asking_lease,
         give_up_after=_ms(settings.submit_timeout_seconds),
     )
-    checker = Checker(store, accounts, clients.ask_provider, clock=wall_clock, announce=announce)
-    postman = Postman(
+    poller = Poller(store, accounts, clients.ask_provider, clock=wall_clock, emit=emit)
+    sender = AttemptSender(
         store,
         clients.tell,
         clients.targets,
         clock=wall_clock,
-        announce=announce,
+        emit=emit,
         secrets=settings.notify_secret,
         at_once=_most_attempts(settings),
     )
     asking, telling = settings.provider_concurrency, settings.notify_concurrency
-    notifier = Notifier(store, postman, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked, at_once=telling)
+    notifier = Notifier(store, sender, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked, at_once=telling)
     # Each kind has its own share of the client: many jobs to watch must not keep a new one waiting.
     kinds: tuple[tuple[Kind, Handler, int, int], ...] = (
         ("submit", submitter.handle, asking, asking_lease),
-        ("check", checker.handle, asking, asking_lease),
+        ("poll", poller.handle, asking, asking_lease),
         ("deliver", notifier.handle, telling, telling_lease),
     )
     if isinstance(store, SQLiteStore):
         return [
-            Worker(store, kind, handle, clock=wall_clock, announce=announce, concurrency=concurrency, lease_ms=lease)
+            Worker(store, kind, handle, clock=wall_clock, emit=emit, concurrency=concurrency, lease_ms=lease)
             for kind, handle, concurrency, lease in kinds
         ]
-    from submitter.queue_workers import queue_workers  # noqa: PLC0415 - an extra, which SQLite does without
+    from work.queue_workers import queue_workers  # noqa: PLC0415 - an extra, which SQLite does without
 
-    return queue_workers(store, kinds, clock=wall_clock, announce=announce, stop_seconds=settings.stop_seconds)
+    return queue_workers(store, kinds, clock=wall_clock, emit=emit, stop_seconds=settings.stop_seconds)
 
 
 def _most_attempts(settings: Settings) -> int:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ledger.opening import UNREADABLE, is_ambiguous, on_postgres
-from receiver.setting_values import (
+from ledger.open import UNREADABLE, is_ambiguous, on_postgres
+from settings.readers import (
     read_base_url,
     read_choice,
     read_count,

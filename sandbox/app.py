@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sandbox import media
-from sandbox.fal_callbacks import Postman
-from sandbox.fal_queue import FalQueue, UnknownRequestError, answer_unknown
-from sandbox.fal_storage import FalStorage
-from sandbox.heygen import HeyGen
+from sandbox.fal.callbacks import AttemptSender
+from sandbox.fal.keys import Keyring
+from sandbox.fal.queue import FalQueue, UnknownRequestError, answer_unknown
+from sandbox.fal.storage import FalStorage
+from sandbox.heygen.workflows import HeyGen
 from sandbox.inspection import Inspection
 from sandbox.jobs import Jobs
-from sandbox.keys import Keyring
 from sandbox.options import Options
 
 
@@ -24,12 +24,12 @@ def create_app(options: Options | None = None) -> Starlette:
     options = options or Options()
     jobs = Jobs(options.render_seconds, options.faults)
     keyring = Keyring(options.key_seed)
-    postman = Postman(options, keyring)
+    sender = AttemptSender(options, keyring)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         yield
-        await postman.close()
+        await sender.close()
 
     return Starlette(
         routes=[
@@ -37,7 +37,7 @@ def create_app(options: Options | None = None) -> Starlette:
             *media.routes,
             *HeyGen(jobs).routes(),
             *FalStorage().routes(),
-            *FalQueue(jobs, keyring, postman).routes(),
+            *FalQueue(jobs, keyring, sender).routes(),
         ],
         exception_handlers={HTTPException: _detail, UnknownRequestError: answer_unknown},
         lifespan=lifespan,

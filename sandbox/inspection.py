@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.fal.keys import Keyring
 from sandbox.faults import UnknownFaultError, parse_faults
 from sandbox.jobs import Job, Jobs
-from sandbox.keys import Keyring
 
 
 class Inspection:

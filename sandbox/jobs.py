@@ -65,7 +65,7 @@ class Job:
         return self.state in {"completed", "failed", "canceled"}
 
     def cancel(self) -> None:
-        """Stop the job, unless it was asked to ignore that."""
+        """Shutdown the job, unless it was asked to ignore that."""
         if "cancel-ignored" not in self.faults:
             self.canceled = True
 

@@ -74,14 +74,14 @@ def file_url(job: Job, medium: Medium) -> str:
 
 
 def _file(job: Job, medium: Medium) -> dict[str, Any]:
-    facts = {
+    telemetry = {
         "url": file_url(job, medium),
         "content_type": medium.content_type,
         "file_name": medium.name,
         "file_size": medium.size,
     }
     pixels = {"width": medium.width, "height": medium.height} if medium.content_type.startswith("image/") else {}
-    return facts | pixels
+    return telemetry | pixels
 
 
 def _kind(model: str) -> str:

@@ -1,6 +1,6 @@
 """`python -m submitter`: submit, look and wait, through a running receiver."""
 
-from submitter.command_line import main
+from renderhook.job_commands import main
 
 if __name__ == "__main__":
     main()

@@ -6,13 +6,13 @@ import msgspec
 
 from ledger.records import ProviderName
 from ledger.rows import Job
-from ledger.tokens import CallbackTokens
-from providers.fal import lookups as fal_lookups
+from providers.callback_tokens import CallbackTokens
+from providers.fal import polling as fal_lookups
 from providers.fal import submission as fal_submission
-from providers.heygen import lookups as heygen_lookups
+from providers.heygen import polling as heygen_lookups
 from providers.heygen import submission as heygen_submission
 from providers.heygen.sunset import sunset_warning
-from providers.wire import Answer, CheckVerdict, Request, SubmitVerdict
+from providers.http import PollResult, Request, Response, SubmitResult
 
 
 class Account(Protocol):
@@ -27,7 +27,7 @@ class Account(Protocol):
         """Whether the provider tells us by itself when a job ends."""
 
     @property
-    def check_every(self) -> int:
+    def poll_interval(self) -> int:
         """How long after submitting to look first, and then again."""
 
     @property
@@ -37,22 +37,22 @@ class Account(Protocol):
     def submission(self, job: Job) -> Request:
         """Build the request that submits `job`."""
 
-    def read_submission(self, answer: Answer) -> SubmitVerdict:
+    def read_submission(self, answer: Response) -> SubmitResult:
         """Say what the answer to a submission means."""
 
     def check(self, job: Job) -> Request:
         """Build the request that asks how a submitted `job` is."""
 
-    def read_check(self, answer: Answer) -> CheckVerdict:
+    def read_poll(self, answer: Response) -> PollResult:
         """Say what the answer to a check means."""
 
     def result(self, job: Job) -> Request:
         """Build the request that fetches the result of `job`; asked after `ResultReady`."""
 
-    def read_result(self, answer: Answer) -> CheckVerdict:
+    def read_result(self, answer: Response) -> PollResult:
         """Say what the answer to a result request means."""
 
-    def warning(self, answer: Answer) -> str | None:
+    def warning(self, answer: Response) -> str | None:
         """Say what an operator should know of this answer, if anything."""
 
 
@@ -74,7 +74,7 @@ class FalAccount(msgspec.Struct, frozen=True, kw_only=True):
         return self.public_url is not None
 
     @property
-    def check_every(self) -> int:
+    def poll_interval(self) -> int:
         """See `Account`."""
         return self.reconcile_every if self.calls_back else self.poll_every
 
@@ -89,7 +89,7 @@ class FalAccount(msgspec.Struct, frozen=True, kw_only=True):
             webhook_url=webhook_url,
         )
 
-    def read_submission(self, answer: Answer) -> SubmitVerdict:
+    def read_submission(self, answer: Response) -> SubmitResult:
         """See `Account`."""
         return fal_submission.parse_submission(answer, queue_url=self.queue_url)
 
@@ -103,7 +103,7 @@ class FalAccount(msgspec.Struct, frozen=True, kw_only=True):
             key=self.key,
         )
 
-    def read_check(self, answer: Answer) -> CheckVerdict:
+    def read_poll(self, answer: Response) -> PollResult:
         """See `Account`."""
         return fal_lookups.parse_status(answer)
 
@@ -117,11 +117,11 @@ class FalAccount(msgspec.Struct, frozen=True, kw_only=True):
             key=self.key,
         )
 
-    def read_result(self, answer: Answer) -> CheckVerdict:
+    def read_result(self, answer: Response) -> PollResult:
         """See `Account`."""
         return fal_lookups.parse_result(answer)
 
-    def warning(self, answer: Answer) -> str | None:  # noqa: ARG002 - the protocol's shape; fal announces nothing in its answers
+    def warning(self, answer: Response) -> str | None:  # noqa: ARG002 - the protocol's shape; fal announces nothing in its answers
         """See `Account`."""
         return None
 
@@ -138,7 +138,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
     calls_back: bool = False
 
     @property
-    def check_every(self) -> int:
+    def poll_interval(self) -> int:
         """See `Account`."""
         return self.poll_every
 
@@ -152,7 +152,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
             key=self.key,
         )
 
-    def read_submission(self, answer: Answer) -> SubmitVerdict:
+    def read_submission(self, answer: Response) -> SubmitResult:
         """See `Account`."""
         return heygen_submission.parse_submission(answer)
 
@@ -162,7 +162,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
             api_url=self.api_url, path=self.path, execution_id=job.provider_request_id or "", key=self.key
         )
 
-    def read_check(self, answer: Answer) -> CheckVerdict:
+    def read_poll(self, answer: Response) -> PollResult:
         """See `Account`."""
         return heygen_lookups.parse_status(answer)
 
@@ -170,10 +170,10 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
         """See `Account`. A finished execution carries its result: the check is the result."""
         return self.check(job)
 
-    def read_result(self, answer: Answer) -> CheckVerdict:
+    def read_result(self, answer: Response) -> PollResult:
         """See `Account`."""
-        return self.read_check(answer)
+        return self.read_poll(answer)
 
-    def warning(self, answer: Answer) -> str | None:
+    def warning(self, answer: Response) -> str | None:
         """See `Account`. HeyGen has announced the end of this API in headers."""
         return sunset_warning(answer)

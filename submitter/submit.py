@@ -6,28 +6,29 @@ from typing import Literal
 
 import msgspec
 
-from ledger import outcomes, submissions, work
 from ledger.clock import Clock
 from ledger.errors import LedgerError, Unanswered, Unavailable
-from ledger.facts import Announce
-from ledger.jobs import read_job
-from ledger.noting import to_its_end
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
 from ledger.rows import Job
-from ledger.store import Store
-from ledger.submissions import Begun, Handle
-from ledger.verbs import Verb
-from ledger.work import Task
-from providers.wire import NeverSent, Refused, Send, Submitted, SubmitVerdict, TryLater, Unclear, Unread
+from ledger.storage.store import Store
+from ledger.storage.transaction import Transaction
+from ledger.transitions import outcomes, submissions
+from ledger.transitions import queue as work
+from ledger.transitions.jobs import read_job
+from ledger.transitions.queue import Task
+from ledger.transitions.submissions import ClaimResult, ProviderRequest
+from providers.http import NeverSent, Refused, Send, SubmitResult, Submitted, TryLater, Unclear, Unread
 from submitter.accounts import Account
-from submitter.delays import next_check, next_submit
+from submitter.backoff import next_poll, next_submit
+from telemetry.emit import Emit
+from telemetry.shielding import run_shielded
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a sign of the job."""
 
 
 MOST_SUBMISSIONS = 2
-"""A job is submitted again once, as `begin_resubmission` says: each time may be billed."""
+"""A job is submitted again once, as `claim_resubmission` says: each time may be billed."""
 
 
 NOTE_AGAIN_SECONDS = 0.5
@@ -52,7 +53,7 @@ class Submitter:
         send: Send,
         *,
         clock: Clock,
-        announce: Announce,
+        emit: Emit,
         resubmit: Resubmit,
         lease_ms: int,
         give_up_after: int,
@@ -62,7 +63,7 @@ class Submitter:
         self._accounts = accounts
         self._send = send
         self._clock = clock
-        self._announce = announce
+        self._emit = emit
         self._resubmit: Resubmit = resubmit
         self._lease_ms = lease_ms
         self._give_up_after = give_up_after
@@ -73,19 +74,17 @@ class Submitter:
         now = self._clock()
         before = None if self._resubmit == "never" else now - self._resubmit
         until = now + self._lease_ms
-        begun = await self._claim(
+        claimed = await self._claim(
             submissions.begin(task.subject, now=now, until=until, unconfirmed_before=before), until
         )
-        job = begun.job
-        if job is not None and begun.lost:
+        job = claimed.job
+        if job is not None and claimed.lost:
             message = "its worker went away between claiming it and noting an answer"
-            self._announce(
-                "job.became_unconfirmed", job=job.id, provider=job.provider, code="claim_ended", message=message
-            )
-        if job is not None and begun.claim is not None:
+            self._emit("job.became_unconfirmed", job=job.id, provider=job.provider, code="claim_ended", message=message)
+        if job is not None and claimed.claim is not None:
             if job.submissions > 1:
-                self._announce("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
-            await self._submit(Claimed(task, job, begun.claim))
+                self._emit("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
+            await self._submit(Claimed(task, job, claimed.claim))
         elif job is not None and job.state is JobState.UNCONFIRMED:
             await self._wait_or_expire(task, job, now)
         elif job is not None and job.state is JobState.SUBMITTING:
@@ -93,14 +92,14 @@ class Submitter:
         else:
             await self._store.write(work.finish(task))
 
-    async def _claim(self, verb: Verb[Begun], until: int) -> Begun:
+    async def _claim(self, transaction: Transaction[ClaimResult], until: int) -> ClaimResult:
         """Claim the job, and ask again under the claim's own name when nobody knows whether it was had.
 
         Otherwise a job that was never sent would become `unconfirmed` whenever the database changes its machine.
         """
         while True:
             try:
-                return await self._store.write(verb)
+                return await self._store.write(transaction)
             except Unanswered:
                 if self._clock() >= until:
                     raise
@@ -113,9 +112,9 @@ class Submitter:
             return
         # An answer, once read, is noted even if this task is cancelled: noting runs to its end on its own.
         verdict = await self._ask(account, claimed.job)
-        await to_its_end(self._settle(claimed, verdict))
+        await run_shielded(self._settle(claimed, verdict))
 
-    async def _ask(self, account: Account, job: Job) -> SubmitVerdict:
+    async def _ask(self, account: Account, job: Job) -> SubmitResult:
         try:
             answer = await self._send(account.submission(job))
         except NeverSent as error:
@@ -123,10 +122,10 @@ class Submitter:
         except Unread as error:
             return Unclear(error=_network("answer_unread", f"no answer of {account.provider} was read: {error}"))
         if warning := account.warning(answer):
-            self._announce("provider.warned", provider=account.provider, warning=warning)
+            self._emit("provider.warning_received", provider=account.provider, warning=warning)
         return account.read_submission(answer)
 
-    async def _settle(self, claimed: Claimed, verdict: SubmitVerdict) -> None:
+    async def _settle(self, claimed: Claimed, verdict: SubmitResult) -> None:
         match verdict:
             case Submitted():
                 await self._confirm(claimed, verdict)
@@ -140,41 +139,41 @@ class Submitter:
     async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
         job, now = claimed.job, self._clock()
         account = self._accounts[job.provider]
-        check_at = now + next_check(account.check_every, 0, None, stretch=False)
-        handle = Handle(**msgspec.structs.asdict(submitted))
-        verb = submissions.confirm(job.id, job.provider, handle, now=now, check_at=check_at)
-        moved = await self._insist(verb, claimed, handle)
+        poll_at = now + next_poll(account.poll_interval, 0, None, stretch=False)
+        handle = ProviderRequest(**msgspec.structs.asdict(submitted))
+        transaction = submissions.confirm(job.id, job.provider, handle, now=now, poll_at=poll_at)
+        moved = await self._insist(transaction, claimed, handle)
         fact = "job.submitted" if moved else await self._late(job, handle)
-        self._announce(fact, job=job.id, provider=job.provider, request=handle.request_id)
+        self._emit(fact, job=job.id, provider=job.provider, request=handle.request_id)
 
-    async def _insist(self, verb: Verb[bool], claimed: Claimed, handle: Handle) -> bool:
+    async def _insist(self, transaction: Transaction[bool], claimed: Claimed, handle: ProviderRequest) -> bool:
         """Write what must not be lost: the id of a request that is paid for. Tries until the claim ends."""
         while True:
             try:
-                return await self._store.write(verb)
+                return await self._store.write(transaction)
             except LedgerError as error:
                 job = claimed.job
-                self._announce(
-                    "job.note_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
+                self._emit(
+                    "job.record_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
                 )
                 if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
                     raise
                 await self._sleep(NOTE_AGAIN_SECONDS)
 
-    async def _late(self, job: Job, handle: Handle) -> str:
+    async def _late(self, job: Job, handle: ProviderRequest) -> str:
         """Name what it means that an answer confirmed nothing."""
         now_known = await read_job(self._store, job.id)
         same = now_known is not None and now_known.provider_request_id == handle.request_id
         # The same: its callback was here first. Another: two requests, and both may be billed.
-        return "job.submit_answer_came_late" if same else "job.request_contested"
+        return "job.already_confirmed" if same else "job.request_id_conflict"
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
         if claimed.job.submissions > 1:  # the request before may be running all the same: its callback decides
             await self._doubt(claimed, error)
             return
-        verb = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
-        if await self._store.write(verb):
-            self._announce(
+        transaction = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
+        if await self._store.write(transaction):
+            self._emit(
                 "job.refused",
                 job=claimed.job.id,
                 provider=claimed.job.provider,
@@ -189,10 +188,10 @@ class Submitter:
             await self._refuse(claimed, error)
             return
         due_at = now + next_submit(claimed.task.tries, retry_after)
-        verb = submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at)
-        if await self._store.write(verb):
-            self._announce(
-                "job.submit_put_off",
+        transaction = submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at)
+        if await self._store.write(transaction):
+            self._emit(
+                "job.submit_rescheduled",
                 job=claimed.job.id,
                 provider=claimed.job.provider,
                 tries=claimed.task.tries + 1,
@@ -205,7 +204,7 @@ class Submitter:
         due_at = self._decide_at(job, unconfirmed_at=now)
         # Not moved: its callback was here first, and there is no doubt.
         if await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at)):
-            self._announce(
+            self._emit(
                 "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
             )
 
@@ -220,8 +219,8 @@ class Submitter:
             message=f"{job.provider} may have taken this job and billed it, but its answer was never read and no "
             f"callback came; look at the provider's own dashboard before submitting it again",
         )
-        if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.moved_by, now=now)):
-            self._announce("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+        if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.last_transition, now=now)):
+            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
 
     def _decide_at(self, job: Job, *, unconfirmed_at: int) -> int:
         """When an unconfirmed job is submitted again or given up: ms since the epoch."""

@@ -1,4 +1,4 @@
-"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, and a list of facts."""
+"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, and a list of telemetry."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from ledger.postgres.store import PostgresStore, open_postgres
-from ledger.sqlite import SQLiteStore, open_sqlite
-from ledger.store import Store
+from ledger.sqlite.store import SQLiteStore, open_sqlite
+from ledger.storage.store import Store
 from tests.postgres.databases import Databases, fresh_database
 from tests.postgres.servers import database_url, postgres_server
 
@@ -33,7 +33,7 @@ class Clock:
 
 
 class Heard(list[tuple[str, dict[str, object]]]):
-    """An `Announce` that remembers."""
+    """An `Emit` that remembers."""
 
     def __call__(self, fact: str, /, **fields: object) -> None:
         self.append((fact, fields))

@@ -19,14 +19,14 @@ LONGEST_FUNCTION = 60  # the design aims at 40
 SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "core"}
 MAY_SPEAK_SQL = (
     "ledger/copying",  # takes whole tables from one database to another
-    "ledger/migrate.py",  # reads which migrations have run, before any statement of ours can be
+    "ledger/storage/migrations.py",  # reads which migrations have run, before any statement of ours can be
     "ledger/postgres/connections.py",  # opens the database: its sessions' settings
-    "ledger/postgres/copying.py",  # as ledger/copying
-    "ledger/postgres/migrate.py",  # as ledger/migrate.py
-    "ledger/postgres/news.py",  # LISTEN and NOTIFY
+    "ledger/copying/target.py",  # as ledger/copying
+    "ledger/postgres/migrate.py",  # as ledger/storage/migrations.py
+    "ledger/postgres/wakeups.py",  # LISTEN and NOTIFY
     "ledger/postgres/transactions.py",  # begins and ends them
-    "ledger/sqlite.py",  # opens the file: pragmas
-    "sandbox/demo.py",  # prints what was recorded from the file itself
+    "ledger/sqlite/store.py",  # opens the file: pragmas
+    "sandbox/demo/run.py",  # prints what was recorded from the file itself
     "tests/",  # look for themselves
 )
 
@@ -87,7 +87,7 @@ receiver/other.py: import providers.other, ledger.other
 submitter/other.py: import providers.other, ledger.other
 sandbox/other.py: import providers.other, ledger.other
 ledger/other.py: import sqlite3, aiosqlite, psycopg, psycopg_pool, procrastinate
-sandbox/demo.py: import sqlite3
+sandbox/demo/run.py: import sqlite3
 """
 
 REFUSED = """\
@@ -100,14 +100,14 @@ nothing imports receiver <- sandbox/other.py: import receiver
 submitter is imported only where the process is composed <- receiver/other.py: import submitter.other
 submitter imports neither receiver nor sandbox <- submitter/other.py: import sandbox.other
 nothing imports sandbox <- receiver/process.py: import sandbox.other
-sandbox imports neither receiver nor submitter <- sandbox/demo.py: import submitter.other
+sandbox imports neither receiver nor submitter <- sandbox/demo/run.py: import submitter.other
 only ledger opens a database <- receiver/other.py: import sqlite3
 only ledger opens a database <- sandbox/other.py: import sqlite3
 only ledger opens a database <- submitter/other.py: from aiosqlite import connect
 only ledger opens a database <- submitter/other.py: from procrastinate import App
 only ledger opens a database <- receiver/other.py: import psycopg
 only ledger opens a database <- providers/other.py: from psycopg_pool import AsyncConnectionPool
-only ledger opens a database <- sandbox/demo.py: import psycopg
+only ledger opens a database <- sandbox/demo/run.py: import psycopg
 """
 
 
@@ -170,12 +170,12 @@ def test_sql_lives_in_the_sql_files_of_the_ledger() -> None:
     ],
 )
 def test_sql_elsewhere_is_found(line: str) -> None:
-    assert sql_in_python("receiver/app.py", line)
+    assert sql_in_python("receiver/web/app.py", line)
 
 
 @pytest.mark.parametrize("line", ["'''The UPDATE that moves it.'''", "say('Select one from the list, update it')"])
 def test_prose_is_not_sql(line: str) -> None:
-    assert not sql_in_python("receiver/app.py", line)
+    assert not sql_in_python("receiver/web/app.py", line)
 
 
 # --- how long things get, and what they are called ------------------------------------------------------------------

@@ -17,13 +17,13 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from ledger.migrate import migrations
 from ledger.records import JobState, RecordResult
-from ledger.statements import statements
-from receiver.app import create_app
-from receiver.callbacks import CALLBACKS
+from ledger.storage.migrations import migrations
+from ledger.storage.statements import statements
+from receiver.callbacks.application import CALLBACKS
+from receiver.notifier.signatures import signed_headers
 from receiver.settings import _READERS
-from receiver.signatures import signed_headers
+from receiver.web.app import create_app
 from sandbox.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -277,6 +277,6 @@ def test_an_example_refuses_what_we_did_not_sign(example: Example) -> None:
 def test_an_example_without_a_usable_secret_takes_nothing(command: list[str], tmp_path: Path, secret: str) -> None:
     for example in run(command, tmp_path, secret):
         headers = signed_headers("msg_1", BODY, [b""], now=now())
-        with contextlib.suppress(httpx.TransportError):  # Python's server hangs up on a mistake of its own
+        with contextlib.suppress(httpx.TransportError):  # Python's server hangs up on a internal_error of its own
             assert example.send(BODY, headers) == 500
         assert example.kept == []

@@ -87,7 +87,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         self.log_message("%s %s %s", told["type"], job["id"], [output["url"] for output in job["outputs"]])
 
     def answer(self, status: int) -> None:
-        """Answer without a body."""
+        """Response without a body."""
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -6,12 +6,12 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ledger.batches import fault_of
 from ledger.copying.tables import Chunk, Table, Values, arriving, bounds, checksum
 from ledger.errors import CannotOpen, Locked
-from ledger.migrate import NOTE, Applied, Note, is_of_this_release, note_of
-from ledger.sqlite import take_lock
-from ledger.statements import statements
+from ledger.sqlite.store import take_lock
+from ledger.sqlite.transactions import fault_of
+from ledger.storage.migrations import NOTE, Applied, Note, is_of_this_release, note_of
+from ledger.storage.statements import statements
 
 CHUNK_ROWS = 5_000
 CHUNK_BYTES = 8 << 20
@@ -46,7 +46,7 @@ class Source:
         return str(made_at)
 
     def end_claims(self, now: int) -> None:
-        """End what its last receiver had begun, as the next one would at its start: nobody is at it any more."""
+        """End what its last receiver had claimed, as the next one would at its start: nobody is at it any more."""
         statement = statements()["end_claims"]
         self._connection.execute(statement.text, statement.pick({"now": now}))
 

@@ -49,7 +49,7 @@ TABLES = (
         "jobs",
         "id",
         "provider model state idempotency_key request_digest provider_request_id status_url response_url cancel_url "
-        "source fingerprint warning error_fault error_code error_message moved_by",
+        "source fingerprint warning error_fault error_code error_message last_transition",
         numbers="submissions claimed_until unconfirmed_at created_at submitted_at finalized_at processing_time_ms "
         "error_retryable last_sequence",
     ),
@@ -117,7 +117,7 @@ def kept(row: Values) -> Values:
 
 
 def canonical(row: Values) -> bytes:
-    """Write a row so that no two are written alike: as `_words` of ledger/postgres/copying.py has Postgres do."""
+    """Write a row so that no two are written alike: as `_words` of ledger/copying/target.py has Postgres do."""
     return ",".join(
         [
             "-"

@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.errors import CannotOpen
-from ledger.opening import UNREADABLE
+from ledger.open import UNREADABLE
 from ledger.postgres.faults import fault_of
 
 CONNECT_SECONDS = 3
@@ -32,11 +32,11 @@ Connection = AsyncConnection[tuple[object, ...]]
 Pool = AsyncConnectionPool[Connection]
 
 
-class Promises(msgspec.Struct, frozen=True, kw_only=True):
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What holds for every transaction: its bounds in seconds, and that a commit is on the disk when it is answered.
 
     `pooled` says that somebody between us and the database (pgbouncer) may give each transaction another session: then
-    nothing is prepared, nothing listened to, and each transaction makes these promises for itself.
+    nothing is prepared, nothing listened to, and each transaction makes these session for itself.
     """
 
     seconds: float
@@ -56,7 +56,7 @@ class Promises(msgspec.Struct, frozen=True, kw_only=True):
         calls.append(f"set_config('enable_seqscan', 'off', {kept})")
         # what is forbidden is only made dear, and for a dear plan Postgres would compile code, at every execution
         calls.append(f"set_config('jit', 'off', {kept})")
-        # off and local answer before the disk or the standby has it; remote_apply promises more than on does
+        # off and local answer before the disk or the standby has it; remote_apply session more than on does
         calls.append(
             "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
             f"WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {kept})"
@@ -84,20 +84,20 @@ async def is_pooled(connection: Connection) -> bool:
     return row is not None and row[0] != connection.info.backend_pid
 
 
-def make_pool(url: str, promises: Promises, *, connections: int) -> Pool:
+def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
     """Make the pool, not opened, of at most `connections`."""
     used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     async def configure(connection: Connection) -> None:
-        if promises.pooled:
+        if session.pooled:
             connection.prepare_threshold = None
         else:
-            await connection.execute(promises.settings(local=False))
+            await connection.execute(session.settings(local=False))
 
     async def check(connection: Connection) -> None:
         now = asyncio.get_running_loop().time()
         if now - used.get(connection, 0.0) > FRESH_SECONDS:
-            async with asyncio.timeout(promises.seconds / 3):
+            async with asyncio.timeout(session.seconds / 3):
                 await connection.execute("")
         used[connection] = now
 
@@ -109,7 +109,7 @@ def make_pool(url: str, promises: Promises, *, connections: int) -> Pool:
         open=False,
         configure=configure,
         check=check,
-        timeout=promises.seconds / 2,
+        timeout=session.seconds / 2,
         max_waiting=1_000,
         reconnect_timeout=CONNECT_SECONDS,  # given up soon, because whoever asks next makes it try again at once
         name="ledger",

@@ -8,9 +8,9 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from ledger.errors import CannotOpen, Contradiction
-from ledger.migrate import Applied, Migration, migrations, new_migrations
 from ledger.postgres.connections import Connection
 from ledger.postgres.faults import fault_of
+from ledger.storage.migrations import Applied, Migration, migrations, new_migrations
 
 _LOCK = 0x72656E646572  # "render": any number, so long as it is always this one
 LOCK_MS = 10_000

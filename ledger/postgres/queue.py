@@ -13,12 +13,12 @@ from procrastinate.connector import Notify
 from psycopg.errors import ForeignKeyViolation
 
 from ledger.errors import LedgerError, Unavailable
-from ledger.facts import Announce
 from ledger.postgres.faults import fault_of
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import STALLED_SECONDS, live_again, mend, put_back_unheard, recover
-from ledger.verbs import Verb
-from ledger.work import Kind, Task
+from ledger.storage.transaction import Transaction
+from ledger.transitions.queue import Kind, Task
+from telemetry.emit import Emit
 
 T = TypeVar("T")
 
@@ -38,12 +38,12 @@ _INSERTED = '{"type": "job_inserted", "job_id": 0}'
 class Queue:
     """One of Procrastinate's queues, and its worker. What it does is said by those who are made of it."""
 
-    def __init__(self, store: PostgresStore, name: str, announce: Announce, *, concurrency: int) -> None:
+    def __init__(self, store: PostgresStore, name: str, emit: Emit, *, concurrency: int) -> None:
         self.name = name
         self._store = store
-        self._announce = announce
+        self._emit = emit
         self._concurrency = concurrency
-        self._connector = _Connector(store, name, announce)
+        self._connector = _Connector(store, name, emit)
         self._app = App(connector=self._connector)
 
     async def run(self, *, stop_seconds: float) -> None:
@@ -54,7 +54,7 @@ class Queue:
             name=self.name,
             concurrency=self._concurrency,
             install_signal_handlers=False,
-            fetch_job_polling_interval=POLL_SECONDS_POOLED if self._store.promises.pooled else POLL_SECONDS,
+            fetch_job_polling_interval=POLL_SECONDS_POOLED if self._store.session.pooled else POLL_SECONDS,
             abort_job_polling_interval=3600.0,  # nobody asks for that
             shutdown_graceful_timeout=stop_seconds,
             delete_jobs="always",
@@ -76,10 +76,10 @@ class WorkQueue(Queue):
         kind: Kind,
         perform: Callable[[Task], Awaitable[None]],
         *,
-        announce: Announce,
+        emit: Emit,
         concurrency: int,
     ) -> None:
-        super().__init__(store, kind, announce, concurrency=concurrency)
+        super().__init__(store, kind, emit, concurrency=concurrency)
 
         # Whatever it raises, an order to stop among it, the task goes back where it was.
         @self._app.task(name=kind, queue=kind, pass_context=True, retry=RetryStrategy())
@@ -90,8 +90,8 @@ class WorkQueue(Queue):
 class UpkeepQueue(Queue):
     """What keeps the queue itself, by one of all processes at a time: a queue apart, so that it waits for no work."""
 
-    def __init__(self, store: PostgresStore, *, announce: Announce, lease_seconds: float) -> None:
-        super().__init__(store, "upkeep", announce, concurrency=1)
+    def __init__(self, store: PostgresStore, *, emit: Emit, lease_seconds: float) -> None:
+        super().__init__(store, "upkeep", emit, concurrency=1)
 
         # The recovery of stalled jobs: https://procrastinate.readthedocs.io/en/stable/howto/production/retry_stalled_jobs.html
         @self._app.periodic(cron="* * * * * */10")
@@ -107,9 +107,9 @@ class UpkeepQueue(Queue):
     async def _keep(self, what: str, done: Awaitable[int]) -> None:
         try:
             if number := await done:
-                self._announce(f"work.{what}", number=number)
+                self._emit(f"work.{what}", number=number)
         except LedgerError as error:  # the next tick comes soon
-            self._announce("work.upkeep_failed", what=what, error=str(error))
+            self._emit("work.maintenance_failed", what=what, error=str(error))
 
 
 class _Connector(PsycopgConnector):
@@ -119,11 +119,11 @@ class _Connector(PsycopgConnector):
     which task it was given.
     """
 
-    def __init__(self, store: PostgresStore, kind: str, announce: Announce) -> None:
+    def __init__(self, store: PostgresStore, kind: str, emit: Emit) -> None:
         super().__init__()
         self._store = store
         self._kind = kind
-        self._announce = announce
+        self._emit = emit
         self._due = store.due(kind)
         self._in_hand: set[int] = set()
         self.patient = True
@@ -205,7 +205,7 @@ class _Connector(PsycopgConnector):
         query: LiteralString,
         arguments: dict[str, Any],
         *,
-        again: Callable[[], Verb[None]] | None = None,
+        again: Callable[[], Transaction[None]] | None = None,
     ) -> T:
         """Execute as soon as the database is there. `again` makes what is written before each try but the first."""
         announced = False
@@ -220,6 +220,6 @@ class _Connector(PsycopgConnector):
                 if not isinstance(fault, Unavailable) or not self.patient:
                     raise
                 if not announced:
-                    self._announce("worker.fetch_failed", kind=self._kind, error=str(fault))
+                    self._emit("worker.fetch_failed", kind=self._kind, error=str(fault))
                     announced = True
             await asyncio.sleep(AGAIN_SECONDS)

@@ -9,16 +9,16 @@ from typing import Any, TypeVar
 import msgspec
 from psycopg_pool import PoolTimeout
 
-from ledger.batches import Ran, Result
 from ledger.errors import LedgerError, Overloaded, Unanswered, Unavailable
-from ledger.noting import is_heard
-from ledger.postgres.connections import Pool, Promises, connect, is_pooled, make_pool
+from ledger.postgres.connections import Pool, SessionSettings, connect, is_pooled, make_pool
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
-from ledger.postgres.news import News
 from ledger.postgres.transactions import read, run_batch
-from ledger.statements import statements
-from ledger.verbs import Rows, Verb
+from ledger.postgres.wakeups import Wakeups
+from ledger.sqlite.transactions import Ran, Result
+from ledger.storage.statements import statements
+from ledger.storage.transaction import Rows, Transaction
+from telemetry.shielding import retrieve_exception
 
 T = TypeVar("T")
 
@@ -34,9 +34,9 @@ OPEN_SECONDS = 10.0
 
 
 class _Waiting(msgspec.Struct):
-    """A verb, and who waits for it: a future that is over when it need not begin any more."""
+    """A transaction, and who waits for it: a future that is over when it need not begin any more."""
 
-    verb: Verb[Any]
+    transaction: Transaction[Any]
     done: "asyncio.Future[Ran]"
 
 
@@ -44,34 +44,34 @@ class PostgresStore:
     """The `Store` on Postgres. Open it with `open_postgres`."""
 
     def __init__(
-        self, url: str, pool: Pool, queue_pool: Pool, promises: Promises, *, waiting_limit: int, batch: int
+        self, url: str, pool: Pool, queue_pool: Pool, session: SessionSettings, *, waiting_limit: int, batch: int
     ) -> None:
         self.pool = pool
         self.queue_pool = queue_pool
-        self.promises = promises
+        self.session = session
         self._waiting: deque[_Waiting] = deque()
         self._waiting_limit = waiting_limit
         self._batch = batch
         self._something_waits = asyncio.Event()
         self._closing = False
-        self.news = News(url, pool, listens=not promises.pooled)
+        self.news = Wakeups(url, pool, listens=not session.pooled)
         self._writers = [asyncio.create_task(self._write_forever(), name=f"ledger-writer-{n}") for n in range(WRITERS)]
 
-    async def write(self, verb: Verb[T]) -> T:
+    async def write(self, transaction: Transaction[T]) -> T:
         """See `Store.write`. Answers within the promised seconds, if only to say that nothing was heard."""
         if self._closing:
             raise Unavailable("the ledger is closed")
         if len(self._waiting) >= self._waiting_limit:
             raise Overloaded(f"{self._waiting_limit} writes are waiting; nothing was written")
-        waiting = _Waiting(verb, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(transaction, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._something_waits.set()
-        waiting.done.add_done_callback(is_heard)
-        await asyncio.wait({waiting.done}, timeout=self.promises.seconds)
+        waiting.done.add_done_callback(retrieve_exception)
+        await asyncio.wait({waiting.done}, timeout=self.session.seconds)
         if not waiting.done.done():
-            waiting.done.cancel()  # if it has not begun, it never will
-            raise Unanswered(f"the ledger did not answer within {self.promises.seconds:g} s")
-        return verb.read((await waiting.done).rows)
+            waiting.done.cancel()  # if it has not claimed, it never will
+            raise Unanswered(f"the ledger did not answer within {self.session.seconds:g} s")
+        return transaction.read((await waiting.done).rows)
 
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """See `Store.read`."""
@@ -79,20 +79,20 @@ class PostgresStore:
             raise Unavailable("the ledger is closed")
         reading = asyncio.create_task(self._read(statement, values))
         try:
-            await asyncio.wait({reading}, timeout=self.promises.seconds)
+            await asyncio.wait({reading}, timeout=self.session.seconds)
         finally:
             if not reading.done():
                 reading.cancel()  # as in _run
-                asyncio.get_running_loop().call_later(self.promises.seconds, reading.cancel)
+                asyncio.get_running_loop().call_later(self.session.seconds, reading.cancel)
         if not reading.done():
-            raise Unavailable(f"the ledger did not answer within {self.promises.seconds:g} s")
+            raise Unavailable(f"the ledger did not answer within {self.session.seconds:g} s")
         found = reading.result()
         if isinstance(found, LedgerError):
             raise found
         return found
 
     def due(self, what: str) -> asyncio.Event:
-        """See `Store.due`. Other processes' verbs set it too, unless a pooler stands between."""
+        """See `Store.due`. Other processes' transactions set it too, unless a pooler stands between."""
         return self.news.due(what)
 
     async def close(self) -> None:
@@ -104,12 +104,12 @@ class PostgresStore:
         await asyncio.gather(*self._writers)
         await self.news.close()
         for pool in (self.queue_pool, self.pool):
-            await pool.close(timeout=self.promises.seconds)
+            await pool.close(timeout=self.session.seconds)
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> Rows | LedgerError:
         try:
             async with self.pool.connection() as connection:
-                return await read(connection, statements("postgres")[statement], values, self.promises)
+                return await read(connection, statements("postgres")[statement], values, self.session)
         except Exception as error:  # noqa: BLE001 - whoever asked may be gone, and nobody else would take note of it
             return fault_of(error)
 
@@ -125,8 +125,8 @@ class PostgresStore:
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        batch = sorted(batch, key=lambda each: _locks(each.verb))
-        results = await self._run([each.verb for each in batch])
+        batch = sorted(batch, key=lambda each: _locks(each.transaction))
+        results = await self._run([each.transaction for each in batch])
         for each, result in zip(batch, results, strict=True):
             if isinstance(result, Ran):
                 self.news.spread(result.due)
@@ -137,27 +137,27 @@ class PostgresStore:
             else:
                 each.done.set_result(result)
 
-    async def _run(self, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
+    async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
         """Run them within the promised seconds; what takes longer is left to itself, so that others may go on."""
-        running = asyncio.create_task(self._transact(verbs))
-        await asyncio.wait({running}, timeout=self.promises.seconds)
+        running = asyncio.create_task(self._transact(transactions))
+        await asyncio.wait({running}, timeout=self.session.seconds)
         if running.done():
             return running.result()
         running.cancel()  # it asks the database to stop, which may not hear
-        asyncio.get_running_loop().call_later(self.promises.seconds, running.cancel)  # then it hangs up
-        return [Unanswered(f"the ledger did not answer within {self.promises.seconds:g} s")] * len(verbs)
+        asyncio.get_running_loop().call_later(self.session.seconds, running.cancel)  # then it hangs up
+        return [Unanswered(f"the ledger did not answer within {self.session.seconds:g} s")] * len(transactions)
 
-    async def _transact(self, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
+    async def _transact(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
         try:
             async with self.pool.connection() as connection:
-                return await run_batch(connection, verbs, self.promises)
+                return await run_batch(connection, transactions, self.session)
         except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
-            return [fault_of(error)] * len(verbs)
+            return [fault_of(error)] * len(transactions)
 
 
-def _locks(verb: Verb[Any]) -> str:
-    """Name what a verb locks first: taken in one order everywhere, nobody waits for each other."""
-    return str(verb.values.get("job_id") or verb.values.get("delivery_id") or "")
+def _locks(transaction: Transaction[Any]) -> str:
+    """Name what a transaction locks first: taken in one order everywhere, nobody waits for each other."""
+    return str(transaction.values.get("job_id") or transaction.values.get("delivery_id") or "")
 
 
 async def open_postgres(
@@ -173,17 +173,17 @@ async def open_postgres(
             async with asyncio.timeout(OPEN_SECONDS):
                 connection = await connect(url)
                 undo.push_async_callback(connection.close)
-                promises = Promises(seconds=seconds, pooled=await is_pooled(connection))
+                session = SessionSettings(seconds=seconds, pooled=await is_pooled(connection))
                 behind = await is_behind(connection)
         except TimeoutError as error:
             raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error
         if behind:
             await migrate(connection, now)
-    pool = make_pool(url, promises, connections=max(1, connections - QUEUE_CONNECTIONS))
-    queue_pool = make_pool(url, promises, connections=QUEUE_CONNECTIONS)
+    pool = make_pool(url, session, connections=max(1, connections - QUEUE_CONNECTIONS))
+    queue_pool = make_pool(url, session, connections=QUEUE_CONNECTIONS)
     try:
         await pool.open(wait=True, timeout=OPEN_SECONDS)
     except PoolTimeout as error:
         await pool.close()
         raise Unavailable(f"cannot open the ledger: {error}") from error
-    return PostgresStore(url, pool, queue_pool, promises, waiting_limit=waiting_limit, batch=batch)
+    return PostgresStore(url, pool, queue_pool, session, waiting_limit=waiting_limit, batch=batch)

@@ -8,12 +8,12 @@ from psycopg.pq import PipelineStatus
 from psycopg.rows import dict_row
 from psycopg.types.numeric import Int8
 
-from ledger.batches import Ran, Result
 from ledger.errors import LedgerError, Unanswered
-from ledger.postgres.connections import Connection, Promises
+from ledger.postgres.connections import Connection, SessionSettings
 from ledger.postgres.faults import concerns_one_verb, fault_of
-from ledger.statements import Statement, statements
-from ledger.verbs import Row, Rows, Verb
+from ledger.sqlite.transactions import Ran, Result
+from ledger.storage.statements import Statement, statements
+from ledger.storage.transaction import Row, Rows, Transaction
 
 Cursor = AsyncRawCursor[Row]
 
@@ -21,33 +21,35 @@ _CLOSING = ("SET LOCAL statement_timeout = 0", "COMMIT")
 """A commit that a timeout cuts short while it waits for a standby is reported as done, with a warning."""
 
 
-async def run_batch(connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises) -> Sequence[Result]:
-    """Run verbs in one transaction and commit it. Returns what came of each, or its fault: a verb fails alone."""
-    results = await _attempt(connection, verbs, promises)
+async def run_batch(
+    connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
+) -> Sequence[Result]:
+    """Run transactions in one transaction and commit it. Returns what came of each, or its fault: a transaction fails alone."""
+    results = await _attempt(connection, transactions, session)
     if not isinstance(results, LedgerError):
         return results
     if not concerns_one_verb(results) or connection.closed:
-        return [results] * len(verbs)
-    return [await _alone(connection, verb, promises) for verb in verbs]
+        return [results] * len(transactions)
+    return [await _alone(connection, transaction, session) for transaction in transactions]
 
 
 _RACED = {"23505", "40001", "40P01"}
 """Another process was first with a key, or with a lock that we needed: looking again finds what it did."""
 
 
-async def _alone(connection: Connection, verb: Verb[Any], promises: Promises) -> Result:
-    """Run one verb by itself, and once more when another process was first."""
-    results = await _attempt(connection, [verb], promises)
+async def _alone(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> Result:
+    """Run one transaction by itself, and once more when another process was first."""
+    results = await _attempt(connection, [transaction], session)
     if isinstance(results, LedgerError) and getattr(results.__cause__, "sqlstate", None) in _RACED:
-        results = await _attempt(connection, [verb], promises)
+        results = await _attempt(connection, [transaction], session)
     return results if isinstance(results, LedgerError) else results[0]
 
 
 async def _attempt(
-    connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises
+    connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
 ) -> Sequence[Result] | LedgerError:
     try:
-        return await _transaction(connection, verbs, promises)
+        return await _transaction(connection, transactions, session)
     except Exception as error:  # noqa: BLE001 - whatever it was, every caller must hear
         fault = fault_of(error)
         fault.__cause__ = error
@@ -58,60 +60,64 @@ async def _attempt(
     return fault
 
 
-async def read(connection: Connection, statement: Statement, values: Mapping[str, object], promises: Promises) -> Rows:
+async def read(
+    connection: Connection, statement: Statement, values: Mapping[str, object], session: SessionSettings
+) -> Rows:
     """Run one reading statement in a transaction of its own. Raises psycopg.Error as it comes."""
-    if not promises.pooled:
-        return await (await _execute(connection, statement, values, promises)).fetchall()
+    if not session.pooled:
+        return await (await _execute(connection, statement, values, session)).fetchall()
     async with connection.pipeline():
-        for words in promises.opening:
+        for words in session.opening:
             await connection.execute(words)
-        cursor = await _execute(connection, statement, values, promises)
+        cursor = await _execute(connection, statement, values, session)
         await connection.execute("COMMIT")
     return await cursor.fetchall()
 
 
-async def _transaction(connection: Connection, verbs: Sequence[Verb[Any]], promises: Promises) -> Sequence[Result]:
+async def _transaction(
+    connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
+) -> Sequence[Result]:
     warnings: list[str] = []
     connection.add_notice_handler(hear := lambda notice: _warned(notice, warnings))
     asked: list[list[Cursor | None]] = []
     try:
         async with connection.pipeline():
-            for words in promises.opening:
+            for words in session.opening:
                 await connection.execute(words)
-            asked += [await _ask(connection, verb, promises) for verb in verbs]
+            asked += [await _ask(connection, transaction, session) for transaction in transactions]
             for words in _CLOSING:
                 await connection.execute(words)
     finally:
         connection.remove_notice_handler(hear)
     if warnings:  # it waited for a standby, and somebody ended the wait: only here is it known to be written
         raise Unanswered(f"the ledger was written, and may not be replicated: {warnings[0]}")
-    return [await _ran(verb, steps) for verb, steps in zip(verbs, asked, strict=True)]
+    return [await _ran(transaction, steps) for transaction, steps in zip(transactions, asked, strict=True)]
 
 
-async def _ask(connection: Connection, verb: Verb[Any], promises: Promises) -> list[Cursor | None]:
+async def _ask(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> list[Cursor | None]:
     named, asked = statements("postgres"), list[Cursor | None]()
-    for step in verb.steps:
+    for step in transaction.steps:
         statement = named[step.statement]
         if statement.text:
-            asked.append(await _execute(connection, statement, step.values or verb.values, promises))
+            asked.append(await _execute(connection, statement, step.values or transaction.values, session))
         else:  # this database has no need of it
             asked.append(None)
     return asked
 
 
 async def _execute(
-    connection: Connection, statement: Statement, values: Mapping[str, object], promises: Promises
+    connection: Connection, statement: Statement, values: Mapping[str, object], session: SessionSettings
 ) -> Cursor:
     cursor = AsyncRawCursor(connection, row_factory=dict_row)
     bound = [_bound(value) for value in statement.pick(values)]
-    await cursor.execute(statement.text, bound, prepare=not promises.pooled)
+    await cursor.execute(statement.text, bound, prepare=not session.pooled)
     return cursor
 
 
-async def _ran(verb: Verb[Any], cursors: Sequence[Cursor | None]) -> Ran:
+async def _ran(transaction: Transaction[Any], cursors: Sequence[Cursor | None]) -> Ran:
     rows: list[Rows] = []
     due: list[str] = []
-    for step, cursor in zip(verb.steps, cursors, strict=True):
+    for step, cursor in zip(transaction.steps, cursors, strict=True):
         found = await cursor.fetchall() if cursor and cursor.description else []
         rows.append(found)
         if step.wakes and cursor and cursor.rowcount > 0:

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ledger.store import Store
-from ledger.verbs import Rows, Step, Verb
-from ledger.work import Kind
+from ledger.storage.store import Store
+from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.transitions.queue import Kind
 
 STALLED_SECONDS = 20.0
 """How long without a word from a worker means that it is dead."""
@@ -15,24 +15,24 @@ PAGE = 1_000
 MOST_WAITING = 1_000
 """Tasks of a kind that wait in Procrastinate's queue, of those that were due later."""
 
-_KINDS: tuple[Kind, ...] = ("submit", "check", "deliver")
+_KINDS: tuple[Kind, ...] = ("submit", "poll", "deliver")
 
 _OPEN: tuple[tuple[str, Kind], ...] = (
     ("accepted", "submit"),
     ("submitting", "submit"),
     ("unconfirmed", "submit"),
-    ("submitted", "check"),
+    ("submitted", "poll"),
 )
 """What an open job waits for, by its state."""
 
 
-def promote(*, now: int) -> Verb[int]:
+def promote(*, now: int) -> Transaction[int]:
     """Put what is due at `now` (ms) into Procrastinate's queue, as far as there is room. Returns how many."""
     steps = tuple(
-        Step("promote_work", {"kind": kind, "now": now, "limit": MOST_WAITING}, wakes_each="queue_name")
+        Call("promote_work", {"kind": kind, "now": now, "limit": MOST_WAITING}, wakes_each="queue_name")
         for kind in _KINDS
     )
-    return Verb(steps=steps, values={}, read=lambda rows: sum(map(len, rows)))
+    return Transaction(steps=steps, values={}, read=lambda rows: sum(map(len, rows)))
 
 
 async def next_due(store: Store) -> int | None:
@@ -41,26 +41,26 @@ async def next_due(store: Store) -> int | None:
     return due_at
 
 
-def recover(*, lease_seconds: float) -> Verb[int]:
+def recover(*, lease_seconds: float) -> Transaction[int]:
     """Put back what dead workers were doing, and what any has had longer than `lease_seconds`. Returns how many."""
     values = {"stalled_seconds": STALLED_SECONDS, "lease_seconds": lease_seconds}
     steps = (
-        Step("forget_dead_workers"),
-        Step("drop_overtaken_work"),
-        Step("put_back_lost_work", wakes=_KINDS),
+        Call("forget_dead_workers"),
+        Call("drop_overtaken_work"),
+        Call("put_back_lost_work", wakes=_KINDS),
     )
-    return Verb(steps=steps, values=values, read=lambda rows: len(rows[-1]))
+    return Transaction(steps=steps, values=values, read=lambda rows: len(rows[-1]))
 
 
-def live_again(worker_id: int) -> Verb[None]:
+def live_again(worker_id: int) -> Transaction[None]:
     """Take back that a worker is dead: it is not, and goes on with what it does."""
-    return Verb(steps=(Step("live_again"),), values={"worker_id": worker_id}, read=lambda _: None)
+    return Transaction(steps=(Call("live_again"),), values={"worker_id": worker_id}, read=lambda _: None)
 
 
-def put_back_unheard(worker_id: int, in_hand: Collection[int]) -> Verb[None]:
+def put_back_unheard(worker_id: int, in_hand: Collection[int]) -> Transaction[None]:
     """Put back what a worker was given and never heard of: all of its tasks but those `in_hand` (their ids)."""
     values = {"worker_id": worker_id, "in_hand": list(in_hand)}
-    return Verb(steps=(Step("put_back_unheard"),), values=values, read=lambda _: None)
+    return Transaction(steps=(Call("put_back_unheard"),), values=values, read=lambda _: None)
 
 
 async def mend(store: Store) -> int:
@@ -78,12 +78,12 @@ async def _through(store: Store, statements: tuple[str, str], values: Mapping[st
     enqueue, end = statements
     number, after = 0, ""
     while True:
-        verb = Verb(
-            steps=(Step(enqueue, wakes_each="queue_name"), Step(end)),
+        transaction = Transaction(
+            steps=(Call(enqueue, wakes_each="queue_name"), Call(end)),
             values={**values, "after": after, "limit": PAGE},
             read=_counted,
         )
-        found, last = await store.write(verb)
+        found, last = await store.write(transaction)
         number += found
         if last is None:
             return number

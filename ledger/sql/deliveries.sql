@@ -42,7 +42,7 @@ UPDATE deliveries SET state = :state, due_at = NULL, finalized_at = :now, reason
 WHERE id = :delivery_id AND state = 'pending'
 RETURNING id;
 
--- name: postpone_delivery
+-- name: reschedule_delivery
 -- Still pending, the next attempt at :due_at.
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
@@ -71,7 +71,7 @@ FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :li
 SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
 
--- name: count_deliveries_to_look_at
+-- name: count_deliveries_needing_attention
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
 SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded';

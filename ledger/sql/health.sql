@@ -4,6 +4,6 @@
 -- Writes a page: what a full or read-only disk refuses. An update to the same value would not; SQLite skips its write.
 UPDATE migrations SET applied_at = applied_at + 1 WHERE number = 1;
 
--- name: leave_as_it_was
+-- name: undo_prove_writable
 -- In the transaction of prove_writable, which then has changed nothing.
 UPDATE migrations SET applied_at = applied_at - 1 WHERE number = 1;

@@ -1,29 +1,29 @@
--- Jobs: accepted, begun, confirmed, put back, lost sight of. Their endings are in outcomes.sql.
+-- Jobs: accepted, claimed, confirmed, put back, lost sight of. Their endings are in outcomes.sql.
 
 -- name: insert_job
 -- (nothing) -> accepted. An Idempotency-Key that is already there makes this do nothing.
-INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence, moved_by)
+INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence, last_transition)
 VALUES (:job_id, :provider, :model, 'accepted', :idempotency_key, :request_digest, :now, 1, :move)
 ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
 -- name: insert_input
 INSERT INTO inputs (job_id, input, metadata)
-SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND moved_by = :move;
+SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND last_transition = :move;
 
 -- name: insert_job_endpoint
 -- A `notify` URL is an endpoint of its own, shared by every job that names it.
 INSERT INTO endpoints (id, url, scope, created_at)
-SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND moved_by = :move
+SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND last_transition = :move
 ON CONFLICT (id) DO NOTHING;
 
 -- name: enable_job_endpoint
 -- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody else who names it.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
-WHERE id = :endpoint_id AND disabled_at IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND moved_by = :move);
+WHERE id = :endpoint_id AND disabled_at IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND last_transition = :move);
 
 -- name: subscribe_job_endpoint
 INSERT INTO subscriptions (job_id, endpoint_id)
-SELECT id, :endpoint_id FROM jobs WHERE id = :job_id AND moved_by = :move;
+SELECT id, :endpoint_id FROM jobs WHERE id = :job_id AND last_transition = :move;
 
 -- name: read_accepted
 -- The job just accepted, or the one that had the Idempotency-Key before.
@@ -31,25 +31,25 @@ SELECT id, request_digest FROM jobs WHERE id = :job_id
 UNION ALL
 SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key AND id <> :job_id;
 
--- name: lose_submission
+-- name: expire_claim
 -- submitting -> unconfirmed, when the lease of whoever was submitting is over.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, moved_by = :lost
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, last_transition = :lost
 WHERE id = :job_id AND state = 'submitting' AND claimed_until <= :now
 RETURNING id;
 
--- name: begin_submission
--- accepted -> submitting: the claim. What ends it repeats `moved_by`.
+-- name: claim_submission
+-- accepted -> submitting: the claim. What ends it repeats `last_transition`.
 UPDATE jobs
-SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, moved_by = :move
+SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, last_transition = :move
 WHERE id = :job_id AND state = 'accepted'
 RETURNING id;
 
--- name: begin_resubmission
+-- name: claim_resubmission
 -- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed. Once: a
 -- provider that takes jobs and never answers must not be paid for more than two.
 UPDATE jobs
-SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, moved_by = :move
+SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, last_transition = :move
 WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_before AND submissions < 2
 RETURNING id;
 
@@ -58,32 +58,32 @@ RETURNING id;
 UPDATE jobs
 SET state = 'submitted', provider_request_id = :request_id, submitted_at = :now, claimed_until = NULL,
     status_url = :status_url, response_url = :response_url, cancel_url = :cancel_url,
-    last_sequence = last_sequence + 1, moved_by = :move
+    last_sequence = last_sequence + 1, last_transition = :move
 WHERE id = :job_id AND provider = :provider AND state IN ('submitting', 'unconfirmed', 'accepted')
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id)
 RETURNING id;
 
--- name: put_back_submission
+-- name: return_to_accepted
 -- submitting -> accepted: the provider did not take it, and said so, or was never reached. Only by whoever claimed it.
 -- A resubmission goes back to unconfirmed instead: the request before it may still be running.
 UPDATE jobs
-SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL, submissions = submissions - 1, moved_by = :move
-WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
+SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL, submissions = submissions - 1, last_transition = :move
+WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
--- name: doubt_submission
+-- name: mark_unconfirmed
 -- submitting -> unconfirmed: the request left and no answer was read. Only by whoever claimed it.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, moved_by = :move
-WHERE id = :job_id AND state = 'submitting' AND moved_by = :claim
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, last_transition = :move
+WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
 -- name: read_job
 -- One job with its outputs, a row for each output.
 SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 
--- name: read_begun
+-- name: read_claimed
 -- The same, for who would submit it.
 SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 

@@ -16,10 +16,10 @@ from nacl.bindings import crypto_sign_open
 from nacl.signing import VerifyKey
 
 from ledger.records import Outcome
+from providers.errors import Malformed, NoKeyMatches, Reason, Unverified
 from providers.fal.failures import end_with, read_failure
 from providers.fal.files import read_completion
 from providers.reading import read_id, read_json, read_text
-from providers.refusals import Malformed, NoKeyMatches, Reason, Unverified
 
 # https://fal.ai/docs/documentation/model-apis/inference/webhooks.md
 _SIGNED = {
@@ -52,7 +52,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
     """Pick the four signed headers out of raw pairs, as ASGI gives them; `Unverified` unless each is there once.
 
-    Names are in lower case, as ASGI promises: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
+    Names are in lower case, as ASGI session: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
     """
     found: dict[str, str] = {}
     for name, value in headers:

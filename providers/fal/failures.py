@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.records import Fault, JobError, Outcome
+from providers.http import Response
 from providers.reading import read_code, read_mapping, read_text
-from providers.wire import Answer
 
 # https://fal.ai/docs/documentation/model-apis/request-errors
 _PROVIDER_CODES = frozenset(
@@ -68,7 +68,7 @@ def read_failure(
     return JobError(fault=fault, code=code, message=message, retryable=_retryable(fault, code, headers))
 
 
-def read_answer_failure(answer: Answer) -> JobError:
+def read_answer_failure(answer: Response) -> JobError:
     """Sort a non-2xx answer, JSON or not."""
     text = read_text(answer.body[:800].decode("utf-8", "replace"), 200)
     plain = text if text and text[0] not in "<{[" else None
@@ -80,12 +80,12 @@ def end_with(error: JobError) -> Outcome:
     return Outcome.canceled() if error.code == "client_cancelled" else Outcome.failed(error)
 
 
-def is_model_error(answer: Answer) -> bool:
+def is_model_error(answer: Response) -> bool:
     """Tell whether the model itself answers, by a list of what was wrong, rather than the road to it."""
     return bool(_details(read_mapping(answer.body) or {}))
 
 
-def is_fal_error(answer: Answer) -> bool:
+def is_fal_error(answer: Response) -> bool:
     """Tell whether fal itself answers, by its header or its error body, rather than some gateway's page."""
     told = read_mapping(answer.body) or {}
     named = answer.headers.keys() & {"x-fal-error-type", "x-fal-request-timeout-type"}

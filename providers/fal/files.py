@@ -1,14 +1,14 @@
 """The files in a model's output: {"video": {...}}, {"images": [...]}, or wherever else a model puts them."""
 
 from ledger.records import Outcome, Output
+from providers.find_files import find_files
 from providers.reading import read_count, read_text
-from providers.walking import find_files
 
 
 def find_outputs(payload: object) -> tuple[Output, ...]:
     """List every file of a model's output, in document order, each URL once.
 
-    A file is a mapping with an http(s) `url`; its other facts are kept where they make sense.
+    A file is a mapping with an http(s) `url`; its other telemetry are kept where they make sense.
     """
     return find_files(payload, ("url",))
 

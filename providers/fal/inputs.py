@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from providers.refusals import InputRefused
+from providers.errors import InputRefused
 from providers.typed_inputs import FileUrl, check_fields, check_file_url
 
 _FAMILY = "half-moon-ai/ai-face-swap"

@@ -5,8 +5,8 @@ import binascii
 
 from nacl.signing import VerifyKey
 
+from providers.errors import Malformed
 from providers.reading import read_json
-from providers.refusals import Malformed
 
 MOST_KEYS = 32
 """Keys kept of one set: each costs a verification for every forged callback."""

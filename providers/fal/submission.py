@@ -4,10 +4,10 @@ from urllib.parse import quote
 
 from ledger.records import Fault, JobError
 from providers.fal.failures import read_answer_failure
-from providers.locations import read_url_at
+from providers.http import Refused, Request, Response, SubmitResult, Submitted, TryLater, Unclear
 from providers.reading import read_id, read_mapping, read_retry_after
 from providers.statuses import may_hide_a_job, not_taken
-from providers.wire import Answer, Refused, Request, Submitted, SubmitVerdict, TryLater, Unclear
+from providers.urls import read_url_at
 
 
 def build_submission(*, queue_url: str, model: str, input_json: bytes, key: str, webhook_url: str | None) -> Request:
@@ -23,7 +23,7 @@ def build_submission(*, queue_url: str, model: str, input_json: bytes, key: str,
     return Request(method="POST", url=url, headers=headers, body=input_json)
 
 
-def parse_submission(answer: Answer, *, queue_url: str) -> SubmitVerdict:
+def parse_submission(answer: Response, *, queue_url: str) -> SubmitResult:
     """Read whether fal has the job. Never raises.
 
     Only an answer that fal itself gave may lead to a second submit: a job costs money and has no idempotency key.
@@ -43,9 +43,9 @@ def parse_submission(answer: Answer, *, queue_url: str) -> SubmitVerdict:
     return Refused(error=error)
 
 
-def _parse_taken(answer: Answer, queue_url: str) -> Submitted | Unclear:
+def _parse_taken(answer: Response, queue_url: str) -> Submitted | Unclear:
     told = read_mapping(answer.body) or {}
-    # With a webhook the documentation promises no more than the id. https://fal.ai/docs/model-apis/webhooks
+    # With a webhook the documentation session no more than the id. https://fal.ai/docs/model-apis/webhooks
     request_id = read_id(told.get("request_id"))
     if request_id is None:
         return Unclear(

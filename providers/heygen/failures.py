@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from ledger.records import Fault, JobError
+from providers.http import Response
 from providers.reading import read_code, read_mapping, read_text
-from providers.wire import Answer
 
 # https://developers.heygen.com/docs/usage-limits
 _ACCOUNT_CODES = frozenset(
@@ -90,7 +90,7 @@ def read_failure(said: object, *, status: int | None = None) -> JobError:
     return JobError(fault=fault, code=code, message=message, retryable=busy and fault is Fault.PROVIDER)
 
 
-def read_answer_failure(answer: Answer) -> JobError:
+def read_answer_failure(answer: Response) -> JobError:
     """Sort an answer that carries an error, JSON or not."""
     return read_failure(read_mapping(answer.body), status=answer.status)
 

@@ -1,7 +1,7 @@
 """The files in a workflow's output: `output.video_url`, `output.video.video_url`, and the like for images and sound."""
 
 from ledger.records import Output
-from providers.walking import find_files
+from providers.find_files import find_files
 
 _URL_KEYS = ("video_url", "image_url", "audio_url", "url")
 

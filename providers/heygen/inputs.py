@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from providers.refusals import InputRefused
+from providers.errors import InputRefused
 from providers.typed_inputs import WebUrl, check_fields, check_web_url
 
 _WORKFLOW_TYPE = re.compile(r"[A-Za-z0-9_]{1,100}")

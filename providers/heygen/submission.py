@@ -5,9 +5,9 @@ import msgspec
 from ledger.records import Fault, JobError
 from providers.heygen.failures import find_complaint, is_busy, read_answer_failure
 from providers.heygen.sunset import api_gone, sunset_warning
+from providers.http import Refused, Request, Response, SubmitResult, Submitted, TryLater, Unclear
 from providers.reading import read_id, read_mapping, read_retry_after
 from providers.statuses import may_hide_a_job, not_taken
-from providers.wire import Answer, Refused, Request, Submitted, SubmitVerdict, TryLater, Unclear
 
 EXECUTIONS = "/v1/workflows/executions"
 """Where executions live. The path moved twice in its first week, so callers may give another."""
@@ -26,7 +26,7 @@ def build_submission(
     )
 
 
-def parse_submission(answer: Answer) -> SubmitVerdict:
+def parse_submission(answer: Response) -> SubmitResult:
     """Read whether HeyGen has the job. Never raises. HTTP 200 with an error and no execution is a refusal."""
     if 200 <= answer.status < 300:
         return _parse_taken(answer)
@@ -44,7 +44,7 @@ def parse_submission(answer: Answer) -> SubmitVerdict:
     return Refused(error=error)
 
 
-def _parse_taken(answer: Answer) -> SubmitVerdict:
+def _parse_taken(answer: Response) -> SubmitResult:
     told = read_mapping(answer.body) or {}
     data = told.get("data")
     execution_id = read_id(data.get("execution_id")) if isinstance(data, dict) else None
@@ -64,6 +64,6 @@ def _moved(status: int) -> JobError:
     return JobError(fault=Fault.US, code="redirected", message=message)
 
 
-def _gone(answer: Answer) -> JobError:
+def _gone(answer: Response) -> JobError:
     message = sunset_warning(answer) or "HeyGen no longer serves this address; check HEYGEN_API_URL"
     return JobError(fault=Fault.US, code="api_gone", message=message)

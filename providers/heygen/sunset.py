@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from providers.heygen.failures import find_complaint
+from providers.http import Response
 from providers.reading import read_mapping, read_text
-from providers.wire import Answer
 
 _REMEDY = "see what HEYGEN_API_URL should be now"
 
 
-def sunset_warning(answer: Answer) -> str | None:
+def sunset_warning(answer: Response) -> str | None:
     """Say in a plain sentence that the API in use is ending or gone; None when nothing says so."""
     # v1 and v2 were announced to end on 2026-10-31. https://developers.heygen.com/endpoint-version-comparison
     if api_gone(answer):
@@ -19,7 +19,7 @@ def sunset_warning(answer: Answer) -> str | None:
     return f"HeyGen says that this API is ending ({'; '.join(said)}): {_REMEDY}" if said else None
 
 
-def api_gone(answer: Answer) -> bool:
+def api_gone(answer: Response) -> bool:
     """Tell whether a 404 or 410 comes from where no API is, rather than from one that lacks the thing asked for."""
     if answer.status not in {404, 410}:
         return False
@@ -27,7 +27,7 @@ def api_gone(answer: Answer) -> bool:
     return told is None or (find_complaint(told) is None and not {"data", "status"} & told.keys())
 
 
-def _announcements(answer: Answer) -> list[str]:
+def _announcements(answer: Response) -> list[str]:
     said = []
     deprecation = read_text(answer.headers.get("deprecation"), 100)
     if deprecation and deprecation.lower() not in {"false", "?0"}:

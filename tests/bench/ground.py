@@ -1,6 +1,6 @@
 """What a measurement stands on: a ledger with as many jobs as are wanted, and each one's callback, signed as fal signs.
 
-One job is brought along by the ledger's own verbs; the others are copies of its rows under ids of their own.
+One job is brought along by the ledger's own transactions; the others are copies of its rows under ids of their own.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from pathlib import Path
 from nacl.signing import SigningKey
 
 from ledger.identifiers import new_identifier
-from ledger.tokens import CallbackTokens
+from providers.callback_tokens import CallbackTokens
 from tests.bench.specimens import Specimen, finished, pending, submitted
 
 USER = "auth0|bench-user"

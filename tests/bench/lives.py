@@ -1,6 +1,6 @@
 """A job's whole life on Postgres: what it asks of the database, leaves in it, and costs on either side.
 
-Accepted, taken by a worker, claimed, confirmed, called back, its two deliveries made: by the ledger's own verbs and the
+Accepted, taken by a worker, claimed, confirmed, called back, its two deliveries made: by the ledger's own transactions and the
 queue's own functions, many jobs at once, with no provider and no endpoint in between.
 """
 
@@ -9,15 +9,15 @@ import time
 import uuid
 from typing import Any
 
-from ledger import deliveries, jobs, outcomes, submissions
-from ledger.deliveries import Attempted
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.records import Outcome, Output
-from ledger.statements import statements
-from ledger.submissions import Handle
-from ledger.verbs import Verb
+from ledger.storage.statements import statements
+from ledger.storage.transaction import Transaction
+from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions.deliveries import Attempted
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
+from ledger.transitions.submissions import ProviderRequest
 from tests.bench.postmaster import used_by, written_by
 from tests.bench.specimens import INPUT, MODEL
 from tests.postgres.servers import PostgresServer
@@ -36,10 +36,10 @@ class _Counted:
         self.store = store
         self.statements = 0
 
-    async def write(self, verb: Verb[Any]) -> Any:
+    async def write(self, transaction: Transaction[Any]) -> Any:
         named = statements("postgres")
-        self.statements += sum(bool(named[step.statement].text) for step in verb.steps)
-        return await self.store.write(verb)
+        self.statements += sum(bool(named[step.statement].text) for step in transaction.steps)
+        return await self.store.write(transaction)
 
 
 def measure(server: PostgresServer) -> dict[str, Any]:
@@ -83,8 +83,10 @@ async def _life(ledger: _Counted) -> None:
         [task] = await rows.fetchall()
     await ledger.write(submissions.begin(accepted.job_id, now=now, until=now + 60_000))
     base = f"https://queue.fal.run/half-moon-ai/ai-face-swap/requests/{request_id}"
-    handle = Handle(request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel")
-    await ledger.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, check_at=now + 3_600_000))
+    handle = ProviderRequest(
+        request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
+    )
+    await ledger.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, poll_at=now + 3_600_000))
     async with ledger.store.pool.connection() as connection:
         await connection.execute("SELECT procrastinate_finish_job_v1(%s, 'succeeded', true)", (task[0],))
     output = Output(url=f"https://v3.fal.media/files/lion/{accepted.job_id[4:]}_output.mp4", content_type="video/mp4")

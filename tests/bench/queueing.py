@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.postgres.queue import WorkQueue
 from ledger.postgres.store import open_postgres
-from ledger.work import Task
+from ledger.transitions.queue import Task
 from tests.bench.postmaster import used_by
 from tests.postgres.servers import PostgresServer
 
@@ -16,12 +16,12 @@ FAR_AWAY = 20_000
 
 PUT = """
 INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-SELECT 'check', 'check', 'check:' || n, 'check:' || n, jsonb_build_object('subject', n::text, 'tries', 0)
+SELECT 'poll', 'poll', 'poll:' || n, 'poll:' || n, jsonb_build_object('subject', n::text, 'tries', 0)
 FROM generate_series(1, {tasks}) AS n
 """
 PUT_LATER = """
 INSERT INTO work (kind, subject, due_at)
-SELECT 'check', 'later' || n, 4102444800000 FROM generate_series(1, {tasks}) AS n
+SELECT 'poll', 'later' || n, 4102444800000 FROM generate_series(1, {tasks}) AS n
 """
 
 
@@ -48,7 +48,7 @@ async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict
         if done == TASKS:
             all_done.set()
 
-    queue = WorkQueue(store, "check", perform, announce=lambda *_, **__: None, concurrency=AT_ONCE)
+    queue = WorkQueue(store, "poll", perform, emit=lambda *_, **__: None, concurrency=AT_ONCE)
     used, ours, began = used_by(server), time.process_time(), time.monotonic()
     running = asyncio.create_task(queue.run(stop_seconds=5))
     await asyncio.wait_for(all_done.wait(), 120)

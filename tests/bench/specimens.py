@@ -1,4 +1,4 @@
-"""One job of each kind, brought to its state by the verbs that bring every job there."""
+"""One job of each kind, brought to its state by the transactions that bring every job there."""
 
 import contextlib
 import json
@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ledger import deliveries, jobs, outcomes, submissions
-from ledger.deliveries import Attempted
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.records import Outcome, Output
-from ledger.sqlite import SQLiteStore, open_sqlite
-from ledger.submissions import Handle
+from ledger.sqlite.store import SQLiteStore, open_sqlite
+from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions.deliveries import Attempted
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
+from ledger.transitions.submissions import ProviderRequest
 
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
 INPUT = json.dumps(
@@ -76,8 +76,10 @@ async def _submitted(store: SQLiteStore) -> Specimen:
     accepted = await store.write(jobs.accept(new, now=now))
     await store.write(submissions.begin(accepted.job_id, now=now, until=now + 60_000))
     base = f"https://queue.fal.run/half-moon-ai/ai-face-swap/requests/{request_id}"
-    handle = Handle(request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel")
-    await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, check_at=now + FAR_AWAY_MS))
+    handle = ProviderRequest(
+        request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
+    )
+    await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, poll_at=now + FAR_AWAY_MS))
     return Specimen(accepted.job_id, request_id)
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ledger import jobs
 from ledger.records import JobState
-from ledger.sqlite import open_sqlite
-from ledger.tokens import CallbackTokens
+from ledger.sqlite.store import open_sqlite
+from ledger.transitions import jobs
+from providers.callback_tokens import CallbackTokens
 from providers.fal.callbacks import parse_callback, read_headers, verify_signature
 from providers.fal.keys import parse_jwks
 from tests.bench import report

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import jobs, submissions
 from ledger.errors import Unanswered
-from ledger.jobs import NewJob
 from ledger.postgres.store import open_postgres
+from ledger.transitions import jobs, submissions
+from ledger.transitions.jobs import NewJob
 from tests.chaos.callers import Answered, Callers
 from tests.postgres.servers import PostgresServer
 from tests.postgres.standbys import Standby, replicated, url_of_both

@@ -39,7 +39,7 @@ def test_no_kill_loses_a_job_or_asks_or_tells_twice(house: House, capsys: pytest
     judge_jobs(house, stream, counts)
     judge_deliveries(house, stream, counts)
     sound(house)
-    assert not house.facts("worker.task_failed")
+    assert not house.telemetry("worker.task_failed")
     assert "Traceback" not in (house.folder / "receiver.log").read_text()
     counts["asked again"] = stream.again
     with capsys.disabled():

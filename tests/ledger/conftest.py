@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
-from ledger import jobs, outcomes, submissions
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.records import Fault, JobError, Outcome, Output, RecordResult
 from ledger.rows import Job
-from ledger.store import Store
-from ledger.submissions import Handle
-from ledger.work import Kind, Task
+from ledger.storage.store import Store
+from ledger.transitions import jobs, outcomes, submissions
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
+from ledger.transitions.queue import Kind, Task
+from ledger.transitions.submissions import ProviderRequest
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.postgres.databases import fresh_database
@@ -24,7 +24,7 @@ BROKEN = Outcome.failed(JobError(fault=Fault.INPUT, code="face_detection_error",
 
 
 class Story:
-    """Tells a job's life in verbs, at times given in seconds after noon."""
+    """Tells a job's life in transactions, at times given in seconds after noon."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -34,9 +34,9 @@ class Story:
         return (await self.store.write(jobs.accept(new, now=ms(at)))).job_id
 
     async def begin(self, job_id: str, at: float = 1, until: float = 61) -> str:
-        begun = await self.store.write(submissions.begin(job_id, now=ms(at), until=ms(until)))
-        assert begun.claim is not None
-        return begun.claim
+        claimed = await self.store.write(submissions.begin(job_id, now=ms(at), until=ms(until)))
+        assert claimed.claim is not None
+        return claimed.claim
 
     async def submit(self, request_id: str = "req-1", at: float = 1, **fields: object) -> str:
         job_id = await self.accept(at, **fields)
@@ -45,8 +45,10 @@ class Story:
         return job_id
 
     async def confirm(self, job_id: str, request_id: str = "req-1", at: float = 2) -> bool:
-        verb = submissions.confirm(job_id, "fal", Handle(request_id=request_id), now=ms(at), check_at=ms(at + 60))
-        return await self.store.write(verb)
+        transaction = submissions.confirm(
+            job_id, "fal", ProviderRequest(request_id=request_id), now=ms(at), poll_at=ms(at + 60)
+        )
+        return await self.store.write(transaction)
 
     async def report(
         self,

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger import deliveries, jobs, outcomes, submissions
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.records import Fault, JobError, Outcome, Output
-from ledger.store import Store
-from ledger.submissions import Handle
-from ledger.work import Task
+from ledger.storage.store import Store
+from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
+from ledger.transitions.queue import Task
+from ledger.transitions.submissions import ProviderRequest
 from tests.conftest import NOON
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @abstractmethod
     async def crash(self) -> Store:
-        """Have the process killed and started again; what it had begun is taken back from it."""
+        """Have the process killed and started again; what it had claimed is taken back from it."""
 
     @abstractmethod
     async def fetch(self) -> list[Task]:
@@ -79,8 +79,8 @@ class LifeOfAJob(RuleBasedStateMachine):
 
         return self.runner.run(run())
 
-    def write(self, verb: Any) -> Any:
-        return self.do(self.store.write(verb))
+    def write(self, transaction: Any) -> Any:
+        return self.do(self.store.write(transaction))
 
     def move(self, state: str, event: str | None) -> None:
         self.state = state
@@ -99,7 +99,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         if self.state == "submitting" and self.claimed_until <= self.now:
             self.move("unconfirmed", "job.unconfirmed")
         self.task = task
-        begun = self.write(
+        claimed = self.write(
             submissions.begin(
                 self.job_id,
                 now=self.now,
@@ -108,16 +108,16 @@ class LifeOfAJob(RuleBasedStateMachine):
             )
         )
         may = self.state == "accepted" or (self.state == "unconfirmed" and resubmit and self.submissions < 2)
-        assert (begun.claim is not None) is may
+        assert (claimed.claim is not None) is may
         if may:
-            self.state, self.claim, self.claimed_until = "submitting", begun.claim, self.now + LEASE
+            self.state, self.claim, self.claimed_until = "submitting", claimed.claim, self.now + LEASE
             self.submissions += 1
 
     @precondition(lambda self: self.claim is not None)
     @rule(doubtful=st.booleans())
     def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
-        verb = submissions.doubt if doubtful else submissions.put_back
-        assert self.write(verb(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
+        transaction = submissions.doubt if doubtful else submissions.put_back
+        assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
         if doubtful:
             self.move("unconfirmed", "job.unconfirmed")
         else:
@@ -137,19 +137,19 @@ class LifeOfAJob(RuleBasedStateMachine):
     @rule(how=st.sampled_from(["put_back", "doubt", "refuse"]))
     def a_stale_worker_comes_back(self, how: str) -> None:
         task, claim = self.stale[-1]
-        verbs = {
+        transactions = {
             "put_back": submissions.put_back(task, claim=claim, now=self.now, due_at=self.now),
             "doubt": submissions.doubt(task, claim=claim, now=self.now, due_at=self.now),
             "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
         }
-        assert self.write(verbs[how]) is False
+        assert self.write(transactions[how]) is False
 
     @rule(request=st.sampled_from(["r1", "r2"]))
     def the_submit_answer_is_read(self, request: str) -> None:
-        handle = Handle(request_id=request)
-        verb = submissions.confirm(self.job_id, "fal", handle, now=self.now, check_at=self.now + 60_000)
+        handle = ProviderRequest(request_id=request)
+        transaction = submissions.confirm(self.job_id, "fal", handle, now=self.now, poll_at=self.now + 60_000)
         may = self.state in {"accepted", "submitting", "unconfirmed"}
-        assert self.write(verb) is may
+        assert self.write(transaction) is may
         if may:
             self.request = request
             self.move("submitted", "job.submitted")
@@ -200,7 +200,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     def nobody_answers(self) -> None:
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
-        assert self.write(outcomes.expire(self.task, Outcome.expired(ERROR), claim=job.moved_by, now=self.now))
+        assert self.write(outcomes.expire(self.task, Outcome.expired(ERROR), claim=job.last_transition, now=self.now))
         self.fingerprint = Outcome.expired(ERROR).fingerprint
         self.move("expired", "job.expired")
 
@@ -230,7 +230,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         if self.state in {"accepted", "submitting", "unconfirmed"}:
             assert "submit" in kinds
         elif self.state == "submitted":
-            assert "check" in kinds
+            assert "poll" in kinds
         else:
             assert not kinds
 

@@ -9,14 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import deliveries
 from ledger.copying import source as sources
-from ledger.copying.passes import Copied, copy, take_back
+from ledger.copying.copy import Copied, copy, take_back
 from ledger.copying.tables import TABLES, Table, Values, kept
-from ledger.deliveries import Attempted
 from ledger.errors import CannotOpen
 from ledger.postgres.store import PostgresStore, open_postgres
-from ledger.sqlite import SQLiteStore, open_sqlite
+from ledger.sqlite.store import SQLiteStore, open_sqlite
+from ledger.transitions import deliveries
+from ledger.transitions.deliveries import Attempted
 from tests.conftest import NOON
 from tests.ledger.conftest import BROKEN, Story
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from ledger import batches, jobs
-from ledger.batches import Ran, Result, run_batch
 from ledger.errors import Contradiction, DiskFull, Unavailable
-from ledger.jobs import NewJob
-from ledger.migrate import migrate
-from ledger.sqlite import _DictConnection
-from ledger.statements import Statement, _numbered, statements
-from ledger.verbs import Step, Verb
+from ledger.sqlite.store import _DictConnection
+from ledger.sqlite.store import transactions as batches
+from ledger.sqlite.transactions import Ran, Result, run_batch
+from ledger.storage.migrations import migrate
+from ledger.storage.statements import Statement, _numbered, statements
+from ledger.storage.transaction import Call, Transaction
+from ledger.transitions import jobs
+from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 
@@ -28,8 +29,8 @@ class Ledger:
         self._said: list[str] = []
         self.connection.set_trace_callback(self._said.append)
 
-    def run(self, *verbs: Verb[Any]) -> Sequence[Result]:
-        results = run_batch(self.connection, verbs)
+    def run(self, *transactions: Transaction[Any]) -> Sequence[Result]:
+        results = run_batch(self.connection, transactions)
         assert not self.connection.in_transaction
         return results
 
@@ -59,18 +60,22 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened.connection.close()
 
 
-def good() -> Verb[Any]:
+def good() -> Transaction[Any]:
     return jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
 
 
-def broken_after(verb: Verb[Any], *steps: Step) -> Verb[Any]:
-    """Do all that `verb` does, and then what cannot be done."""
-    last = Step("insert_job", {**verb.values, "job_id": "x", "idempotency_key": None})
-    return Verb(steps=(*verb.steps, *steps, *(() if steps else (last,))), values=verb.values, read=verb.read)
+def broken_after(transaction: Transaction[Any], *steps: Call) -> Transaction[Any]:
+    """Do all that `transaction` does, and then what cannot be done."""
+    last = Call("insert_job", {**transaction.values, "job_id": "x", "idempotency_key": None})
+    return Transaction(
+        steps=(*transaction.steps, *steps, *(() if steps else (last,))),
+        values=transaction.values,
+        read=transaction.read,
+    )
 
 
-def ids(*verbs: Verb[Any]) -> list[str]:
-    return sorted(str(verb.values["job_id"]) for verb in verbs)
+def ids(*transactions: Transaction[Any]) -> list[str]:
+    return sorted(str(transaction.values["job_id"]) for transaction in transactions)
 
 
 @pytest.fixture
@@ -87,14 +92,14 @@ def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_goes_well_is_one_transaction_without_a_savepoint(ledger: Ledger) -> None:
-    verbs = [good() for _ in range(3)]
-    results = ledger.run(*verbs)
+    transactions = [good() for _ in range(3)]
+    results = ledger.run(*transactions)
     assert ledger.said() == ["BEGIN", "COMMIT"]
-    assert ledger.jobs() == ids(*verbs)
-    for verb, result in zip(verbs, results, strict=True):
+    assert ledger.jobs() == ids(*transactions)
+    for transaction, result in zip(transactions, results, strict=True):
         assert isinstance(result, Ran)
-        assert len(result.rows) == len(verb.steps)
-        assert verb.read(result.rows).job_id == verb.values["job_id"]
+        assert len(result.rows) == len(transaction.steps)
+        assert transaction.read(result.rows).job_id == transaction.values["job_id"]
         assert list(result.due) == ["submit"]
 
 
@@ -116,7 +121,7 @@ def test_only_what_failed_is_rolled_back_the_second_time(ledger: Ledger) -> None
 
 def test_several_may_fail_each_by_its_own_fault(ledger: Ledger) -> None:
     too_big = good()
-    too_big = Verb(steps=too_big.steps, values={**too_big.values, "now": 2**70}, read=too_big.read)
+    too_big = Transaction(steps=too_big.steps, values={**too_big.values, "now": 2**70}, read=too_big.read)
     standing = good()
     refused, stood, held = ledger.run(broken_after(good()), standing, too_big)
     assert isinstance(refused, Contradiction)
@@ -136,7 +141,7 @@ def test_a_verb_that_failed_alone_leaves_nothing_either(ledger: Ledger) -> None:
 def test_what_makes_sqlite_give_up_the_whole_transaction_fails_everybody(ledger: Ledger, speaking: None) -> None:
     """What came before it is gone, and what comes after it would be outside of any transaction."""
     before, after = good(), good()
-    results = ledger.run(before, broken_after(good(), Step("give_up_everything")), after)
+    results = ledger.run(before, broken_after(good(), Call("give_up_everything")), after)
     assert [type(result) for result in results] == [Contradiction] * 3
     assert ledger.said() == ["BEGIN", "BEGIN", "SAVEPOINT", "RELEASE", "SAVEPOINT"]
     assert ledger.jobs() == []
@@ -148,15 +153,17 @@ def test_a_disk_that_fills_up_leaves_those_who_were_told_that_they_stand(ledger:
     """SQLite may give up one statement or the whole transaction then: it is heard either way by whom it concerns."""
     [row] = ledger.connection.execute("PRAGMA max_page_count = 1").fetchall()  # as many pages as there are
     long = jobs.accept(NewJob(provider="fal", model="a/b", input="x" * 4096 * row["max_page_count"]), now=NOON)
-    verbs = [good(), long, good()]
-    results = ledger.run(*verbs)
+    transactions = [good(), long, good()]
+    results = ledger.run(*transactions)
     assert isinstance(results[1], DiskFull)
     assert {type(result) for result in results} <= {Ran, DiskFull}
-    assert ledger.jobs() == ids(*(verb for verb, result in zip(verbs, results, strict=True) if isinstance(result, Ran)))
+    assert ledger.jobs() == ids(
+        *(transaction for transaction, result in zip(transactions, results, strict=True) if isinstance(result, Ran))
+    )
 
 
 def test_a_commit_that_fails_is_heard_by_everybody_and_nothing_stands(ledger: Ledger, speaking: None) -> None:
-    promise = Verb(steps=(Step("believe_until_the_end"), Step("promise_a_job")), values={}, read=list)
+    promise = Transaction(steps=(Call("believe_until_the_end"), Call("promise_a_job")), values={}, read=list)
     results = ledger.run(good(), promise)
     assert [type(result) for result in results] == [Contradiction] * 2
     assert "FOREIGN KEY" in str(results[0])

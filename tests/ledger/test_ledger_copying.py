@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ledger.copying import source as sources
 from ledger.copying.tables import TABLES, Values, canonical
 from ledger.errors import Locked
-from ledger.sqlite import open_sqlite
+from ledger.sqlite.store import open_sqlite
 from tests.conftest import NOON
 from tests.ledger.conftest import Story
 from tests.ledger.moved import (
@@ -190,7 +190,7 @@ async def test_what_is_open_has_its_task_and_no_claim_outlives_the_receiver(path
     tasks = ask(
         database_url, "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY 1 ORDER BY 1"
     )
-    assert tasks == [("check", 1), ("deliver", 2), ("submit", 2)]
+    assert tasks == [("poll", 1), ("deliver", 2), ("submit", 2)]
 
 
 async def test_a_row_that_is_only_in_the_target_is_a_fault_that_names_it(path: Path, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""What a copy refuses, and where it may be cut short: nothing is overwritten, and what was begun is finished later."""
+"""What a copy refuses, and where it may be cut short: nothing is overwritten, and what was claimed is finished later."""
 
 import os
 import sqlite3
@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger.copying.passes import copy
+from ledger.copying.copy import copy
+from ledger.copying.target import Target
 from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
-from ledger.postgres.copying import Target
 from ledger.postgres.store import open_postgres
-from ledger.sqlite import open_sqlite
+from ledger.sqlite.store import open_sqlite
 from tests.conftest import NOON
 from tests.ledger.conftest import Story
 from tests.ledger.moved import (

@@ -2,10 +2,10 @@
 
 import pytest
 
-from ledger import deliveries
-from ledger.deliveries import SETTINGS_ENDPOINT, Attempted
-from ledger.rows import Delivery, Letter
-from ledger.work import Task
+from ledger.rows import Delivery, DueDelivery
+from ledger.transitions import deliveries
+from ledger.transitions.deliveries import SETTINGS_ENDPOINT, Attempted
+from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
 
 RELEASED = ms(33)
@@ -31,7 +31,7 @@ async def release(story: Story, task: Task) -> None:
     await story.end(task)
 
 
-async def due(story: Story, at: float) -> list[Letter]:
+async def due(story: Story, at: float) -> list[DueDelivery]:
     return await deliveries.read_due(story.store, SETTINGS_ENDPOINT, now=ms(at), limit=10)
 
 

@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 
-from ledger import jobs
-from ledger.jobs import NewJob
 from ledger.records import JobState, ProviderName
-from ledger.statements import Dialect, statements
+from ledger.storage.statements import Dialect, statements
+from ledger.transitions import jobs
+from ledger.transitions.jobs import NewJob
 from tests.ledger.conftest import Story, ms
 
 NEW = NewJob(provider="fal", model="a/b", input='{"x": 1}', idempotency_key="key-1", notify=("https://u.example/",))

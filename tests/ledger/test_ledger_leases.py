@@ -2,10 +2,11 @@
 
 import pytest
 
-from ledger import deliveries, work
-from ledger.deliveries import SETTINGS_ENDPOINT
-from ledger.sqlite import SQLiteStore
-from ledger.work import Task
+from ledger.sqlite.store import SQLiteStore
+from ledger.transitions import deliveries
+from ledger.transitions import queue as work
+from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -70,7 +71,7 @@ async def test_at_start_every_lease_and_claim_ends(story: Story) -> None:
 
 
 async def test_ending_leases_at_the_start_wakes_everybody_if_there_were_any(story: Story) -> None:
-    events = {kind: story.store.due(kind) for kind in ("submit", "check", "deliver")}
+    events = {kind: story.store.due(kind) for kind in ("submit", "poll", "deliver")}
     await story.accept()
     events["submit"].clear()
     await story.store.write(work.end_leases(now=ms(1)))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import migrate as migrate_module
 from ledger.errors import CannotOpen
-from ledger.migrate import Migration, migrate, migrations
-from ledger.sqlite import _DictConnection
+from ledger.sqlite.store import _DictConnection
+from ledger.storage import migrations as migrate_module
+from ledger.storage.migrations import Migration, migrate, migrations
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
-from ledger import deliveries, jobs
-from ledger import migrate as migrate_module
 from ledger.errors import CannotOpen
-from ledger.migrate import migrations
 from ledger.postgres.store import open_postgres
-from ledger.sqlite import open_sqlite
-from ledger.statements import Dialect
-from ledger.store import Store
+from ledger.sqlite.store import open_sqlite
+from ledger.storage import migrations as migrate_module
+from ledger.storage.migrations import migrations
+from ledger.storage.statements import Dialect
+from ledger.storage.store import Store
+from ledger.transitions import deliveries, jobs
 from tests.conftest import NOON
 from tests.ledger.conftest import Story, ms
 

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger import deliveries, jobs, outcomes, submissions
 from ledger.records import JobState, Outcome, Output, RecordResult
+from ledger.transitions import deliveries, jobs, outcomes, submissions
 from tests.ledger.conftest import BROKEN, DONE, Story, ms
 
 Count = Callable[[str], Awaitable[int]]
@@ -45,7 +45,7 @@ async def test_another_outcome_is_a_conflict_and_the_first_stands(story: Story) 
     assert await story.report(job_id, BROKEN) is RecordResult.CONFLICT
     assert (await story.job(job_id)).state is JobState.COMPLETED
     assert [receipt.result for receipt in await jobs.list_receipts(story.store, job_id)] == ["recorded", "conflict"]
-    assert list(await story.store.read("count_receipts_to_look_at", {})) == [{"result": "conflict", "number": 1}]
+    assert list(await story.store.read("count_receipts_needing_attention", {})) == [{"result": "conflict", "number": 1}]
 
 
 async def test_a_report_of_an_unknown_job_is_kept_as_an_orphan(story: Story) -> None:
@@ -64,7 +64,7 @@ async def test_a_callback_before_the_submit_answer_settles_and_brings_the_reques
     assert await story.report(job_id, request_id="req-9") is RecordResult.RECORDED
     job = await story.job(job_id)
     assert (job.state, job.provider_request_id, job.submitted_at) == (JobState.COMPLETED, "req-9", ms(30))
-    assert job.moved_by != claim
+    assert job.last_transition != claim
     assert await story.confirm(job_id, "req-9") is False  # the answer, read at last, finds it ended
     assert await story.job(job_id) == job
     assert await count("deliveries") == 1
@@ -85,8 +85,8 @@ async def test_a_job_keeps_the_request_that_ended_it_when_its_other_request_ends
 ) -> None:
     job_id = await story.accept()
     for at in (1, 100):
-        begun = submissions.begin(job_id, now=ms(at), until=ms(at + 60), unconfirmed_before=ms(at))
-        assert (await story.store.write(begun)).claim is not None
+        claimed = submissions.begin(job_id, now=ms(at), until=ms(at + 60), unconfirmed_before=ms(at))
+        assert (await story.store.write(claimed)).claim is not None
     assert await story.report(job_id, request_id="req-1", at=110) is RecordResult.RECORDED
     assert await story.report(job_id, late, request_id="req-2", at=120) is result
     job = await story.job(job_id)
@@ -98,10 +98,10 @@ async def test_a_callback_settles_an_unconfirmed_job(story: Story) -> None:
     await story.begin(job_id, at=1, until=61)
     [task] = await story.fetch("submit", at=70)
     assert task.subject == job_id
-    begun = await story.store.write(submissions.begin(job_id, now=ms(70), until=ms(130)))
-    assert begun.claim is None
-    assert begun.job is not None
-    assert begun.job.state is JobState.UNCONFIRMED
+    claimed = await story.store.write(submissions.begin(job_id, now=ms(70), until=ms(130)))
+    assert claimed.claim is None
+    assert claimed.job is not None
+    assert claimed.job.state is JobState.UNCONFIRMED
     assert await story.report(job_id, request_id="req-9", at=80) is RecordResult.RECORDED
     assert (await story.job(job_id)).provider_request_id == "req-9"
 
@@ -143,10 +143,10 @@ async def test_the_request_of_another_job_never_settles_a_job_that_has_no_reques
 
 async def test_a_report_without_the_result_asks_for_a_check_at_once(story: Story) -> None:
     job_id = await story.submit()
-    assert await story.fetch("check", at=31) == []
+    assert await story.fetch("poll", at=31) == []
     assert await story.report(job_id, None, at=30) is RecordResult.PENDING
     assert (await story.job(job_id)).state is JobState.SUBMITTED
-    assert [task.subject for task in await story.fetch("check", at=31)] == [job_id]
+    assert [task.subject for task in await story.fetch("poll", at=31)] == [job_id]
 
 
 async def test_a_report_without_the_result_confirms_a_job_whose_submit_answer_is_not_there_yet(story: Story) -> None:
@@ -155,7 +155,7 @@ async def test_a_report_without_the_result_confirms_a_job_whose_submit_answer_is
     assert await story.report(job_id, None, request_id="req-5", at=30) is RecordResult.PENDING
     job = await story.job(job_id)
     assert (job.state, job.provider_request_id) == (JobState.SUBMITTED, "req-5")
-    assert [task.subject for task in await story.fetch("check", at=31)] == [job_id]
+    assert [task.subject for task in await story.fetch("poll", at=31)] == [job_id]
 
 
 async def test_each_endpoint_gets_one_delivery_of_each_public_event(story: Story) -> None:
@@ -178,7 +178,7 @@ async def test_ending_a_job_takes_it_off_the_queues(story: Story) -> None:
     await story.confirm(job_id)
     await story.end(task)
     await story.report(job_id)
-    assert await story.fetch("check", at=10_000) == []
+    assert await story.fetch("poll", at=10_000) == []
     assert await story.fetch("submit", at=10_000) == []
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import ledger
-from ledger.migrate import migrate
-from ledger.sqlite import _DictConnection
-from ledger.statements import statements
+from ledger.sqlite.store import _DictConnection
+from ledger.storage.migrations import migrate
+from ledger.storage.statements import statements
 
 MAY_SCAN = {
     "end_leases": "work",  # once, at start: what is due or leased, never what is finished
     "fan_out": "endpoints",  # through the partial index of the few that hear of every job
-    "count_deliveries_to_look_at": "deliveries",  # through the partial indexes of those given up: it counts them
+    "count_deliveries_needing_attention": "deliveries",  # through the partial indexes of those given up: it counts them
 }
 
 
@@ -117,13 +117,13 @@ def indexes_written(connection: sqlite3.Connection, name: str) -> set[str]:
     return {opened[row["p1"]] for row in program if row["opcode"] == "IdxInsert" and row["p1"] in opened}
 
 
-@pytest.mark.parametrize("name", ["begin_submission", "settle_job", "settle_claimed_job", "cancel_accepted_job"])
+@pytest.mark.parametrize("name", ["claim_submission", "settle_job", "settle_claimed_job", "cancel_accepted_job"])
 def test_a_move_writes_no_index_but_the_one_of_its_state(connection: sqlite3.Connection, name: str) -> None:
     assert indexes_written(connection, name) == {"jobs_by_state"}
 
 
 def test_a_request_id_that_is_learnt_is_written_in_its_own_index(connection: sqlite3.Connection) -> None:
-    assert indexes_written(connection, "learn_request") == {"jobs_provider_request"}
+    assert indexes_written(connection, "set_request_id") == {"jobs_provider_request"}
 
 
 def builds_a_temporary_index(connection: sqlite3.Connection, table: str) -> bool:

@@ -8,7 +8,7 @@ from importlib import resources
 import psycopg
 import pytest
 
-from ledger.statements import Statement, _numbered, statements
+from ledger.storage.statements import Statement, _numbered, statements
 from tests.postgres.databases import Databases, fresh_database
 
 STATEMENTS = {name: each for name, each in statements("postgres").items() if each.text}
@@ -23,7 +23,7 @@ ONLY_SQLITE = {
     "end_claims": "another process may hold one",
 }
 MAY_SCAN = {
-    # What dead workers were doing: through Procrastinate's partial index of what is begun, or of what has no worker.
+    # What dead workers were doing: through Procrastinate's partial index of what is claimed, or of what has no worker.
     "drop_overtaken_work": "procrastinate_jobs",
     "put_back_lost_work": "procrastinate_jobs",
 }

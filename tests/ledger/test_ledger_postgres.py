@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ledger import jobs
 from ledger.errors import CannotOpen, LedgerError, Unavailable
-from ledger.jobs import NewJob
-from ledger.opening import open_ledger
+from ledger.open import open_ledger
 from ledger.postgres.store import PostgresStore
+from ledger.transitions import jobs
+from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
 from tests.postgres.encrypted import TLSDoor, encrypting

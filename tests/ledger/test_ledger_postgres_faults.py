@@ -9,11 +9,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import deliveries, jobs, outcomes
 from ledger.errors import LedgerError, Unavailable
-from ledger.jobs import NewJob
 from ledger.postgres.store import PostgresStore
-from ledger.verbs import Verb
+from ledger.storage.transaction import Transaction
+from ledger.transitions import deliveries, jobs, outcomes
+from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening
@@ -35,24 +35,24 @@ async def store(opening: Opening) -> PostgresStore:
     return await opening(seconds=SECONDS)
 
 
-def good() -> Verb[Any]:
+def good() -> Transaction[Any]:
     return jobs.accept(NEW, now=NOON)
 
 
-def telling() -> Verb[Any]:
-    """A verb that needs the table of endpoints."""
+def telling() -> Transaction[Any]:
+    """A transaction that needs the table of endpoints."""
     return deliveries.put_settings_endpoint("https://user.example/hooks", now=NOON)
 
 
 async def answer(asked: Awaitable[Any]) -> Any:
     """Wait for an answer, or for the ledger's fault, no longer than is promised."""
-    begun = time.monotonic()
+    claimed = time.monotonic()
     try:
         return await asked
     except LedgerError as fault:
         return fault
     finally:
-        assert time.monotonic() - begun < SECONDS + LATE
+        assert time.monotonic() - claimed < SECONDS + LATE
 
 
 async def works(store: PostgresStore) -> bool:
@@ -80,8 +80,10 @@ async def endpoints_locked(other: psycopg.Connection, store: PostgresStore) -> A
 async def test_a_connection_that_is_cut_in_a_transaction_is_told_and_the_next_write_works(
     store: PostgresStore, server: PostgresServer, url: str, endpoints_locked: None, other: psycopg.Connection
 ) -> None:
-    verb = Verb(steps=(*good().steps, *telling().steps), values={**good().values, **telling().values}, read=list)
-    writing = asyncio.create_task(answer(store.write(verb)))
+    transaction = Transaction(
+        steps=(*good().steps, *telling().steps), values={**good().values, **telling().values}, read=list
+    )
+    writing = asyncio.create_task(answer(store.write(transaction)))
     await soon("it waits for the lock", lambda: waits(server, url))
     other.execute(PUT_OUT)
     assert isinstance(await writing, Unavailable)
@@ -199,15 +201,19 @@ async def reads(store: PostgresStore) -> bool:
 async def test_callers_that_are_cancelled_cancel_no_transaction(
     store: PostgresStore, server: PostgresServer, url: str, endpoints_locked: None, other: psycopg.Connection
 ) -> None:
-    verbs = [good() for _ in range(3)]
-    last = Verb(steps=(*verbs[2].steps, *telling().steps), values={**verbs[2].values, **telling().values}, read=list)
-    callers = [asyncio.create_task(store.write(verb)) for verb in (*verbs[:2], last)]
+    transactions = [good() for _ in range(3)]
+    last = Transaction(
+        steps=(*transactions[2].steps, *telling().steps),
+        values={**transactions[2].values, **telling().values},
+        read=list,
+    )
+    callers = [asyncio.create_task(store.write(transaction)) for transaction in (*transactions[:2], last)]
     await soon("they wait for the lock", lambda: waits(server, url))
     for caller in callers:
         caller.cancel()
     other.rollback()
     assert await asyncio.gather(*callers, return_exceptions=True)
-    wanted = {verb.values["job_id"] for verb in verbs}
+    wanted = {transaction.values["job_id"] for transaction in transactions}
 
     async def written() -> bool:
         return {job.id for job in await jobs.list_jobs(store, limit=10)} == wanted

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ledger import deliveries, jobs, work
 from ledger.errors import Contradiction, Unavailable
-from ledger.jobs import NewJob
 from ledger.postgres.store import PostgresStore
-from ledger.verbs import Step, Verb
+from ledger.storage.transaction import Call, Transaction
+from ledger.transitions import deliveries, jobs
+from ledger.transitions import queue as work
+from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story, ms
@@ -38,8 +39,8 @@ async def store(bouncer: PgBouncer, url: str, opening: Opening) -> PostgresStore
 async def test_it_is_found_out_and_so_is_that_nobody_stands_between(
     store: PostgresStore, url: str, opening: Opening
 ) -> None:
-    assert store.promises.pooled
-    assert not (await opening(url)).promises.pooled
+    assert store.session.pooled
+    assert not (await opening(url)).session.pooled
 
 
 async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
@@ -50,10 +51,10 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     await story.begin(job_id)
     assert await story.confirm(job_id)
     await story.end(task)
-    [task] = await story.fetch("check", at=100)
+    [task] = await story.fetch("poll", at=100)
     await store.write(work.postpone(task, due_at=ms(200), failed=True))
     await story.end(task)
-    assert [task.tries for task in await story.fetch("check", at=200)] == [1]
+    assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"
     assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
 
@@ -62,11 +63,15 @@ async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
     store: PostgresStore, bouncer: PgBouncer, url: str, opening: Opening
 ) -> None:
     other = await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
-    lie = Verb(steps=(Step("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "provider": "?"}, read=list)
-    verbs = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
-    asked = [(store, other)[number % 2].write(verb) for number, verb in enumerate(verbs)]
+    lie = Transaction(
+        steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "provider": "?"}, read=list
+    )
+    transactions = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
+    asked = [(store, other)[number % 2].write(transaction) for number, transaction in enumerate(transactions)]
     results = await asyncio.gather(*asked, return_exceptions=True)
-    assert [type(each) for each in results] == [Contradiction if verb is lie else jobs.Accepted for verb in verbs]
+    assert [type(each) for each in results] == [
+        Contradiction if transaction is lie else jobs.Accepted for transaction in transactions
+    ]
     assert len(await jobs.list_jobs(other, limit=200)) == 90
 
 
@@ -88,7 +93,7 @@ async def test_each_transaction_makes_its_promises_and_leaves_none_behind(
     """Another program may share the sessions."""
     seen = "SELECT current_setting('statement_timeout') AS timeout, current_setting('synchronous_commit') AS durable"
     async with store.pool.connection() as connection, connection.transaction():
-        await connection.execute(store.promises.settings(local=True))
+        await connection.execute(store.session.settings(local=True))
         row = await (await connection.execute(seen)).fetchone()
     assert row == ("3s", "on")
     await store.write(jobs.accept(NEW, now=NOON))

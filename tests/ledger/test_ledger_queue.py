@@ -6,14 +6,15 @@ from typing import Any
 import psycopg
 import pytest
 
-from ledger import deliveries, jobs, outcomes, submissions, work
-from ledger.deliveries import SETTINGS_ENDPOINT
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.postgres import upkeep
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.postgres.upkeep import mend, next_due, promote, recover
-from ledger.verbs import Step, Verb
+from ledger.storage.transaction import Call, Transaction
+from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import queue as work
+from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
@@ -96,30 +97,30 @@ async def test_what_is_not_being_done_can_neither_be_put_off_nor_released(story:
     await story.end(submit)
     await story.store.write(work.postpone(submit, due_at=ms(9), failed=True))
     await story.store.write(deliveries.release(task, now=ms(9)))
-    assert await later(story) == [("check", job_id)]
+    assert await later(story) == [("poll", job_id)]
     assert await queues.queued(story.store) == []
 
 
 async def test_a_callback_that_ends_a_job_takes_what_was_due_later(story: Story) -> None:
     """What was due already is left to its worker, who sees that the job ended."""
     job_id = await story.submit()
-    assert await later(story) == [("check", job_id)]
+    assert await later(story) == [("poll", job_id)]
     await story.report(job_id)
     assert await later(story) == []
     [left] = await story.fetch("submit", at=1_000)
-    begun = await story.store.write(submissions.begin(left.subject, now=ms(1_000), until=ms(1_060)))
-    assert begun.claim is None
+    claimed = await story.store.write(submissions.begin(left.subject, now=ms(1_000), until=ms(1_060)))
+    assert claimed.claim is None
 
 
 async def test_what_has_come_due_is_promoted_once_by_whoever_looks(story: Story, ledger_url: str) -> None:
     ids = [await story.submit(f"req-{number}") for number in range(50)]
-    assert await later(story) == [("check", each) for each in ids]
+    assert await later(story) == [("poll", each) for each in ids]
     other = await open_postgres(ledger_url, now=NOON, connections=3, seconds=5)
     promoting = [store.write(promote(now=ms(61))) for store in (story.store, other) for _ in range(3)]
     await asyncio.gather(*promoting)
     await other.close()
     assert await later(story) == []
-    tasks = await story.fetch("check", at=61)
+    tasks = await story.fetch("poll", at=61)
     assert sorted(task.subject for task in tasks) == sorted(ids)
 
 
@@ -171,7 +172,7 @@ async def test_mending_gives_a_task_to_what_has_none_and_to_nothing_else(story: 
         (f"check:{submitted}", "todo"),
         (TELL, "todo"),
     }
-    for kind in ("submit", "check", "deliver"):
+    for kind in ("submit", "poll", "deliver"):
         await story.fetch(kind, at=1)  # type: ignore[arg-type]  # the three kinds
     assert await mend(store) == 0
 
@@ -205,12 +206,12 @@ async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Sto
     assert receipt.body == b"\0"
 
 
-def locking(*endpoints: str) -> Verb[Any]:
+def locking(*endpoints: str) -> Transaction[Any]:
     """Lock endpoints one after the other, and accept a job."""
     put = deliveries.put_settings_endpoint("https://u.example/", now=NOON)
-    steps = [Step("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoints]
+    steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoints]
     accepted = jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
-    return Verb(steps=(*steps, *accepted.steps), values=accepted.values, read=list)
+    return Transaction(steps=(*steps, *accepted.steps), values=accepted.values, read=list)
 
 
 async def test_two_processes_that_lock_each_other_out_are_both_written_once(

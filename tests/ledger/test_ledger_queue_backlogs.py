@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from ledger import deliveries
-from ledger.deliveries import SETTINGS_ENDPOINT
 from ledger.postgres.queue import UpkeepQueue, WorkQueue
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import MOST_WAITING, mend, promote
-from ledger.work import Task
+from ledger.transitions import deliveries
+from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.queue import Task
 from tests.conftest import Heard
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
@@ -41,11 +41,11 @@ async def test_a_task_is_found_at_once_among_many_that_wait(store: PostgresStore
 async def test_no_more_is_promoted_than_there_is_room_for(store: PostgresStore) -> None:
     await queues.ask(
         store,
-        f"INSERT INTO work (kind, subject, due_at) SELECT 'check', n::text, n FROM generate_series(1, {MANY}) AS n",
+        f"INSERT INTO work (kind, subject, due_at) SELECT 'poll', n::text, n FROM generate_series(1, {MANY}) AS n",
     )
     assert await store.write(promote(now=ms(0))) == MOST_WAITING
     assert await store.write(promote(now=ms(0))) == 0
-    [task] = await queues.fetch(store, "check", now=0, until=1, limit=1)
+    [task] = await queues.fetch(store, "poll", now=0, until=1, limit=1)
     assert task.subject == "1"  # the longest due
     assert await store.write(promote(now=ms(0))) == 1
 
@@ -57,8 +57,8 @@ async def test_upkeep_does_not_wait_behind_the_work(store: PostgresStore, heard:
     async def perform(_: Task) -> None:
         await held.wait()
 
-    work = WorkQueue(store, "submit", perform, announce=heard, concurrency=2)
-    upkeep = UpkeepQueue(store, announce=heard, lease_seconds=60)
+    work = WorkQueue(store, "submit", perform, emit=heard, concurrency=2)
+    upkeep = UpkeepQueue(store, emit=heard, lease_seconds=60)
     running = [asyncio.create_task(queue.run(stop_seconds=1)) for queue in (work, upkeep)]
 
     async def nobody_waits_for_upkeep() -> bool:

@@ -1,4 +1,4 @@
-"""Procrastinate's workers on the ledger: whatever becomes of handler, worker or database, no task stays begun."""
+"""Procrastinate's workers on the ledger: whatever becomes of handler, worker or database, no task stays claimed."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import psycopg
 import pytest
 
-from ledger import work
 from ledger.postgres.queue import WorkQueue
 from ledger.postgres.store import PostgresStore
-from ledger.work import Kind, Task
-from submitter.queue_workers import Promoter, queue_workers
+from ledger.transitions import queue as work
+from ledger.transitions.queue import Kind, Task
 from tests.conftest import Clock, Heard
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story
 from tests.ledger.patience import soon
 from tests.postgres.servers import PostgresServer
+from work.queue_workers import Promoter, queue_workers
 
 Handler = Callable[[Task], Awaitable[None]]
 
@@ -30,7 +30,7 @@ async def store(opening: Opening) -> PostgresStore:
 async def working(
     store: PostgresStore, perform: Handler, heard: Heard, stop_seconds: float = 2
 ) -> AsyncIterator[asyncio.Task[None]]:
-    queue = WorkQueue(store, "check", perform, announce=heard, concurrency=4)
+    queue = WorkQueue(store, "poll", perform, emit=heard, concurrency=4)
     running = asyncio.create_task(queue.run(stop_seconds=stop_seconds))
     try:
         yield running
@@ -49,7 +49,7 @@ async def due_check(store: PostgresStore, request_id: str = "req-1") -> str:
 
 
 async def checks(store: PostgresStore) -> list[str]:
-    return [status for lock, status in await queues.queued(store) if lock.startswith("check:")]
+    return [status for lock, status in await queues.queued(store) if lock.startswith("poll:")]
 
 
 async def test_a_task_is_done_at_once_and_gone(store: PostgresStore, heard: Heard) -> None:
@@ -94,15 +94,15 @@ async def test_a_handler_that_raises_has_its_task_put_back_and_others_go_on(stor
 async def test_what_is_not_done_when_the_time_to_stop_is_over_is_put_back_at_once(
     store: PostgresStore, heard: Heard
 ) -> None:
-    begun = asyncio.Event()
+    claimed = asyncio.Event()
 
     async def perform(task: Task) -> None:
-        begun.set()
+        claimed.set()
         await asyncio.Event().wait()
 
     async with working(store, perform, heard, stop_seconds=0.1):
         await due_check(store)
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(claimed.wait(), 5)
         assert await checks(store) == ["doing"]
     assert await checks(store) == ["todo"]
 
@@ -111,16 +111,16 @@ async def test_a_database_that_restarts_is_waited_for_and_nothing_stays_begun(
     store: PostgresStore, server: PostgresServer, heard: Heard
 ) -> None:
     done: list[str] = []
-    begun, go = asyncio.Event(), asyncio.Event()
+    claimed, go = asyncio.Event(), asyncio.Event()
 
     async def perform(task: Task) -> None:
-        begun.set()
+        claimed.set()
         await go.wait()
         done.append(task.subject)
 
     async with working(store, perform, heard) as running:
         first = await due_check(store)
-        await asyncio.wait_for(begun.wait(), 5)
+        await asyncio.wait_for(claimed.wait(), 5)
         await asyncio.to_thread(server.stop)
         go.set()
         await soon("it is done", lambda: is_so(lambda: done == [first]))
@@ -144,9 +144,9 @@ async def test_a_task_that_puts_itself_off_comes_again_when_its_time_has_come(
             raise RuntimeError("not yet")  # put off, longer each time
         await store.write(work.finish(task))
 
-    kinds: list[tuple[Kind, Handler, int, int]] = [("check", look, 2, 60_000)]
-    at_work, *_ = queue_workers(store, kinds, clock=clock, announce=heard, stop_seconds=2)
-    promoter, stop = Promoter(store, clock=clock, announce=heard), asyncio.Event()
+    kinds: list[tuple[Kind, Handler, int, int]] = [("poll", look, 2, 60_000)]
+    at_work, *_ = queue_workers(store, kinds, clock=clock, emit=heard, stop_seconds=2)
+    promoter, stop = Promoter(store, clock=clock, emit=heard), asyncio.Event()
     running = asyncio.create_task(at_work.run(stop))
     await due_check(store)
     for number, pause in enumerate((1, 2, 0), start=1):

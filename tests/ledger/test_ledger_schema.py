@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ledger.migrate import migrate
 from ledger.records import JobState, ProviderName
-from ledger.sqlite import _DictConnection
+from ledger.sqlite.store import _DictConnection
+from ledger.storage.migrations import migrate
 
 GOOD = {
     "id": "job_00000",
@@ -22,7 +22,7 @@ GOOD = {
     "state": "accepted",
     "request_digest": "d",
     "created_at": 1,
-    "moved_by": "m",
+    "last_transition": "m",
 }
 ENDED = {"finalized_at": 2, "fingerprint": "f"}
 ERROR = {"error_fault": "us", "error_code": "c", "error_message": "m", "error_retryable": 0}
@@ -42,7 +42,7 @@ class Refused(Exception):
 
 
 class Tables(Protocol):
-    """The ledger's tables, without its verbs."""
+    """The ledger's tables, without its transactions."""
 
     def insert(self, table: str, row: dict[str, object]) -> None: ...
     def checked(self, table: str, column: str) -> str:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from ledger import jobs
 from ledger.errors import Contradiction, Overloaded, Unavailable
-from ledger.jobs import NewJob
 from ledger.postgres.store import open_postgres
-from ledger.sqlite import open_sqlite
-from ledger.store import Store
-from ledger.verbs import Step, Verb
+from ledger.sqlite.store import open_sqlite
+from ledger.storage.store import Store
+from ledger.storage.transaction import Call, Transaction
+from ledger.transitions import jobs
+from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
-LIE = Verb(
-    steps=(Step("insert_job"),),
+LIE = Transaction(
+    steps=(Call("insert_job"),),
     values=dict.fromkeys(("job_id", "provider", "model", "move", "now", "request_digest"), "?")
     | {"idempotency_key": None},
     read=lambda _: None,
@@ -51,22 +51,22 @@ async def test_one_failing_verb_does_not_fail_those_committed_with_it(store: Sto
 
 
 async def test_a_verb_that_fails_half_way_leaves_nothing(store: Store) -> None:
-    verb = jobs.accept(NEW, now=NOON)
-    broken = Verb(steps=(*verb.steps, LIE.steps[0]), values=verb.values, read=verb.read)
+    transaction = jobs.accept(NEW, now=NOON)
+    broken = Transaction(steps=(*transaction.steps, LIE.steps[0]), values=transaction.values, read=transaction.read)
     with pytest.raises(Contradiction):
         await store.write(broken)
     assert await jobs.list_jobs(store, limit=10) == []
 
 
 async def test_cancelling_the_caller_does_not_cancel_the_transaction(store: Store) -> None:
-    verb = jobs.accept(NEW, now=NOON)
-    caller = asyncio.create_task(store.write(verb))
-    await asyncio.sleep(0)  # it has handed the verb over and waits
+    transaction = jobs.accept(NEW, now=NOON)
+    caller = asyncio.create_task(store.write(transaction))
+    await asyncio.sleep(0)  # it has handed the transaction over and waits
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
     await store.write(jobs.accept(NEW, now=NOON + 1))  # committed after it
-    assert await jobs.read_job(store, str(verb.values["job_id"])) is not None
+    assert await jobs.read_job(store, str(transaction.values["job_id"])) is not None
 
 
 async def test_more_than_may_wait_is_turned_away_at_once(opening: Opening) -> None:
@@ -96,8 +96,10 @@ async def test_closing_commits_what_waits_and_then_says_so(opening: Opening) -> 
 async def test_a_value_that_cannot_be_stored_fails_its_verb_alone_and_the_writer_goes_on(
     store: Store, poison: object
 ) -> None:
-    verb = jobs.accept(NEW, now=NOON)
-    bad = Verb(steps=verb.steps, values=dict(verb.values) | {"metadata": poison}, read=verb.read)
+    transaction = jobs.accept(NEW, now=NOON)
+    bad = Transaction(
+        steps=transaction.steps, values=dict(transaction.values) | {"metadata": poison}, read=transaction.read
+    )
     good, failed = await asyncio.gather(
         store.write(jobs.accept(NEW, now=NOON)), store.write(bad), return_exceptions=True
     )
@@ -107,9 +109,9 @@ async def test_a_value_that_cannot_be_stored_fails_its_verb_alone_and_the_writer
 
 
 async def test_many_that_fail_among_many_that_do_not_fail_alone(store: Store) -> None:
-    verbs = [LIE if number % 7 == 3 else jobs.accept(NEW, now=NOON + number) for number in range(300)]
-    results = await asyncio.gather(*map(store.write, verbs), return_exceptions=True)
-    expected = [Contradiction if verb is LIE else jobs.Accepted for verb in verbs]
+    transactions = [LIE if number % 7 == 3 else jobs.accept(NEW, now=NOON + number) for number in range(300)]
+    results = await asyncio.gather(*map(store.write, transactions), return_exceptions=True)
+    expected = [Contradiction if transaction is LIE else jobs.Accepted for transaction in transactions]
     assert [type(result) for result in results] == expected
     found = {job.id for job in await jobs.list_jobs(store, limit=1_000)}
     assert found == {result.job_id for result in results if isinstance(result, jobs.Accepted)}

@@ -1,8 +1,8 @@
 """The right to submit is a claim: a row held until an hour, and believed only while it is held."""
 
-from ledger import outcomes, submissions
 from ledger.records import JobState
-from ledger.work import Task
+from ledger.transitions import outcomes, submissions
+from ledger.transitions.queue import Task
 from tests.ledger.conftest import BROKEN, Story, ms
 
 
@@ -27,12 +27,12 @@ async def test_a_stale_worker_finds_its_claim_gone_and_changes_nothing(story: St
     await story.store.write(submissions.begin(task.subject, now=ms(61), until=ms(121)))
     before = await story.job(task.subject)
     assert before.state is JobState.UNCONFIRMED
-    for verb in (
+    for transaction in (
         submissions.put_back(task, claim=stale, now=ms(62), due_at=ms(63)),
         submissions.doubt(task, claim=stale, now=ms(62), due_at=ms(63)),
         outcomes.refuse(task, BROKEN, claim=stale, now=ms(62)),
     ):
-        assert await story.store.write(verb) is False
+        assert await story.store.write(transaction) is False
     assert await story.job(task.subject) == before
 
 
@@ -47,16 +47,16 @@ async def test_an_unconfirmed_job_is_begun_again_only_when_the_policy_says_so(st
     task, claim = await claimed(story)
     await story.store.write(submissions.doubt(task, claim=claim, now=ms(10), due_at=ms(100)))
     for before in (None, ms(9)):
-        begun = await story.store.write(
+        claimed = await story.store.write(
             submissions.begin(task.subject, now=ms(50), until=ms(110), unconfirmed_before=before)
         )
-        assert begun.claim is None
-    begun = await story.store.write(
+        assert claimed.claim is None
+    claimed = await story.store.write(
         submissions.begin(task.subject, now=ms(50), until=ms(110), unconfirmed_before=ms(10))
     )
-    assert begun.claim is not None
-    assert begun.job is not None
-    assert begun.job.submissions == 2
+    assert claimed.claim is not None
+    assert claimed.job is not None
+    assert claimed.job.submissions == 2
 
 
 async def test_after_a_resubmission_either_request_may_end_the_job(story: Story) -> None:
@@ -103,5 +103,5 @@ async def test_expiring_leaves_a_job_alone_that_moved_since_it_was_read(story: S
     from ledger.records import Fault, JobError, Outcome
 
     late = Outcome.expired(JobError(fault=Fault.NETWORK, code="unconfirmed", message="nobody came"))
-    assert await story.store.write(outcomes.expire(task, late, claim=read.moved_by, now=ms(200))) is False
+    assert await story.store.write(outcomes.expire(task, late, claim=read.last_transition, now=ms(200))) is False
     assert (await story.job(task.subject)).state is JobState.COMPLETED

@@ -1,15 +1,15 @@
-"""Who is woken: those whose work a verb made due or due sooner, once it is committed, and nobody for nothing."""
+"""Who is woken: those whose work a transaction made due or due sooner, once it is committed, and nobody for nothing."""
 
 import asyncio
 import gc
 
 import pytest
 
-from ledger import deliveries, submissions
-from ledger.jobs import endpoint_identifier
 from ledger.postgres.store import PostgresStore
-from ledger.store import Store
-from ledger.work import Kind, Task
+from ledger.storage.store import Store
+from ledger.transitions import deliveries, submissions
+from ledger.transitions.jobs import endpoint_identifier
+from ledger.transitions.queue import Kind, Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -22,7 +22,7 @@ class Ears:
     """Somebody who waits for each kind of work. `heard` tells of which there was word since the last time."""
 
     def __init__(self, store: Store) -> None:
-        self._events = {kind: store.due(kind) for kind in ("submit", "check", "deliver")}
+        self._events = {kind: store.due(kind) for kind in ("submit", "poll", "deliver")}
 
     def heard(self) -> set[str]:
         kinds = {kind for kind, event in self._events.items() if event.is_set()}
@@ -37,7 +37,7 @@ async def ears(store: Store) -> Ears:
     ears = Ears(store)
     if isinstance(store, PostgresStore):
         async with asyncio.timeout(5):
-            for kind in ("submit", "check", "deliver"):
+            for kind in ("submit", "poll", "deliver"):
                 await store.due(kind).wait()
     ears.heard()
     return ears
@@ -53,9 +53,9 @@ async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it_and_nobody_els
     await story.begin(job_id)
     assert ears.heard() == set()
     await story.confirm(job_id)
-    assert ears.heard() == {"deliver"} | woken_for_later(store, "check")
-    await story.fetch("check", at=1000)
-    assert "check" in ears.heard() | woken_for_later(store, "check")
+    assert ears.heard() == {"deliver"} | woken_for_later(store, "poll")
+    await story.fetch("poll", at=1000)
+    assert "poll" in ears.heard() | woken_for_later(store, "poll")
 
 
 async def told(story: Story) -> Task:
@@ -74,7 +74,7 @@ async def test_a_callback_for_an_endpoint_that_is_held_wakes_who_holds_it(
 ) -> None:
     task = await told(story)
     news, news_of_another = store.due(task.subject), store.due("ep_another")
-    [job] = await story.fetch("check", at=1000)
+    [job] = await story.fetch("poll", at=1000)
     ears.heard()
     await story.report(job.subject)
     # On Postgres the endpoint's next task waits already, which nobody can take before this one ends.
@@ -91,7 +91,7 @@ async def test_a_callback_for_an_endpoint_that_nobody_holds_wakes_who_tells(
     await store.write(deliveries.release(task, now=ms(4)))
     await story.end(task)
     assert ears.heard() == set()  # nothing is pending
-    [job] = await story.fetch("check", at=1000)
+    [job] = await story.fetch("poll", at=1000)
     ears.heard()
     await story.report(job.subject)
     assert ears.heard() == {"deliver"}
@@ -133,7 +133,7 @@ async def test_a_report_without_the_result_wakes_who_looks(story: Story, store: 
     job_id = await story.submit()
     ears.heard()
     assert await story.report(job_id, None) == "pending"
-    assert ears.heard() == {"check"}
+    assert ears.heard() == {"poll"}
 
 
 async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(

@@ -1,6 +1,6 @@
 """The work queue on both databases: nobody's twice, nobody else's kind, and waiting is not failing."""
 
-from ledger import work
+from ledger.transitions import queue as work
 from tests.ledger.conftest import Story, ms
 
 
@@ -40,7 +40,7 @@ async def test_no_more_are_fetched_than_asked_for(story: Story) -> None:
 
 async def test_kinds_do_not_see_each_other(story: Story) -> None:
     await story.accept()
-    assert await story.fetch("check", at=10) == []
+    assert await story.fetch("poll", at=10) == []
     assert await story.fetch("deliver", at=10) == []
 
 
@@ -51,5 +51,5 @@ async def test_what_is_confirmed_need_not_be_submitted_but_looked_after(story: S
     await story.confirm(job_id)
     await story.end(task)
     assert await story.fetch("submit", at=10_000) == []
-    [task] = await story.fetch("check", at=10_000)
+    [task] = await story.fetch("poll", at=10_000)
     assert task.subject == job_id

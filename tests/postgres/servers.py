@@ -79,7 +79,7 @@ class PostgresServer(Databases):
         return False
 
     def stop(self) -> int:
-        """Stop fast, as an operator does: everybody is put out, and what was committed is on disk."""
+        """Shutdown fast, as an operator does: everybody is put out, and what was committed is on disk."""
         assert self._child, "the server is not running"
         self.thaw()
         self._child.tell(signal.SIGINT)
@@ -119,7 +119,7 @@ class PostgresServer(Databases):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _halted(self) -> list[psutil.Process]:
-        """Stop the postmaster so that it starts nobody, and list it with its backends, each of them a session."""
+        """Shutdown the postmaster so that it starts nobody, and list it with its backends, each of them a session."""
         assert self._child, "the server is not running"
         if self._child.code() is not None:
             return []

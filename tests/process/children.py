@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from sandbox.demo_children import PASSED_ON
+from sandbox.demo.processes import PASSED_ON
 
 ROOT = Path(__file__).parents[2]
 BOUND_SECONDS = 15.0

@@ -14,16 +14,17 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ledger import sqlite
-from ledger.batches import Result
-from ledger.statements import statements
-from ledger.verbs import Verb
-from providers.wire import Answer, Request
 from receiver.__main__ import main
-from submitter.exchange import Exchange
+
+from ledger.sqlite.store import store as sqlite
+from ledger.sqlite.transactions import Result
+from ledger.storage.statements import statements
+from ledger.storage.transaction import Transaction
+from outbound.client import Client
+from providers.http import Request, Response
 
 run_batch = sqlite.run_batch
-exchange = Exchange.__call__
+exchange = Client.__call__
 
 
 def die() -> NoReturn:
@@ -61,9 +62,9 @@ class DoomedConnection:
         """See whether this is the statement, and whether it will be committed."""
         if text == "BEGIN IMMEDIATE":
             self._met = False
-        elif text == "SAVEPOINT verb":
+        elif text == "SAVEPOINT transaction":
             self._met_before = self._met
-        elif text == "ROLLBACK TO verb":
+        elif text == "ROLLBACK TO transaction":
             self._met = self._met_before
         elif changed and text == self._statement.text:
             named = dict(zip(self._statement.names, values, strict=True))
@@ -96,17 +97,17 @@ class DoomedCursor:
 def doom(moment: str, what: str, value: str = "") -> None:
     """Arrange for the end."""
 
-    def doomed_batch(connection: sqlite3.Connection, verbs: Sequence[Verb[Any]]) -> Sequence[Result]:
-        return run_batch(DoomedConnection(connection, moment, what, value), verbs)  # type: ignore[arg-type]  # it stands in for a connection, and has what run_batch uses of one
+    def doomed_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
+        return run_batch(DoomedConnection(connection, moment, what, value), transactions)  # type: ignore[arg-type]  # it stands in for a connection, and has what run_batch uses of one
 
-    async def doomed_exchange(self: Exchange, request: Request) -> Answer:
+    async def doomed_exchange(self: Client, request: Request) -> Response:
         answer = await exchange(self, request)
         if request.method == "POST" and request.url.startswith(what):
             die()
         return answer
 
     if moment == "answered":
-        Exchange.__call__ = doomed_exchange  # type: ignore[method-assign]  # the process must die in the middle of an exchange, which only this can bring about
+        Client.__call__ = doomed_exchange  # type: ignore[method-assign]  # the process must die in the middle of an exchange, which only this can bring about
     else:
         sqlite.run_batch = doomed_batch
 

@@ -31,7 +31,7 @@ class Neighbours:
         pace = ("--render-seconds", "0.3", "--retry-seconds", "0.1")
         words = {
             "sandbox": ("sandbox", "--port", "0", "--key-seed", bytes(self.signing_key).hex(), *pace, *sandbox),
-            "consumer": ("sandbox.consumer", "--port", "0", "--secret", self.secret, *consumer),
+            "consumer": ("sandbox.demo.consumer", "--port", "0", "--secret", self.secret, *consumer),
         }
         self.children = {name: Child(folder / f"{name}.log", python("-m", *words[name]), {}) for name in words}
         try:
@@ -155,11 +155,11 @@ class House:
         open_jobs = f"SELECT id FROM jobs WHERE state NOT IN {TERMINAL} UNION ALL SELECT subject FROM work"
         until("every job has ended and no work is left", lambda: not self.rows(open_jobs), seconds)
 
-    def facts(self, name: str, **fields: object) -> list[dict[str, Any]]:
+    def telemetry(self, name: str, **fields: object) -> list[dict[str, Any]]:
         """Find what the receivers announced in their logs."""
         lines = (self.folder / "receiver.log").read_text(errors="replace").splitlines()
-        facts = (json.loads(line) for line in lines if line.startswith("{"))
-        return [fact for fact in facts if fact.get("event") == name and fields.items() <= fact.items()]
+        telemetry = (json.loads(line) for line in lines if line.startswith("{"))
+        return [fact for fact in telemetry if fact.get("event") == name and fields.items() <= fact.items()]
 
     def tails(self) -> str:
         """Quote the end of what everybody said."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from nacl.signing import SigningKey
 
-from ledger import jobs, submissions
-from ledger.jobs import NewJob
 from ledger.postgres.store import PostgresStore, open_postgres
-from ledger.submissions import Handle
-from ledger.tokens import CallbackTokens
+from ledger.transitions import jobs, submissions
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.submissions import ProviderRequest
+from providers.callback_tokens import CallbackTokens
 from tests.bench.ground import Signed, sign
 
 FAR_AWAY_MS = 24 * 3600 * 1000
@@ -31,7 +31,7 @@ class Prepared:
 
 
 async def prepare(url: str, count: int) -> list[Prepared]:
-    """Bring so many jobs to where fal has them, by the ledger's own verbs, before any worker is there to take them."""
+    """Bring so many jobs to where fal has them, by the ledger's own transactions, before any worker is there to take them."""
     store = await open_postgres(url, now=_now(), connections=4, seconds=PATIENCE_SECONDS)
     try:
         return list(await asyncio.gather(*(_submitted(store) for _ in range(count))))
@@ -44,8 +44,8 @@ async def _submitted(store: PostgresStore) -> Prepared:
     accepted = await store.write(jobs.accept(NewJob(provider="fal", model="a/model", input="{}"), now=now))
     prepared = Prepared(accepted.job_id, str(uuid.uuid4()))
     await store.write(submissions.begin(prepared.job_id, now=now, until=now + FAR_AWAY_MS))
-    handle = Handle(request_id=prepared.request_id)
-    await store.write(submissions.confirm(prepared.job_id, "fal", handle, now=now, check_at=now + FAR_AWAY_MS))
+    handle = ProviderRequest(request_id=prepared.request_id)
+    await store.write(submissions.confirm(prepared.job_id, "fal", handle, now=now, poll_at=now + FAR_AWAY_MS))
     return prepared
 
 

@@ -16,7 +16,7 @@ RECONCILE = {"FAL_RECONCILE_SECONDS": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A fault, and what must come of it. `receipts` counts by source and result, `said` are facts with their fields."""
+    """A fault, and what must come of it. `receipts` counts by source and result, `said` are telemetry with their fields."""
 
     errand: Errand
     state: str = "completed"
@@ -52,11 +52,11 @@ CASES = [
     fal("failed", receipts=CALLED, state="failed", events=FAILED, error="face_detection_error"),
     fal("duplicate", receipts=CALLED | {"callback duplicate": 1}),
     fal("conflict", receipts=CALLED | {"callback conflict": 1}, said=(("callback.recorded", {"result": "conflict"}),)),
-    fal("early", receipts=CALLED, events=UNHEARD, said=(("job.submit_answer_came_late", {}),)),
-    fal("slow=0.6", receipts=CALLED, events=UNHEARD, said=(("job.submit_answer_came_late", {}),)),
+    fal("early", receipts=CALLED, events=UNHEARD, said=(("job.already_confirmed", {}),)),
+    fal("slow=0.6", receipts=CALLED, events=UNHEARD, said=(("job.already_confirmed", {}),)),
     fal("null-payload", receipts=POLLED | {"callback pending": 1}, source="poll"),
-    fal("429=1", receipts=CALLED, said=(("job.submit_put_off", {"tries": 1}),)),
-    fal("5xx=1", receipts=CALLED, said=(("job.submit_put_off", {"tries": 1}),)),
+    fal("429=1", receipts=CALLED, said=(("job.submit_rescheduled", {"tries": 1}),)),
+    fal("5xx=1", receipts=CALLED, said=(("job.submit_rescheduled", {"tries": 1}),)),
     fal("refused", receipts={}, state="failed", source=None, submissions=0, events=("accepted", "failed"),
         said=(("job.refused", {"fault": "input"}),)),
     fal("silent", receipts=CALLED, events=("accepted", "unconfirmed", "completed"),
@@ -72,8 +72,8 @@ CASES = [
     heygen("", receipts=POLLED),
     heygen("failed", receipts=POLLED, state="failed", events=FAILED),
     heygen("slow=0.5", receipts=POLLED),
-    heygen("429=1", receipts=POLLED, said=(("job.submit_put_off", {"tries": 1}),)),
-    heygen("5xx=1", receipts=POLLED, said=(("job.submit_put_off", {"tries": 1}), ("check.put_off", {}))),
+    heygen("429=1", receipts=POLLED, said=(("job.submit_rescheduled", {"tries": 1}),)),
+    heygen("5xx=1", receipts=POLLED, said=(("job.submit_rescheduled", {"tries": 1}), ("poll.failed", {}))),
     heygen("refused", receipts={}, state="failed", source=None, submissions=0, events=("accepted", "failed")),
     heygen("silent", receipts={}, state="expired", source=None, error="unconfirmed",
            events=("accepted", "unconfirmed", "expired"), said=(("job.expired", {"code": "unconfirmed"}),)),
@@ -113,7 +113,7 @@ def test_each_fault_ends_as_it_should(case: Case, street: Street) -> None:
     until("the receipts are there", lambda: receipts(house, job_id) == case.receipts, 5)
     for fact, fields in case.said:
         about = {} if fact == "callback.refused" else {"job": job_id}
-        assert house.facts(fact, **fields, **about), fact
+        assert house.telemetry(fact, **fields, **about), fact
     told = [each for each in house.neighbours.received(job_id) if each["verified"]]
     assert sorted(each["type"] for each in told) == sorted({*events} - {"job.accepted", "job.unconfirmed"})
     assert all(each["attempts"] == 1 for each in told)
@@ -125,7 +125,7 @@ def receipts(house: House, job_id: str) -> dict[str, int]:
 
 
 def test_a_callback_for_a_job_that_is_not_there_is_kept_as_an_orphan(street: Street) -> None:
-    from ledger.tokens import CallbackTokens
+    from providers.callback_tokens import CallbackTokens
 
     house, errand = street.house, Errand()
     token = CallbackTokens([house.settings["SECRET_KEY"]]).sign("job_nobody_knows")
@@ -138,7 +138,7 @@ def test_a_callback_for_a_job_that_is_not_there_is_kept_as_an_orphan(street: Str
     until("an orphan is kept", lambda: receipts(house, "job_nobody_knows") == {"callback orphan": 1}, 5)
     (submission,) = house.neighbours.submissions(errand)
     assert [each["status"] for each in submission["callbacks"]] == [200]
-    assert house.facts("callback.recorded", job="job_nobody_knows", result="orphan", level="warning")
+    assert house.telemetry("callback.recorded", job="job_nobody_knows", result="orphan", level="warning")
 
 
 def test_keys_that_cannot_be_had_are_503_and_a_new_key_is_fetched_when_it_signs(house: House) -> None:
@@ -150,15 +150,15 @@ def test_keys_that_cannot_be_had_are_503_and_a_new_key_is_fetched_when_it_signs(
         house.start(*python("-c", impatient))
         errand = Errand()
         job_id = house.ask(errand)
-        until("a callback meets no keys", lambda: house.facts("callback.unavailable", reason="keys_unavailable"))
+        until("a callback meets no keys", lambda: house.telemetry("callback.unavailable", reason="keys_unavailable"))
         assert both.submissions(errand)[0]["callbacks"][0]["status"] == 503
     finally:
         both.set_faults("")
     house.wait_settled()
     assert receipts(house, str(job_id)) == {"callback recorded": 1}
-    fetched = len(house.facts("keys.fetched"))
+    fetched = len(house.telemetry("keys.fetched"))
     job_id = house.ask(Errand(faults="key-rotated"))
     house.wait_settled()
     assert receipts(house, str(job_id)) == {"callback recorded": 1}
-    assert len(house.facts("keys.fetched")) == fetched + 1
-    assert not house.facts("callback.refused")
+    assert len(house.telemetry("keys.fetched")) == fetched + 1
+    assert not house.telemetry("callback.refused")

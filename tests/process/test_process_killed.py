@@ -28,7 +28,7 @@ class Case:
     events: tuple[str, ...] = ("accepted", "submitted", "completed")
     error: str | None = None
     loud: tuple[str, ...] = ()
-    """Facts about the job that must be in the log as warnings."""
+    """Telemetry about the job that must be in the log as warnings."""
 
     def __str__(self) -> str:
         words = [self.errand.provider, self.doom, *(f"{name}={value}" for name, value in self.settings.items())]
@@ -49,10 +49,10 @@ IN_VAIN = ("accepted", "unconfirmed", "expired")
 CASES = [
     Case(doom="before insert_job"),
     Case(doom="after insert_job"),
-    Case(doom="before begin_submission"),
+    Case(doom="before claim_submission"),
     # Claimed, and dead before a byte left: nobody can tell that from a request that arrived, so it is not asked again.
     Case(
-        doom="after begin_submission",
+        doom="after claim_submission",
         settings={"FAL_TIMEOUT_SECONDS": "0.5"},
         state="expired",
         source=None,
@@ -153,8 +153,8 @@ def ends_once(case: Case, house: House) -> None:
         f"job.{event}" for event in case.events
     ]
     assert (job["error"] or {}).get("code") == case.error
-    assert len(house.facts("job.became_unconfirmed", job=job_id)) == case.events.count("unconfirmed")
-    assert all(house.facts(fact, job=job_id, level="warning") for fact in case.loud)
+    assert len(house.telemetry("job.became_unconfirmed", job=job_id)) == case.events.count("unconfirmed")
+    assert all(house.telemetry(fact, job=job_id, level="warning") for fact in case.loud)
     told = each_told_once(house, job_id)
     assert sorted(told) == sorted(f"job.{event}" for event in case.events if event not in {"accepted", "unconfirmed"})
     sound(house)

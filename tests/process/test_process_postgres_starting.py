@@ -63,8 +63,8 @@ def test_a_receiver_waits_for_its_database_and_then_serves(
     go(server)
     try:
         receiver = house.launch()
-        until("it says that it waits", lambda: house.facts("ledger.unavailable"))
-        assert not house.facts("receiver.started")
+        until("it says that it waits", lambda: house.telemetry("database.unavailable"))
+        assert not house.telemetry("receiver.started")
         began = time.monotonic()
         assert house.call("GET", "/healthz").status_code == 503
         assert time.monotonic() - began < 2
@@ -138,7 +138,7 @@ def test_a_database_that_never_comes_ends_the_start_with_one_line(in_vain: Postg
     assert len(lines) == 1, lines
     assert lines[0].startswith("renderhook: ")
     assert "Connection refused" in lines[0]
-    assert 15 <= len(in_vain.facts("ledger.unavailable")) <= OPEN_SECONDS + 2
+    assert 15 <= len(in_vain.telemetry("database.unavailable")) <= OPEN_SECONDS + 2
     assert PASSWORD not in receiver.said
 
 
@@ -148,11 +148,11 @@ def test_a_receiver_that_waits_for_its_database_stops_when_it_is_told_to(
     server.freeze()
     try:
         house.launch()
-        until("it has begun to wait", lambda: listens(house))
+        until("it has claimed to wait", lambda: listens(house))
         assert house.stop() == 0
     finally:
         server.thaw()
-    assert not house.facts("receiver.started")
+    assert not house.telemetry("receiver.started")
 
 
 def listens(house: PostgresHouse) -> bool:

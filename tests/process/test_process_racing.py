@@ -1,4 +1,4 @@
-"""Callback and poll at once, 200 times: the callback over HTTP, the poll by the checker, on one ledger."""
+"""Callback and poll at once, 200 times: the callback over HTTP, the poll by the poller, on one ledger."""
 
 import asyncio
 import hashlib
@@ -11,14 +11,15 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from ledger import deliveries, jobs, submissions, work
-from ledger.sqlite import SQLiteStore
-from ledger.tokens import CallbackTokens
-from providers.wire import Answer, Request
-from receiver.callbacks import FalCallbacks
-from receiver.keys import KeyRing
+from ledger.sqlite.store import SQLiteStore
+from ledger.transitions import deliveries, jobs, submissions
+from ledger.transitions import queue as work
+from providers.callback_tokens import CallbackTokens
+from providers.http import Request, Response
+from receiver.callbacks.application import FalCallbacks
+from receiver.callbacks.keys import KeyRing
 from submitter.accounts import FalAccount
-from submitter.check import Checker
+from submitter.poll import Poller
 from tests.conftest import Clock, Heard
 
 RACES = 200
@@ -34,13 +35,13 @@ class Fal:
         self.dice = random.Random(7)
         self._clock = clock
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Response:
         await self.moment()
         if request.url.endswith("/status"):
-            return Answer(status=200, body=b'{"status": "COMPLETED"}')
+            return Response(status=200, body=b'{"status": "COMPLETED"}')
         number = int(request.url.rpartition("/")[2].partition("-")[2])
         told = PAYLOAD if number % 2 else FAILURE  # half the polls tell the opposite of the callback
-        return Answer(status=200 if number % 2 else 422, body=json.dumps(told).encode())
+        return Response(status=200 if number % 2 else 422, body=json.dumps(told).encode())
 
     async def moment(self, longest: int = 12) -> None:
         for _ in range(self.dice.randrange(longest)):
@@ -55,11 +56,11 @@ class Fal:
         signed["Signature"] = self.key.sign(message.encode()).signature.hex()
         return {f"X-Fal-Webhook-{name}": value for name, value in signed.items()}, body
 
-    async def jwks(self, _: Request) -> Answer:
+    async def jwks(self, _: Request) -> Response:
         from base64 import urlsafe_b64encode
 
         x = urlsafe_b64encode(bytes(self.key.verify_key)).rstrip(b"=").decode()
-        return Answer(status=200, body=json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode())
+        return Response(status=200, body=json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode())
 
 
 @pytest.fixture
@@ -72,9 +73,9 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     store: SQLiteStore, clock: Clock, heard: Heard, tmp_path: Path
 ) -> None:
     fal, tokens = Fal(clock), CallbackTokens(["a key of sixteen"])
-    keys = KeyRing(fal.jwks, "https://keys.example", clock=clock, announce=heard)
+    keys = KeyRing(fal.jwks, "https://keys.example", clock=clock, emit=heard)
     callbacks = FalCallbacks(
-        store, keys, tokens, clock=clock, announce=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
+        store, keys, tokens, clock=clock, emit=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
     )
     account = FalAccount(
         queue_url="https://queue.example",
@@ -85,7 +86,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
         reconcile_every=1000,
         give_up_after=60_000,
     )
-    checker = Checker(store, {"fal": account}, fal.answer, clock=clock, announce=heard)
+    poller = Poller(store, {"fal": account}, fal.answer, clock=clock, emit=heard)
     await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
@@ -93,14 +94,14 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     async with httpx.AsyncClient(transport=transport, base_url="http://us") as http:
         for number in range(RACES):
             job_id = await submitted(store, clock, f"request-{number}")
-            (task,) = await store.write(work.fetch("check", now=clock(), until=clock() + 60_000, limit=1))
+            (task,) = await store.write(work.fetch("poll", now=clock(), until=clock() + 60_000, limit=1))
 
             async def call(job_id: str = job_id, number: int = number) -> httpx.Response:
                 headers, body = fal.callback(f"request-{number}")
                 await fal.moment(120)  # the poll needs two answers, and reads the job before
                 return await http.post(f"/callbacks/fal/{tokens.sign(job_id)}", content=body, headers=headers)
 
-            answer, _ = await asyncio.gather(call(), checker.handle(task))
+            answer, _ = await asyncio.gather(call(), poller.handle(task))
             assert answer.status_code == 200
             job = await jobs.read_job(store, job_id)
             assert job is not None
@@ -119,13 +120,13 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     assert won["callback"] + won["poll"] == RACES
     assert min(won["callback"], won["poll"]) > RACES // 10, won
     assert min(lost["duplicate"], lost["conflict"]) > 0, lost
-    assert await store.read("next_due", {"kind": "check"}) == [{"due_at": None}]
+    assert await store.read("next_due", {"kind": "poll"}) == [{"due_at": None}]
 
 
 async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
     new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
     accepted = await store.write(jobs.accept(new, now=clock()))
     await store.write(submissions.begin(accepted.job_id, now=clock(), until=clock() + 1000))
-    handle = submissions.Handle(request_id=request_id)
-    assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), check_at=clock()))
+    handle = submissions.ProviderRequest(request_id=request_id)
+    assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), poll_at=clock()))
     return accepted.job_id

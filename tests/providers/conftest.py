@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from ledger.records import Outcome
-from providers.wire import Answer, Ended, Missing, Refused, ResultReady, Running, Submitted, TryLater, Unclear
+from providers.http import Ended, Missing, Refused, Response, ResultReady, Running, Submitted, TryLater, Unclear
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -18,11 +18,11 @@ def samples() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sample() -> Callable[[str], Answer]:
-    def read(name: str) -> Answer:
+def sample() -> Callable[[str], Response]:
+    def read(name: str) -> Response:
         told = msgspec.json.decode((SAMPLES / f"{name}.json").read_bytes())
         body = told["text"].encode() if "text" in told else msgspec.json.encode(told["body"])
-        return Answer(status=told["status"], headers=told["headers"], body=body)
+        return Response(status=told["status"], headers=told["headers"], body=body)
 
     return read
 
@@ -77,9 +77,9 @@ def _say_ending(outcome: Outcome) -> str:
 
 
 @pytest.fixture(scope="session")
-def answer_with() -> Callable[..., Answer]:
-    def build(body: object, status: int = 200, **headers: str) -> Answer:
+def answer_with() -> Callable[..., Response]:
+    def build(body: object, status: int = 200, **headers: str) -> Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Answer(status=status, headers=named, body=msgspec.json.encode(body))
+        return Response(status=status, headers=named, body=msgspec.json.encode(body))
 
     return build

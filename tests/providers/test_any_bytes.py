@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger.records import JobError, Outcome
-from providers.fal import lookups as fal
+from providers.errors import InputRefused, Malformed, Unverified
+from providers.fal import polling as fal
 from providers.fal.callbacks import SignedHeaders, parse_callback, read_headers, verify_signature
 from providers.fal.files import find_outputs
 from providers.fal.inputs import INPUTS as FAL_INPUTS
@@ -18,11 +19,10 @@ from providers.fal.keys import parse_jwks
 from providers.fal.submission import parse_submission as parse_fal_submission
 from providers.heygen.inputs import INPUTS as HEYGEN_INPUTS
 from providers.heygen.inputs import check_input as check_heygen_input
-from providers.heygen.lookups import parse_status as parse_heygen_status
+from providers.heygen.polling import parse_status as parse_heygen_status
 from providers.heygen.submission import parse_submission as parse_heygen_submission
 from providers.heygen.sunset import sunset_warning
-from providers.refusals import InputRefused, Malformed, Unverified
-from providers.wire import Answer, CancelVerdict, CheckVerdict, Ended, SubmitVerdict
+from providers.http import CancelVerdict, Ended, PollResult, Response, SubmitResult
 
 # Making such trees can be slow on a loaded machine; that says nothing about the parsers.
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -102,7 +102,7 @@ header_names = st.sampled_from(
 )
 statuses = st.integers(100, 599) | st.sampled_from([200, 400, 404, 422, 500])
 answers = st.builds(
-    Answer, status=statuses, headers=st.dictionaries(header_names, st.text(max_size=20), max_size=3), body=bodies
+    Response, status=statuses, headers=st.dictionaries(header_names, st.text(max_size=20), max_size=3), body=bodies
 )
 SIGNED = [f"x-fal-webhook-{name}".encode() for name in ("request-id", "user-id", "timestamp", "signature")]
 HEADERS = SignedHeaders(request_id="R", user_id="U", timestamp="1", signature=bytes(64))
@@ -143,13 +143,13 @@ def check_error(error: JobError) -> None:
     assert 0 < len(error.code) <= 100
 
 
-def read_every_way(answer: Answer) -> None:
+def read_every_way(answer: Response) -> None:
     for submitted in (parse_fal_submission(answer, queue_url="https://queue.fal.run"), parse_heygen_submission(answer)):
-        assert isinstance(submitted, SubmitVerdict)
+        assert isinstance(submitted, SubmitResult)
         if hasattr(submitted, "error"):
             check_error(submitted.error)
     for checked in (fal.parse_status(answer), fal.parse_result(answer), parse_heygen_status(answer)):
-        assert isinstance(checked, CheckVerdict)
+        assert isinstance(checked, PollResult)
         if isinstance(checked, Ended):
             store(checked.outcome)
     assert isinstance(fal.parse_cancel(answer), CancelVerdict)
@@ -178,7 +178,7 @@ def test_every_body_is_read_or_refused(body):
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("status", [200, 202, 400, 404, 422, 429, 500, 502])
 def test_hostile_bodies_are_read_or_refused(body, status):
-    read_every_way(Answer(status=status, body=body))
+    read_every_way(Response(status=status, body=body))
     read_as_callback_and_keys(body)
 
 

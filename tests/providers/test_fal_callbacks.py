@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nacl.signing import VerifyKey
 
+from providers.errors import NoKeyMatches, Reason, Unverified
 from providers.fal.callbacks import (
     SignedHeaders,
     check_account,
@@ -16,7 +17,6 @@ from providers.fal.callbacks import (
     verify_signature,
 )
 from providers.fal.keys import parse_jwks
-from providers.refusals import NoKeyMatches, Reason, Unverified
 
 GOOD = {
     "x-fal-webhook-request-id": "R",

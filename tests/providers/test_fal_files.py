@@ -2,7 +2,7 @@ import pytest
 
 from ledger.records import Outcome
 from providers.fal.files import find_outputs, read_completion
-from providers.walking import MOST_CONTAINERS, MOST_OUTPUTS
+from providers.find_files import MOST_CONTAINERS, MOST_OUTPUTS
 
 
 def test_files_are_listed_in_document_order_wherever_they_stand():

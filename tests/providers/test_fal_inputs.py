@@ -1,7 +1,7 @@
 import pytest
 
+from providers.errors import InputRefused
 from providers.fal.inputs import INPUTS, check_input, check_model
-from providers.refusals import InputRefused
 
 FACE, VIDEO = "https://a.example/face.jpg", "https://a.example/video.mp4"
 FAMILY = "half-moon-ai/ai-face-swap/"

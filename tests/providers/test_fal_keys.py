@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from nacl.signing import SigningKey
 
+from providers.errors import Malformed
 from providers.fal.keys import MOST_KEYS, parse_jwks
-from providers.refusals import Malformed
 
 
 def raw(n: int) -> bytes:

@@ -1,8 +1,8 @@
 import pytest
 
 from ledger.records import JobState
-from providers.fal.lookups import build_cancel, build_result, build_status, parse_cancel, parse_result, parse_status
-from providers.wire import Answer, CancelVerdict, Ended, TryLater
+from providers.fal.polling import build_cancel, build_result, build_status, parse_cancel, parse_result, parse_status
+from providers.http import CancelVerdict, Ended, Response, TryLater
 
 QUEUE = "https://queue.fal.run"
 
@@ -119,7 +119,7 @@ def test_a_redirect_names_the_setting(sample):
 @pytest.mark.parametrize("status", range(100, 600))
 def test_a_bare_answer_never_fails_a_job_but_for_422(status):
     for parse in (parse_status, parse_result):
-        verdict = parse(Answer(status=status))
+        verdict = parse(Response(status=status))
         failed = isinstance(verdict, Ended) and verdict.outcome.state is JobState.FAILED
         assert failed == (status == 422 and parse is parse_result)
         assert isinstance(verdict, TryLater) or status in {202, 404, 410, 422}

@@ -3,7 +3,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from providers.fal.submission import build_submission, parse_submission
-from providers.wire import Answer, Refused, Submitted, TryLater, Unclear
+from providers.http import Refused, Response, Submitted, TryLater, Unclear
 
 QUEUE = "https://queue.fal.run"
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
@@ -74,12 +74,12 @@ def test_a_refusal_names_the_field(sample):
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_no_status_without_fals_word_counts_as_submitted(status):
-    assert not isinstance(parse_submission(Answer(status=status), queue_url=QUEUE), Submitted)
+    assert not isinstance(parse_submission(Response(status=status), queue_url=QUEUE), Submitted)
 
 
 @pytest.mark.parametrize("status", [502, 504, 520, 524, 599])
 def test_a_gateways_answer_never_leads_to_a_second_submit(status):
-    verdict = parse_submission(Answer(status=status, headers={"retry-after": "1"}), queue_url=QUEUE)
+    verdict = parse_submission(Response(status=status, headers={"retry-after": "1"}), queue_url=QUEUE)
     assert not isinstance(verdict, TryLater)
 
 

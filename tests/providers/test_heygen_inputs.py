@@ -1,7 +1,7 @@
 import pytest
 
+from providers.errors import InputRefused
 from providers.heygen.inputs import check_input, check_model
-from providers.refusals import InputRefused
 
 SWAP = {"source_image_url": "https://a.example/face.jpg", "target_video_url": "https://a.example/video.mp4"}
 AVATAR = {

@@ -1,8 +1,8 @@
 import pytest
 
 from ledger.records import JobState
-from providers.heygen.lookups import build_status, parse_status
-from providers.wire import Answer, Ended, TryLater
+from providers.heygen.polling import build_status, parse_status
+from providers.http import Ended, Response, TryLater
 
 STATUS = {
     "completed-flat": "completed 1",
@@ -80,7 +80,7 @@ def test_a_failed_question_never_fails_the_job(status, answer_with):
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_a_bare_answer_ends_nothing(status):
-    verdict = parse_status(Answer(status=status))
+    verdict = parse_status(Response(status=status))
     assert not isinstance(verdict, Ended)
     assert isinstance(verdict, TryLater) or status in {404, 410}
 

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from providers.heygen.submission import build_submission, parse_submission
-from providers.wire import Answer, Refused, Submitted, TryLater, Unclear
+from providers.http import Refused, Response, Submitted, TryLater, Unclear
 
 API = "https://api.heygen.com"
 NODE = "node-gw-f1s2w3p4"
@@ -66,7 +66,7 @@ def test_an_execution_that_failed_at_once_is_still_an_execution(answer_with):
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_no_status_alone_counts_as_submitted_and_no_gateway_leads_to_a_second_submit(status):
-    verdict = parse_submission(Answer(status=status))
+    verdict = parse_submission(Response(status=status))
     assert not isinstance(verdict, Submitted)
     if status in {502, 504} or status >= 520:
         assert not isinstance(verdict, TryLater)

@@ -1,7 +1,7 @@
 import pytest
 
 from providers.heygen.sunset import api_gone, sunset_warning
-from providers.wire import Answer
+from providers.http import Response
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from providers.wire import Answer
     ],
 )
 def test_an_announced_end_is_told_with_the_setting(headers, said):
-    warning = sunset_warning(Answer(status=200, headers=headers, body=b'{"data":{}}'))
+    warning = sunset_warning(Response(status=200, headers=headers, body=b'{"data":{}}'))
     assert said in warning
     assert "HEYGEN_API_URL" in warning
 
@@ -26,7 +26,7 @@ def test_a_warning_in_the_body_counts_too(told, answer_with):
 
 @pytest.mark.parametrize("headers", [{}, {"deprecation": "false"}, {"deprecation": "?0"}, {"sunset": ""}])
 def test_silence_is_no_warning(headers):
-    assert sunset_warning(Answer(status=200, headers=headers, body=b'{"data":{}}')) is None
+    assert sunset_warning(Response(status=200, headers=headers, body=b'{"data":{}}')) is None
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_silence_is_no_warning(headers):
 )
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_page_where_the_api_was_means_that_it_is_gone(status, body):
-    warning = sunset_warning(Answer(status=status, body=body))
+    warning = sunset_warning(Response(status=status, body=body))
     assert str(status) in warning
     assert "HEYGEN_API_URL" in warning
 

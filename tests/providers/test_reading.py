@@ -1,8 +1,8 @@
 import pytest
 
-from providers.locations import read_url_at, read_web_url
+from providers.errors import Malformed
 from providers.reading import read_code, read_count, read_id, read_json, read_mapping, read_retry_after, read_text
-from providers.refusals import Malformed
+from providers.urls import read_url_at, read_web_url
 
 
 @pytest.mark.parametrize(

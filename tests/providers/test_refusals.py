@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from providers import refusals
-from providers.refusals import InputRefused, Malformed, NoKeyMatches, ProviderError, Reason, Unverified
+from providers import errors as refusals
+from providers.errors import InputRefused, Malformed, NoKeyMatches, ProviderError, Reason, Unverified
 
 
 @pytest.mark.parametrize("kind", [Unverified, NoKeyMatches, Malformed, InputRefused])

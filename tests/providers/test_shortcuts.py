@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from providers.locations import _PLAIN, LONGEST_URL, _split, read_web_url
 from providers.reading import _tidied, read_text
+from providers.urls import _PLAIN, LONGEST_URL, _split, read_web_url
 
 urls = (
     st.from_regex(_PLAIN, fullmatch=True)

@@ -9,7 +9,7 @@ from typing import Any, Self
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from receiver.protocol import BoundedProtocol
+from receiver.web.protocol import BoundedProtocol
 
 
 async def ok(scope: Scope, receive: Receive, send: Send) -> None:

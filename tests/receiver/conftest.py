@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from ledger.sqlite import SQLiteStore
-from receiver.targets import Targets
+from ledger.sqlite.store import SQLiteStore
+from outbound.targets import Targets
 from tests.conftest import Clock, Heard
 from tests.receiver.endpoints import Endpoint, Office, guarded_exchange
 from tests.receiver.house import House
@@ -15,7 +15,7 @@ MakeHouse = Callable[..., House]
 
 @pytest.fixture
 def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """Only a place here: what the ledger's verbs do on each database is tested in tests/ledger."""
+    """Only a place here: what the ledger's transactions do on each database is tested in tests/ledger."""
     return sqlite_store
 
 

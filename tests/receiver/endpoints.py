@@ -8,14 +8,15 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver
 
-from ledger import deliveries, work
 from ledger.rows import Attempt, Delivery
-from ledger.sqlite import SQLiteStore
-from ledger.work import Task
-from receiver.notifier import Notifier
-from receiver.postman import KEPT_BYTES, Postman
-from receiver.targets import GuardedResolver, Targets
-from submitter.exchange import Exchange, open_transport
+from ledger.sqlite.store import SQLiteStore
+from ledger.transitions import deliveries
+from ledger.transitions import queue as work
+from ledger.transitions.queue import Task
+from outbound.client import Client, open_transport
+from outbound.targets import GuardedResolver, Targets
+from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
+from receiver.notifier.notifier import Notifier
 from tests.conftest import Clock, Heard
 from tests.ledger.conftest import Story
 
@@ -93,13 +94,13 @@ class Endpoint:
 @contextlib.asynccontextmanager
 async def guarded_exchange(
     targets: Targets, resolver: AbstractResolver | None = None, *, seconds: float = 10
-) -> AsyncIterator[Exchange]:
+) -> AsyncIterator[Client]:
     """The client that notifications go out by, put together as the process does."""
     client = open_transport(
         connections=64, socket_factory=targets.socket_factory, resolver=GuardedResolver(targets, resolver)
     )
     async with contextlib.aclosing(client):
-        yield Exchange(client, seconds=seconds, max_bytes=KEPT_BYTES, cut=True)
+        yield Client(client, seconds=seconds, max_bytes=KEPT_BYTES, cut=True)
 
 
 class Office:
@@ -113,17 +114,17 @@ class Office:
         store: SQLiteStore,
         clock: Clock,
         heard: Heard,
-        send: Exchange,
+        send: Client,
         targets: Targets,
         *,
         secrets: Sequence[bytes] = SECRETS,
         lingering: bool = False,
     ) -> None:
         self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
-        self.postman = Postman(store, send, targets, clock=clock, announce=heard, secrets=secrets, at_once=100)
+        self.sender = AttemptSender(store, send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
         self.notifier = Notifier(
-            store, self.postman, clock=clock, shift_ms=20_000, stop=self.stop, at_once=100 if lingering else 1
+            store, self.sender, clock=clock, shift_ms=20_000, stop=self.stop, at_once=100 if lingering else 1
         )
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:

@@ -12,18 +12,18 @@ from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from ledger.sqlite import SQLiteStore
-from ledger.tokens import CallbackTokens
-from providers.wire import Answer, NeverSent, Request
-from receiver.app import create_app
-from receiver.callbacks import FalCallbacks
-from receiver.deliveries import DeliveriesApi
-from receiver.facts import Facts
-from receiver.health import Health
-from receiver.job_requests import JobRequests
-from receiver.jobs import JobsApi
-from receiver.keys import KeyRing
-from receiver.targets import Targets
+from ledger.sqlite.store import SQLiteStore
+from outbound.targets import Targets
+from providers.callback_tokens import CallbackTokens
+from providers.http import NeverSent, Request, Response
+from receiver.api.deliveries import DeliveriesApi
+from receiver.api.health import Health
+from receiver.api.job_requests import JobRequests
+from receiver.api.jobs import JobsApi
+from receiver.callbacks.application import FalCallbacks
+from receiver.callbacks.keys import KeyRing
+from receiver.web.app import create_app
+from telemetry.events import Telemetry
 from tests.conftest import NOON, Clock, Heard
 from tests.ledger.conftest import Story
 
@@ -46,11 +46,11 @@ class Fal:
         self.down = False
         self.fetches = 0
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: Request) -> Response:
         self.fetches += 1
         if self.down:
             raise NeverSent("connection refused")
-        return Answer(status=200, body=jwks(*self.published))
+        return Response(status=200, body=jwks(*self.published))
 
     def rotate(self) -> None:
         self.key = SigningKey(b"b" * 32)
@@ -103,16 +103,16 @@ class House:
         self.store, self.clock, self.heard, self.fal, self.story = store, clock, heard, Fal(), Story(store)
         self.registry = CollectorRegistry()
         self.tokens = CallbackTokens([SECRET_KEY])
-        facts = Facts(self.registry, log=_Silent())
+        telemetry = Telemetry(self.registry, log=_Silent())
 
-        def announce(fact: str, /, **fields: object) -> None:
+        def emit(fact: str, /, **fields: object) -> None:
             heard(fact, **fields)
-            facts(fact, **fields)
+            telemetry(fact, **fields)
 
-        self.announce = announce
+        self.emit = emit
         self.stopped_workers: list[str] = []
         self.before: dict[str, list[tuple[object, ...]]] = {}
-        self.keys = KeyRing(self.fal, "https://fal.example/jwks", clock=clock, announce=announce)
+        self.keys = KeyRing(self.fal, "https://fal.example/jwks", clock=clock, emit=emit)
         self.options = options
         self.app = self.compose()
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
@@ -125,18 +125,16 @@ class House:
                 self.keys,
                 self.tokens,
                 clock=self.clock,
-                announce=self.announce,
+                emit=self.emit,
                 account=self.options.get("account", ACCOUNT),
                 tolerance_seconds=300,
                 max_body_bytes=LIMIT,
             ),
-            jobs=JobsApi(
-                self.store, _requests(self.options), clock=self.clock, announce=self.announce, max_body_bytes=LIMIT
-            ),
-            deliveries=DeliveriesApi(self.store, clock=self.clock, announce=self.announce),
+            jobs=JobsApi(self.store, _requests(self.options), clock=self.clock, emit=self.emit, max_body_bytes=LIMIT),
+            deliveries=DeliveriesApi(self.store, clock=self.clock, emit=self.emit),
             health=Health(self.store, self.registry, stopped_workers=lambda: self.stopped_workers),
             api_keys=self.options.get("api_keys", (API_KEY, OLD_API_KEY)),
-            announce=self.announce,
+            emit=self.emit,
         )
 
     async def call_back(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Message, Receive
 
-from receiver.bodies import BodyRefused, check_declared_length, read_body
+from receiver.web.bodies import BodyRefused, check_declared_length, read_body
 from tests.receiver.house import House, callback_body
 
 

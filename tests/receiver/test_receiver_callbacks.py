@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from ledger import jobs
 from ledger.records import JobState
+from ledger.transitions import jobs
 from providers.fal.callbacks import read_headers, verify_signature
 from tests.receiver.conftest import MakeHouse
 from tests.receiver.house import SENT, House, callback_body, raw, until
@@ -104,7 +104,7 @@ async def test_ok_without_a_payload_is_pending_and_the_result_is_fetched_at_once
     response = await house.call_back(job_id, callback_body(payload=None))
     assert (response.status_code, response.json()["result"]) == (200, "pending")
     assert (await house.story.job(job_id)).state is JobState.SUBMITTED
-    assert [task.subject for task in await house.story.fetch("check", at=3)] == [job_id]
+    assert [task.subject for task in await house.story.fetch("poll", at=3)] == [job_id]
 
 
 async def test_keys_that_cannot_be_had_are_503_so_that_fal_tries_again(house: House) -> None:

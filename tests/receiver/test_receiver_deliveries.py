@@ -2,8 +2,8 @@
 
 import pytest
 
-from ledger import deliveries
-from ledger.deliveries import Attempted
+from ledger.transitions import deliveries
+from ledger.transitions.deliveries import Attempted
 from tests.conftest import NOON
 from tests.receiver.house import House
 from tests.receiver.test_receiver_app import is_problem
@@ -91,5 +91,5 @@ async def test_the_dead_and_the_doubtful_are_in_the_metrics(house: House) -> Non
     await delivery(house)
     await house.call_back("job_of_a_lost_disk")
     await house.http.get("/metrics")
-    assert house.registry.get_sample_value("renderhook_to_look_at", {"what": "dead"}) == 1
-    assert house.registry.get_sample_value("renderhook_to_look_at", {"what": "orphan"}) == 1
+    assert house.registry.get_sample_value("renderhook_needs_attention", {"what": "dead"}) == 1
+    assert house.registry.get_sample_value("renderhook_needs_attention", {"what": "orphan"}) == 1

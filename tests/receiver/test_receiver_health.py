@@ -4,12 +4,12 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ledger.work import Kind, Task
-from receiver.crew import Crew
-from receiver.stopping import Stop
-from submitter.workers import Worker
+from ledger.transitions.queue import Kind, Task
 from tests.conftest import Clock, Heard
 from tests.receiver.house import House, until
+from work.shutdown import Shutdown
+from work.worker import Worker
+from work.worker_group import WorkerGroup
 
 
 async def test_a_receiver_that_works_is_alive_and_ready(house: House) -> None:
@@ -61,16 +61,16 @@ async def test_a_worker_that_ends_by_itself_is_seen_and_announced(house: House, 
 
     class Broken(Worker):
         async def run_once(self) -> int:
-            raise RuntimeError("a mistake of ours")
+            raise RuntimeError("a internal_error of ours")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(house.store, kind, nothing, clock=clock, announce=heard, concurrency=1, lease_ms=1000)
+        return made(house.store, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000)
 
-    crew = Crew([worker("submit"), worker("check", Broken)], heard, Stop(1.0))  # type: ignore[arg-type]  # any Announce does
-    async with crew:
-        await until(lambda: crew.stopped() == ["check worker"])
+    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))  # type: ignore[arg-type]  # any Emit does
+    async with worker_group:
+        await until(lambda: worker_group.stopped() == ["check worker"])
         await asyncio.sleep(0)
         [stopped] = heard.named("worker.stopped")
         assert stopped["worker"] == "check worker"
-        assert "a mistake of ours" in str(stopped["error"])
+        assert "a internal_error of ours" in str(stopped["error"])
     assert len(heard.named("worker.stopped")) == 1

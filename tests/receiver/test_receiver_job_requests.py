@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.jobs import NewJob
-from receiver.job_requests import JobRequests
-from receiver.problems import Problem
-from receiver.targets import Targets
+from ledger.transitions.jobs import NewJob
+from outbound.targets import Targets
+from receiver.api.job_requests import JobRequests
+from receiver.web.problems import Problem
 from tests.receiver.conftest import MakeHouse
 from tests.receiver.house import LIMIT, House
 from tests.receiver.test_receiver_app import is_problem

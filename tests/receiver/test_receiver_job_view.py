@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.records import JobState, Outcome, Output
 from ledger.rows import Event, Job
-from receiver.job_view import rfc3339, view_event, view_job, view_job_at
+from receiver.views.job import rfc3339, view_event, view_job, view_job_at
 from tests.conftest import NOON
 from tests.ledger.conftest import BROKEN, Story
 

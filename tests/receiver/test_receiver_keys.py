@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from nacl.signing import SigningKey
 
-from providers.wire import Answer, NeverSent, Request, Unread
-from receiver.keys import KeyRing, Keys, KeysUnavailable
+from providers.http import NeverSent, Request, Response, Unread
+from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
 from tests.conftest import Clock, Heard
 from tests.receiver.house import House, callback_body, jwks, until
 
@@ -19,12 +19,12 @@ class Publisher:
     """Answers a fetch when it may, with whatever is to be said."""
 
     def __init__(self) -> None:
-        self.says: Answer | Exception = Answer(status=200, body=jwks(ONE))
+        self.says: Response | Exception = Response(status=200, body=jwks(ONE))
         self.asked: list[Request] = []
         self.open = asyncio.Event()
         self.open.set()
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: Request) -> Response:
         self.asked.append(request)
         await self.open.wait()
         if isinstance(self.says, Exception):
@@ -39,7 +39,7 @@ def fal() -> Publisher:
 
 @pytest.fixture
 async def ring(fal: Publisher, clock: Clock, heard: Heard) -> AsyncIterator[KeyRing]:
-    made = KeyRing(fal, "https://fal.example/jwks", clock=clock, announce=heard)
+    made = KeyRing(fal, "https://fal.example/jwks", clock=clock, emit=heard)
     yield made
     await made.close()
 
@@ -104,7 +104,7 @@ async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
 ) -> None:
     first = await ring.current()
     clock.pass_seconds(12 * HOUR)
-    fal.says = Answer(status=200, body=jwks(TWO))
+    fal.says = Response(status=200, body=jwks(TWO))
     fal.open.clear()
     assert await ring.current() is first  # at once, though fal does not answer
     await until(lambda: len(fal.asked) == 2)
@@ -121,7 +121,7 @@ async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
 async def test_after_a_day_they_are_not_believed_without_asking(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     await ring.current()
     clock.pass_seconds(24 * HOUR)
-    fal.says = Answer(status=200, body=jwks(TWO))
+    fal.says = Response(status=200, body=jwks(TWO))
     assert raw(await ring.current()) == [bytes(TWO.verify_key)]
 
 
@@ -149,23 +149,23 @@ async def test_a_refresh_that_fails_is_not_repeated_at_once(ring: KeyRing, fal: 
     [
         NeverSent("refused"),
         Unread("timed out"),
-        Answer(status=500, body=jwks(ONE)),
-        Answer(status=404),
-        Answer(status=200, body=b"<html>"),
-        Answer(status=200, body=b'{"keys": []}'),
-        Answer(status=200, body=b'{"keys": [{"x": "short"}]}'),
-        Answer(status=200, body=b"[" * 5000),
+        Response(status=500, body=jwks(ONE)),
+        Response(status=404),
+        Response(status=200, body=b"<html>"),
+        Response(status=200, body=b'{"keys": []}'),
+        Response(status=200, body=b'{"keys": [{"x": "short"}]}'),
+        Response(status=200, body=b"[" * 5000),
     ],
     ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "nested"],
 )
 async def test_without_keys_nobody_can_say(
-    ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard, says: Answer | Exception
+    ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard, says: Response | Exception
 ) -> None:
     fal.says = says
     with pytest.raises(KeysUnavailable):
         await ring.current()
     assert len(heard.named("keys.fetch_failed")) == 1
-    fal.says = Answer(status=200, body=jwks(ONE))
+    fal.says = Response(status=200, body=jwks(ONE))
     with pytest.raises(KeysUnavailable):
         await ring.current()  # within two seconds of a failure nobody asks again
     assert len(fal.asked) == 1
@@ -176,7 +176,7 @@ async def test_without_keys_nobody_can_say(
 async def test_a_bad_answer_never_replaces_good_keys(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     first = await ring.current()
     clock.pass_seconds(25 * HOUR)
-    fal.says = Answer(status=200, body=b'{"keys": []}')
+    fal.says = Response(status=200, body=b'{"keys": []}')
     assert await ring.current() is first
 
 
@@ -187,7 +187,7 @@ async def test_a_signature_that_no_key_matches_is_worth_one_fetch_a_minute(
     clock.pass_seconds(59.999)
     assert await ring.newer_than(first) is None
     clock.pass_seconds(0.001)
-    fal.says = Answer(status=200, body=jwks(TWO))
+    fal.says = Response(status=200, body=jwks(TWO))
     second = await ring.newer_than(first)
     assert raw(second) == [bytes(TWO.verify_key)]
     assert await ring.newer_than(first) is second  # fetched meanwhile: no need to ask again

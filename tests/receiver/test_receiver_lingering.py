@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from ledger.errors import DiskFull, Unavailable
-from ledger.sqlite import SQLiteStore
-from ledger.verbs import Verb
-from receiver import notifier
-from receiver.targets import Targets
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
+from outbound.targets import Targets
+from receiver.notifier.notifier import notifier
 from tests.conftest import Clock, Heard
 from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
 from tests.receiver.house import until
@@ -126,12 +126,12 @@ def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable
     """Let the ledger refuse to let an endpoint go while `fails` says so. Returns what it was asked, in order."""
     write, asked = store.write, []
 
-    async def refusing(verb: Verb[object]) -> object:
-        if verb.steps[0].statement == "release_endpoint":
+    async def refusing(transaction: Transaction[object]) -> object:
+        if transaction.steps[0].statement == "release_endpoint":
             asked.append("release")
             if fails():
                 raise DiskFull("no room for the ledger")
-        return await write(verb)
+        return await write(transaction)
 
     monkeypatch.setattr(store, "write", refusing)
     return asked

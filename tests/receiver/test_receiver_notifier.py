@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ledger import deliveries
-from ledger.jitter import JITTER
-from receiver.notifier import FIRST_WINDOW
-from receiver.retries import SCHEDULE
+from ledger.transitions import deliveries
+from receiver.notifier.notifier import FIRST_WINDOW
+from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
 from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
+from work.jitter import JITTER
 
 
 def verified(secret: bytes, endpoint: Endpoint) -> Any:
@@ -208,7 +208,7 @@ async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(office
 
 
 async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(office: Office, endpoint: Endpoint) -> None:
-    office.postman._secrets = ()
+    office.sender._secrets = ()
     job_id = await office.ended(endpoint.url)
     await office.deliver()
     delivery = await office.delivery(job_id)

@@ -5,15 +5,15 @@ import socket
 
 import pytest
 
-from ledger.rows import Letter
-from ledger.sqlite import SQLiteStore
-from receiver.notifier import FIRST_WINDOW, WIDEST_WINDOW
-from receiver.targets import Targets
-from submitter.workers import Worker
+from ledger.rows import DueDelivery
+from ledger.sqlite.store import SQLiteStore
+from outbound.targets import Targets
+from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, Heard
 from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
 from tests.receiver.house import until
 from tests.receiver.test_receiver_targets import Names
+from work.worker import Worker
 
 LOOPBACK = Targets(["127.0.0.1"])
 
@@ -92,7 +92,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
         office = Office(store, clock, heard, send, LOOPBACK)
         stuck = await office.ended(slow.url, request_id="req-0")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, announce=heard, concurrency=4, lease_ms=60_000
+            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=4, lease_ms=60_000
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
@@ -119,7 +119,7 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             await office.ended(dead.url, request_id=f"dead-{number}")
         quick = await office.ended(endpoint.url, request_id="quick")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, announce=heard, concurrency=2, lease_ms=60_000
+            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=2, lease_ms=60_000
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
@@ -154,10 +154,10 @@ async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answe
 def count_at_once(office: Office) -> list[int]:
     """Note how many letters are under way whenever one goes out."""
     at_once: list[int] = []
-    deliver = office.postman.deliver
+    deliver = office.sender.deliver
     under_way = 0
 
-    async def counted(letter: Letter, *, start_by: int) -> bool:
+    async def counted(letter: DueDelivery, *, start_by: int) -> bool:
         nonlocal under_way
         under_way += 1
         at_once.append(under_way)
@@ -166,7 +166,7 @@ def count_at_once(office: Office) -> list[int]:
         finally:
             under_way -= 1
 
-    office.postman.deliver = counted  # type: ignore[method-assign]  # the test counts the calls and passes them on
+    office.sender.deliver = counted  # type: ignore[method-assign]  # the test counts the calls and passes them on
     return at_once
 
 

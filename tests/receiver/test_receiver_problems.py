@@ -2,7 +2,7 @@
 
 import msgspec
 
-from receiver.problems import Problem, not_just_now
+from receiver.web.problems import Problem, service_unavailable
 
 
 def test_a_problem_is_a_body_with_status_title_and_what_would_be_right() -> None:
@@ -25,5 +25,5 @@ def test_a_problem_without_fields_lists_none_and_keeps_its_headers() -> None:
 
 
 def test_not_just_now_says_when_to_come_back() -> None:
-    response = not_just_now("the disk is full", retry_after=7).response()
+    response = service_unavailable("the disk is full", retry_after=7).response()
     assert (response.status_code, response.headers["retry-after"]) == (503, "7")

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from receiver import listening, protocol
+from receiver.web import protocol
+from receiver.web import server as listening
 from tests.receiver.callers import Caller, Reader, passed, said, serving
 from tests.receiver.house import until
 
@@ -18,7 +19,7 @@ LAST = HEAD + b"Connection: close\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def _nothing_breaks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No client makes us write down a mistake of ours."""
+    """No client makes us write down a internal_error of ours."""
     yield
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -97,11 +98,11 @@ async def test_a_body_is_not_counted_into_the_head_that_comes_with_its_end(monke
     assert app.bodies == b"x" * 1000
 
 
-@pytest.mark.parametrize("begun", [b"", HEAD], ids=["nothing sent", "half a head"])
-async def test_a_connection_that_brings_no_request_is_closed(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("claimed", [b"", HEAD], ids=["nothing sent", "half a head"])
+async def test_a_connection_that_brings_no_request_is_closed(claimed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
     async with serving() as port:
-        assert await said(port, begun) == b""
+        assert await said(port, claimed) == b""
 
 
 async def test_a_head_that_dribbles_is_closed_in_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,16 +165,16 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
 
 
 @pytest.mark.parametrize(
-    "begun",
+    "claimed",
     [POST, POST + b"ab", CHUNKED, CHUNKED + b"2\r\nab\r\n"],
     ids=["nothing", "half", "no chunk", "a chunk and no end"],
 )
 async def test_a_body_that_does_not_come_is_answered_with_408_and_the_application_hears_that_it_is_over(
-    begun: bytes, impatient: float
+    claimed: bytes, impatient: float
 ) -> None:
     app = Reader()
     async with serving(app) as port:
-        answer = await said(port, begun)
+        answer = await said(port, claimed)
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"\r\nconnection: close\r\n" in answer
     assert answer.count(b"HTTP/1.1") == 1

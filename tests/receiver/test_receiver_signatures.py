@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 
-from receiver.signatures import signed_headers
+from receiver.notifier.signatures import signed_headers
 from tests.conftest import NOON
 
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from receiver import protocol
+from receiver.web import protocol
 from tests.receiver.callers import Caller, serving
 from tests.receiver.house import API_KEY, House, callback_body
 

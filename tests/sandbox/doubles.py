@@ -130,8 +130,8 @@ class Client:
 
 
 def verified(keys: list[dict[str, str]], headers: dict[str, str], body: bytes) -> bool:
-    facts = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
-    message = "\n".join([*facts, hashlib.sha256(body).hexdigest()]).encode()
+    telemetry = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
+    message = "\n".join([*telemetry, hashlib.sha256(body).hexdigest()]).encode()
     for key in keys:
         public = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key["x"] + "="))
         try:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sandbox.keys import Keyring
+from sandbox.fal.keys import Keyring
 from sandbox.options import Options
 from tests.sandbox.doubles import Client, jwks, verified
 

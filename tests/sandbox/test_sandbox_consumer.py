@@ -9,7 +9,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from sandbox.consumer import create_consumer
+from sandbox.demo.consumer import create_consumer
 from tests.sandbox.doubles import serving
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
@@ -40,10 +40,10 @@ def received(consumer: httpx.Client, webhook_id: str) -> dict[str, Any]:
 
 def test_a_notification_is_kept_once_however_often_it_comes(consumer: httpx.Client) -> None:
     assert [send(consumer, "msg_1") for _ in range(3)] == [500, 202, 202]
-    facts = received(consumer, "msg_1")
-    assert facts["body"] == json.loads(BODY)
-    del facts["body"]
-    assert facts == {
+    telemetry = received(consumer, "msg_1")
+    assert telemetry["body"] == json.loads(BODY)
+    del telemetry["body"]
+    assert telemetry == {
         "webhook_id": "msg_1",
         "attempts": 3,
         "type": "job.completed",

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox.__main__ import main
-from sandbox.consumer import main as consumer
+from sandbox.demo.consumer import main as consumer
 from sandbox.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
     ("module", "extra", "path", "stop"),
     [
         ("sandbox", ["--key-seed", "00" * 32, "--fault", "late=1,5xx"], "/sandbox/submissions", signal.SIGTERM),
-        ("sandbox.consumer", ["--secret", "whsec_c2VjcmV0"], "/received", signal.SIGINT),
+        ("sandbox.demo.consumer", ["--secret", "whsec_c2VjcmV0"], "/received", signal.SIGINT),
     ],
 )
 def test_it_says_where_it_listens_and_stops_when_told(

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ledger import work
 from ledger.errors import Unavailable
-from ledger.sqlite import SQLiteStore
-from ledger.verbs import Verb
-from ledger.work import Task
-from submitter.workers import Handler, Worker
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
+from ledger.transitions import queue as work
+from ledger.transitions.queue import Task
 from tests.submitter.desk import LEASE, Desk
+from work.worker import Handler, Worker
 
 
 class Bench:
@@ -21,13 +21,13 @@ class Bench:
     def __init__(self, desk: Desk) -> None:
         self._store = desk.store
         self.gates: dict[str, asyncio.Event] = {}
-        self.begun: list[str] = []
+        self.claimed: list[str] = []
         self.done: list[str] = []
         self.now = self.most = 0
 
     async def __call__(self, task: Task) -> None:
         gate = self.gates.setdefault(task.subject, asyncio.Event())
-        self.begun.append(task.subject)
+        self.claimed.append(task.subject)
         self.now += 1
         self.most = max(self.most, self.now)
         try:
@@ -48,7 +48,7 @@ def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
         "submit",
         handle,
         clock=desk.clock,
-        announce=desk.heard,
+        emit=desk.heard,
         concurrency=concurrency,
         lease_ms=LEASE,
     )
@@ -76,10 +76,10 @@ class Counting:
         self._write = store.write
         monkeypatch.setattr(store, "write", self.write)
 
-    async def write(self, verb: Verb[object]) -> object:
-        if verb.steps[0].statement == "fetch_work":
+    async def write(self, transaction: Transaction[object]) -> object:
+        if transaction.steps[0].statement == "fetch_work":
             self.fetches += 1
             if self.faults:
                 self.faults -= 1
                 raise Unavailable("the disk is full")
-        return await self._write(verb)
+        return await self._write(transaction)

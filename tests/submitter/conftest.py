@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from ledger.sqlite import SQLiteStore
-from submitter.exchange import Exchange, open_transport
+from ledger.sqlite.store import SQLiteStore
+from outbound.client import Client, open_transport
 from tests.conftest import Clock, Heard
 from tests.submitter.bench import Counting
 from tests.submitter.desk import Desk
 from tests.submitter.standing import Standing, standing
 
-Opening = Callable[..., Exchange]
+Opening = Callable[..., Client]
 
 
 one_context = functools.cache(ssl.create_default_context)
@@ -29,17 +29,17 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
 
         def opened(
             *, seconds: float = 5.0, max_bytes: int = 65536, cut: bool = False, connections: int = 10, **client: object
-        ) -> Exchange:
+        ) -> Client:
             http = open_transport(connections=connections, **client)  # type: ignore[arg-type]  # tests name the rest
             clients.push_async_callback(http.aclose)
-            return Exchange(http, seconds=seconds, max_bytes=max_bytes, cut=cut)
+            return Client(http, seconds=seconds, max_bytes=max_bytes, cut=cut)
 
         yield opened
 
 
 @pytest.fixture
 def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """Only a place here: what the ledger's verbs do on each database is tested in tests/ledger."""
+    """Only a place here: what the ledger's transactions do on each database is tested in tests/ledger."""
     return sqlite_store
 
 

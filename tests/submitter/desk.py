@@ -3,18 +3,19 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
-from ledger import jobs, outcomes, submissions, work
-from ledger.jobs import NewJob
-from ledger.outcomes import Report
 from ledger.records import Outcome, Output, ProviderName, RecordResult
 from ledger.rows import Job, Receipt
-from ledger.sqlite import SQLiteStore
-from ledger.submissions import Handle
-from ledger.tokens import CallbackTokens
-from ledger.work import Kind, Task
-from providers.wire import Answer, Request, Send
+from ledger.sqlite.store import SQLiteStore
+from ledger.transitions import jobs, outcomes, submissions
+from ledger.transitions import queue as work
+from ledger.transitions.jobs import NewJob
+from ledger.transitions.outcomes import Report
+from ledger.transitions.queue import Kind, Task
+from ledger.transitions.submissions import ProviderRequest
+from providers.callback_tokens import CallbackTokens
+from providers.http import Request, Response, Send
 from submitter.accounts import Account, FalAccount, HeygenAccount
-from submitter.check import Checker
+from submitter.poll import Poller
 from submitter.submit import Resubmit, Submitter
 from tests.conftest import Clock, Heard
 
@@ -22,7 +23,7 @@ TOKENS = CallbackTokens(["a key of the tests"])
 LEASE = 70_000
 DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4"),))
 
-Reply = Answer | Exception | Callable[[Request], Awaitable[Answer]]
+Reply = Response | Exception | Callable[[Request], Awaitable[Response]]
 
 
 def fal_account(*, calls_back: bool = True) -> FalAccount:
@@ -41,12 +42,12 @@ def heygen_account() -> HeygenAccount:
     return HeygenAccount(api_url="https://api.heygen.com", key="hg-key", poll_every=10_000, give_up_after=600_000)
 
 
-def answer(status: int = 200, body: object = None, **headers: str) -> Answer:
+def answer(status: int = 200, body: object = None, **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
-    return Answer(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=raw)
+    return Response(status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}, body=raw)
 
 
-def taken(request_id: str = "req-1") -> Answer:
+def taken(request_id: str = "req-1") -> Response:
     return answer(200, {"request_id": request_id, "data": {"execution_id": request_id, "status": "submitted"}})
 
 
@@ -57,12 +58,12 @@ class Script:
         self.replies = list(replies)
         self.asked: list[Request] = []
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: Request) -> Response:
         self.asked.append(request)
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         if isinstance(reply, Exception):
             raise reply
-        return reply if isinstance(reply, Answer) else await reply(request)
+        return reply if isinstance(reply, Response) else await reply(request)
 
 
 class Desk:
@@ -81,7 +82,7 @@ class Desk:
             self.accounts,
             script,
             clock=self.clock,
-            announce=self.heard,
+            emit=self.heard,
             resubmit=self.resubmit,
             lease_ms=LEASE,
             give_up_after=self.give_up_after,
@@ -93,8 +94,8 @@ class Desk:
         self.naps.append(seconds)
         self.clock.pass_seconds(seconds)
 
-    def checker(self, script: Send) -> Checker:
-        return Checker(self.store, self.accounts, script, clock=self.clock, announce=self.heard)
+    def poller(self, script: Send) -> Poller:
+        return Poller(self.store, self.accounts, script, clock=self.clock, emit=self.heard)
 
     async def accept(self, provider: ProviderName = "fal", **fields: object) -> str:
         new = NewJob(**({"provider": provider, "model": "a/b", "input": '{"x": 1}'} | fields))  # type: ignore[arg-type]  # tests name the fields
@@ -104,8 +105,8 @@ class Desk:
         """Accept a job that the provider takes at once, its first look due at once too."""
         job_id, now = await self.accept(provider), self.clock()
         await self.store.write(submissions.begin(job_id, now=now, until=now + LEASE))
-        handle = Handle(request_id=request_id)
-        assert await self.store.write(submissions.confirm(job_id, provider, handle, now=now, check_at=now))
+        handle = ProviderRequest(request_id=request_id)
+        assert await self.store.write(submissions.confirm(job_id, provider, handle, now=now, poll_at=now))
         return job_id
 
     async def due(self, kind: Kind) -> Sequence[Task]:
@@ -113,7 +114,7 @@ class Desk:
         return await self.store.write(work.fetch(kind, now=now, until=now + LEASE, limit=100))
 
     async def submit(self, script: Script) -> int:
-        """Handle what is due to be submitted, and tell how much that was."""
+        """ProviderRequest what is due to be submitted, and tell how much that was."""
         tasks = await self.due("submit")
         for task in tasks:
             await self.submitter(script).handle(task)
@@ -121,9 +122,9 @@ class Desk:
 
     async def check(self, script: Script) -> int:
         """Look at what is due to be looked at, and tell how much that was."""
-        tasks = await self.due("check")
+        tasks = await self.due("poll")
         for task in tasks:
-            await self.checker(script).handle(task)
+            await self.poller(script).handle(task)
         return len(tasks)
 
     async def call_back(self, job_id: str, request_id: str = "req-1", outcome: Outcome | None = DONE) -> RecordResult:

@@ -7,8 +7,8 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from providers.wire import NeverSent, Unread
-from submitter.exchange import Exchange
+from outbound.client import Client
+from providers.http import NeverSent, Unread
 
 BOUND_SECONDS = 8.0
 
@@ -138,7 +138,7 @@ def refused_port() -> Iterator[str]:
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
-Talk = Callable[..., Exchange]
+Talk = Callable[..., Client]
 
 
 def _length(head: bytes) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from sandbox.demo_children import Children, free_port
+from sandbox.demo.processes import Children, free_port
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "an-api-key-of-the-tests"

@@ -30,7 +30,7 @@ def job(**fields: object) -> Job:
         "processing_time_ms": None,
         "warning": None,
         "error": None,
-        "moved_by": "move_1",
+        "last_transition": "move_1",
         "outputs": (),
     }
     return Job(**(plain | fields))  # type: ignore[arg-type]
@@ -104,10 +104,10 @@ async def test_an_address_elsewhere_is_not_followed_with_our_key(elsewhere: obje
 
 
 def test_how_often_a_job_is_looked_at_depends_on_whether_it_calls_back() -> None:
-    assert (fal_account().calls_back, fal_account().check_every) == (True, 60_000)
+    assert (fal_account().calls_back, fal_account().poll_interval) == (True, 60_000)
     polled = fal_account(calls_back=False)
-    assert (polled.calls_back, polled.check_every) == (False, 5_000)
-    assert (heygen_account().calls_back, heygen_account().check_every) == (False, 10_000)
+    assert (polled.calls_back, polled.poll_interval) == (False, 5_000)
+    assert (heygen_account().calls_back, heygen_account().poll_interval) == (False, 10_000)
 
 
 def test_only_heygen_has_something_to_warn_of() -> None:

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ledger.records import Fault, JobState
-from providers.wire import Answer, NeverSent, Request, Unread
+from providers.http import NeverSent, Request, Response, Unread
 from tests.submitter.desk import TOKENS, Desk, Script, answer, fal_account, taken
 
 
@@ -21,7 +21,7 @@ async def test_a_job_that_is_taken_is_submitted_and_its_first_look_is_due(desk: 
     assert job.response_url is None  # elsewhere than where our key may go
     assert await desk.events(job_id) == ["job.accepted", "job.submitted"]
     assert await desk.seconds_until_due("submit") is None
-    assert 48 <= (await desk.seconds_until_due("check") or 0) <= 72
+    assert 48 <= (await desk.seconds_until_due("poll") or 0) <= 72
     assert desk.heard == [("job.submitted", {"job": job_id, "provider": "fal", "request": "r"})]
 
 
@@ -42,7 +42,7 @@ async def test_a_job_that_is_taken_is_submitted_and_its_first_look_is_due(desk: 
     ],
 )
 async def test_a_refused_job_fails_once_and_for_good(
-    provider: str, refusal: Answer, fault: Fault | None, desk: Desk
+    provider: str, refusal: Response, fault: Fault | None, desk: Desk
 ) -> None:
     job_id = await desk.accept(provider)  # type: ignore[arg-type]
     await desk.submit(Script(refusal))
@@ -63,7 +63,7 @@ async def test_a_refused_job_fails_once_and_for_good(
 )
 @pytest.mark.parametrize("provider", ["fal", "heygen"])
 async def test_a_job_that_was_not_taken_is_accepted_again_and_asked_again(
-    provider: str, reply: Answer | NeverSent, desk: Desk
+    provider: str, reply: Response | NeverSent, desk: Desk
 ) -> None:
     job_id = await desk.accept(provider)  # type: ignore[arg-type]
     script = Script(reply, taken())
@@ -71,7 +71,7 @@ async def test_a_job_that_was_not_taken_is_accepted_again_and_asked_again(
     job = await desk.job(job_id)
     assert (job.state, job.submissions) == (JobState.ACCEPTED, 0)
     assert await desk.events(job_id) == ["job.accepted"]
-    [fact] = desk.heard.named("job.submit_put_off")
+    [fact] = desk.heard.named("job.submit_rescheduled")
     assert (fact["job"], fact["tries"]) == (job_id, 1)
     desk.clock.pass_seconds(1.2)
     assert await desk.submit(script) == 1
@@ -88,7 +88,7 @@ async def test_the_wait_grows_with_every_refusal_to_take_it(desk: Desk) -> None:
         desk.clock.pass_seconds(waits[-1])
     expected = (1, 2, 5, 10, 20, 40, 60, 60)
     assert all(0.8 * mean <= wait <= 1.2 * mean for wait, mean in zip(waits, expected, strict=True))
-    assert [fact["tries"] for fact in desk.heard.named("job.submit_put_off")] == list(range(1, 9))
+    assert [fact["tries"] for fact in desk.heard.named("job.submit_rescheduled")] == list(range(1, 9))
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [("30", 30, 30), ("0", 0.8, 1.2), ("999999", 3600, 3600)])
@@ -141,13 +141,13 @@ async def test_without_a_public_url_there_is_no_webhook_and_the_first_look_comes
     script = Script(taken())
     await desk.submit(script)
     assert script.asked[0].url == "https://queue.fal.run/a/b"
-    assert 4 <= (await desk.seconds_until_due("check") or 0) <= 6
+    assert 4 <= (await desk.seconds_until_due("poll") or 0) <= 6
 
 
 async def test_an_announced_end_of_the_api_is_passed_on_as_a_warning(desk: Desk) -> None:
     job_id = await desk.accept("heygen")
     await desk.submit(Script(answer(200, {"data": {"execution_id": "e"}}, sunset="Sat, 31 Oct 2026 00:00:00 GMT")))
-    [fact] = desk.heard.named("provider.warned")
+    [fact] = desk.heard.named("provider.warning_received")
     assert fact["provider"] == "heygen"
     assert "31 Oct 2026" in str(fact["warning"])
     assert (await desk.job(job_id)).state is JobState.SUBMITTED
@@ -169,7 +169,7 @@ async def test_two_workers_with_one_job_ask_once(desk: Desk) -> None:
     [task] = await desk.due("submit")
     gate = asyncio.Event()
 
-    async def slow(_: Request) -> Answer:
+    async def slow(_: Request) -> Response:
         await gate.wait()
         return taken()
 

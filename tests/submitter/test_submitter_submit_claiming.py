@@ -4,8 +4,8 @@ import pytest
 
 from ledger.errors import Unanswered
 from ledger.records import JobState
-from ledger.sqlite import SQLiteStore
-from ledger.verbs import Verb
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
 from tests.submitter.desk import LEASE, Desk, Script, taken
 
 
@@ -17,13 +17,13 @@ class Deaf:
         self._commits = commits
         self.left = times
 
-    async def write(self, verb: Verb[object]) -> object:
-        claiming = any(step.statement == "begin_submission" for step in verb.steps)
+    async def write(self, transaction: Transaction[object]) -> object:
+        claiming = any(step.statement == "claim_submission" for step in transaction.steps)
         if not claiming or not self.left:
-            return await self._write(verb)
+            return await self._write(transaction)
         self.left -= 1
         if self._commits:
-            await self._write(verb)
+            await self._write(transaction)
         raise Unanswered("the database went away")
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from ledger.errors import DiskFull
 from ledger.records import JobState
-from ledger.sqlite import SQLiteStore
-from ledger.verbs import Verb
-from providers.wire import Answer, Request, Unread
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
+from providers.http import Request, Response, Unread
 from tests.submitter.desk import LEASE, Desk, Script, answer, taken
 from tests.submitter.lines import until
 
@@ -17,17 +17,17 @@ from tests.submitter.lines import until
     "reply", [taken(), answer(422), answer(503), Unread("x")], ids=["taken", "422", "503", "unread"]
 )
 async def test_an_answer_that_was_read_is_noted_even_if_its_task_is_cancelled(
-    reply: Answer | Exception, desk: Desk, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    reply: Response | Exception, desk: Desk, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await desk.accept()
     [task] = await desk.due("submit")
     write, gate, waiting = store.write, asyncio.Event(), asyncio.Event()
 
-    async def held(verb: Verb[object]) -> object:
+    async def held(transaction: Transaction[object]) -> object:
         if desk_asked.asked:
             waiting.set()
             await gate.wait()
-        return await write(verb)
+        return await write(transaction)
 
     monkeypatch.setattr(store, "write", held)
     desk_asked = Script(reply)
@@ -47,7 +47,7 @@ async def test_a_task_cancelled_before_an_answer_leaves_the_claim_to_run_out(des
     [task] = await desk.due("submit")
     asked = asyncio.Event()
 
-    async def never(_: Request) -> Answer:
+    async def never(_: Request) -> Response:
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -70,16 +70,16 @@ async def test_an_answer_that_the_ledger_cannot_take_never_leads_to_a_second_req
     script = Script(taken())
     write = store.write
 
-    async def full(verb: Verb[object]) -> object:
+    async def full(transaction: Transaction[object]) -> object:
         if script.asked:
             raise DiskFull("no room")
-        return await write(verb)
+        return await write(transaction)
 
     with monkeypatch.context() as disk:
         disk.setattr(store, "write", full)
         with pytest.raises(DiskFull):
             await desk.submit(script)
-    assert {fact["request"] for fact in desk.heard.named("job.note_failed")} == {
+    assert {fact["request"] for fact in desk.heard.named("job.record_failed")} == {
         "req-1"
     }  # the log has what the disk lost
     await desk.submit(script)
@@ -93,10 +93,10 @@ async def test_a_request_id_that_the_ledger_cannot_take_at_once_is_noted_when_it
     script = Script(taken("req-7"))
     write = store.write
 
-    async def full_for_a_while(verb: Verb[object]) -> object:
+    async def full_for_a_while(transaction: Transaction[object]) -> object:
         if script.asked and len(desk.naps) < 3:
             raise DiskFull("no room")
-        return await write(verb)
+        return await write(transaction)
 
     monkeypatch.setattr(store, "write", full_for_a_while)
     await desk.submit(script)
@@ -108,5 +108,5 @@ async def test_a_request_id_that_another_job_has_is_announced_as_contested(desk:
     await desk.submitted("fal", "req-1")
     await desk.accept()
     await desk.submit(Script(taken("req-1")))
-    [fact] = desk.heard.named("job.request_contested")
+    [fact] = desk.heard.named("job.request_id_conflict")
     assert fact["request"] == "req-1"

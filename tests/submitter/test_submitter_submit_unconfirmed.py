@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from ledger import outcomes, submissions
 from ledger.records import Fault, JobState
-from providers.wire import Answer, NeverSent, Request, Unread
+from ledger.transitions import outcomes, submissions
+from providers.http import NeverSent, Request, Response, Unread
 from tests.submitter.desk import LEASE, Desk, Script, answer, taken
 
 UNSURE = [Unread("hung up"), answer(502), answer(504), answer(524), answer(200, b"<html>"), answer(201, {})]
@@ -23,7 +23,7 @@ async def crash_while_submitting(desk: Desk, provider: str = "fal") -> str:
 
 
 @pytest.mark.parametrize("reply", UNSURE, ids=NAMES)
-async def test_an_answer_that_cannot_be_read_makes_the_job_unconfirmed(reply: Answer | Unread, desk: Desk) -> None:
+async def test_an_answer_that_cannot_be_read_makes_the_job_unconfirmed(reply: Response | Unread, desk: Desk) -> None:
     job_id = await desk.accept()
     await desk.submit(Script(reply))
     job = await desk.job(job_id)
@@ -34,7 +34,7 @@ async def test_an_answer_that_cannot_be_read_makes_the_job_unconfirmed(reply: An
 
 @pytest.mark.parametrize("reply", UNSURE, ids=NAMES)
 async def test_where_a_callback_may_come_it_is_waited_for_and_then_given_up_loudly(
-    reply: Answer | Unread, desk: Desk
+    reply: Response | Unread, desk: Desk
 ) -> None:
     job_id = await desk.accept()
     script = Script(reply)
@@ -96,11 +96,11 @@ async def test_a_callback_settles_an_unconfirmed_job_and_brings_its_request_id(d
     assert await desk.seconds_until_due("submit") is None
 
 
-Reading = Callable[[Request], Awaitable[Answer]]
+Reading = Callable[[Request], Awaitable[Response]]
 
 
-def calling_back_first(desk: Desk, jobs: list[str], then: Answer | Exception) -> Reading:
-    async def reply(_: Request) -> Answer:
+def calling_back_first(desk: Desk, jobs: list[str], then: Response | Exception) -> Reading:
+    async def reply(_: Request) -> Response:
         await desk.call_back(jobs[0], "req-1")
         if isinstance(then, Exception):
             raise then
@@ -115,7 +115,7 @@ def calling_back_first(desk: Desk, jobs: list[str], then: Answer | Exception) ->
     ids=["taken", "unread", "503", "422", "502"],
 )
 async def test_a_callback_before_the_answer_stands_whatever_the_answer_says(
-    then: Answer | Exception, desk: Desk
+    then: Response | Exception, desk: Desk
 ) -> None:
     jobs = [await desk.accept()]
     await desk.submit(Script(calling_back_first(desk, jobs, then)))
@@ -123,9 +123,9 @@ async def test_a_callback_before_the_answer_stands_whatever_the_answer_says(
     assert (job.state, job.provider_request_id) == (JobState.COMPLETED, "req-1")
     assert await desk.events(jobs[0]) == ["job.accepted", "job.completed"]
     assert await desk.seconds_until_due("submit") is None
-    assert await desk.seconds_until_due("check") is None
+    assert await desk.seconds_until_due("poll") is None
     told = {fact for fact, _ in desk.heard}
-    assert told <= {"job.submit_answer_came_late"}  # nothing that did not happen is announced
+    assert told <= {"job.already_confirmed"}  # nothing that did not happen is announced
 
 
 async def test_a_callback_whose_result_must_be_fetched_makes_an_unconfirmed_job_submitted(desk: Desk) -> None:
@@ -134,7 +134,7 @@ async def test_a_callback_whose_result_must_be_fetched_makes_an_unconfirmed_job_
     assert await desk.call_back(job_id, "req-7", outcome=None) == "pending"
     assert (await desk.job(job_id)).state is JobState.SUBMITTED
     assert await desk.seconds_until_due("submit") is None
-    assert await desk.seconds_until_due("check") == 0
+    assert await desk.seconds_until_due("poll") == 0
 
 
 @pytest.mark.parametrize("provider", ["fal", "heygen"])
@@ -192,7 +192,7 @@ async def test_a_job_is_resubmitted_once_however_often_no_answer_is_read(desk: D
 
 @pytest.mark.parametrize("reply", [answer(422), answer(503), NeverSent("refused")], ids=["422", "503", "never sent"])
 async def test_a_resubmission_that_is_not_taken_leaves_the_first_request_its_chance(
-    reply: Answer | Exception, desk: Desk
+    reply: Response | Exception, desk: Desk
 ) -> None:
     desk.resubmit = 1_000
     job_id = await desk.accept()

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from ledger.records import JobState
-from providers.wire import Send
+from providers.http import Send
 from sandbox.app import create_app
 from sandbox.options import Options
 from submitter.accounts import FalAccount, HeygenAccount
@@ -57,8 +57,8 @@ class Provider:
     async def check_until_ended(self, job_id: str) -> None:
         while (await self.desk.job(job_id)).finalized_at is None:  # at the latest when it is given up
             self.desk.clock.pass_seconds(12)
-            for task in await self.desk.due("check"):
-                await self.desk.checker(self.send).handle(task)
+            for task in await self.desk.due("poll"):
+                await self.desk.poller(self.send).handle(task)
 
 
 @pytest.fixture
@@ -127,5 +127,5 @@ async def test_a_refused_job_is_billed_never(provider: str, provider_side: Provi
 async def test_the_announced_end_of_heygens_api_is_heard(provider_side: Provider) -> None:
     await provider_side.accept("heygen", "sunset")
     await provider_side.submit()
-    [fact] = provider_side.desk.heard.named("provider.warned")
+    [fact] = provider_side.desk.heard.named("provider.warning_received")
     assert "Sunset: Sat, 31 Oct 2026" in str(fact["warning"])

@@ -7,19 +7,19 @@
 -- name: enqueue_job_work
 -- Work on the job that just moved.
 WITH moved AS (
-    SELECT id, (:kind::text || ':' || id) COLLATE "default" AS lock FROM jobs WHERE id = :job_id AND moved_by = :move
+    SELECT id, (:kind::text || ':' || id) COLLATE "default" AS lock FROM jobs WHERE id = :job_id AND last_transition = :move
 ), later AS (
     INSERT INTO work (kind, subject, due_at) SELECT :kind::text, id, :due_at FROM moved WHERE :due_at > :now
     ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, tries = 0
 )
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
-SELECT :kind::text, :kind::text, CASE :kind::text WHEN 'check' THEN 1 ELSE 0 END, lock, lock, jsonb_build_object('subject', id, 'tries', 0) FROM moved WHERE :due_at <= :now
+SELECT :kind::text, :kind::text, CASE :kind::text WHEN 'poll' THEN 1 ELSE 0 END, lock, lock, jsonb_build_object('subject', id, 'tries', 0) FROM moved WHERE :due_at <= :now
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 
--- name: hasten_check
+-- name: poll_now
 -- Look now: the provider says it is finished but the result has to be fetched.
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
-SELECT 'check', 'check', 1, 'check:' || id, 'check:' || id, jsonb_build_object('subject', id, 'tries', 0)
+SELECT 'poll', 'poll', 1, 'poll:' || id, 'poll:' || id, jsonb_build_object('subject', id, 'tries', 0)
 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 
@@ -34,7 +34,7 @@ WITH told AS (
                 UNION ALL
                 SELECT named.id FROM subscriptions AS s JOIN endpoints AS named ON named.id = s.endpoint_id
                 WHERE s.job_id = :job_id AND named.removed_at IS NULL AND named.disabled_at IS NULL) AS e
-    WHERE j.id = :job_id AND j.moved_by = :move
+    WHERE j.id = :job_id AND j.last_transition = :move
 ), hastened AS (
     DELETE FROM work WHERE kind = 'deliver' AND subject = ANY (ARRAY(SELECT endpoint_id FROM told))
 )
@@ -72,7 +72,7 @@ ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 -- name: finish_work
 -- Nothing: the task's own worker takes it off the queue when the handler has returned.
 
--- name: postpone_work
+-- name: reschedule_work
 -- Later, if the task is still ours. What puts it off sooner, knows better.
 INSERT INTO work (kind, subject, due_at, tries)
 SELECT queue_name, args->>'subject', :due_at, CASE :failed WHEN 1 THEN (args->>'tries')::bigint + 1 ELSE 0 END
@@ -92,14 +92,14 @@ WITH due AS (
     RETURNING kind, subject, due_at, tries, (kind || ':' || subject) COLLATE "default" AS lock
 )
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
-SELECT kind, kind, CASE kind WHEN 'deliver' THEN 2 WHEN 'check' THEN 1 ELSE 0 END, lock, lock,
+SELECT kind, kind, CASE kind WHEN 'deliver' THEN 2 WHEN 'poll' THEN 1 ELSE 0 END, lock, lock,
        jsonb_build_object('subject', subject, 'tries', tries)
 FROM due ORDER BY due_at
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
 RETURNING queue_name;
 
 -- name: next_due
-SELECT LEAST((SELECT min(due_at) FROM work WHERE kind = 'submit'), (SELECT min(due_at) FROM work WHERE kind = 'check'),
+SELECT LEAST((SELECT min(due_at) FROM work WHERE kind = 'submit'), (SELECT min(due_at) FROM work WHERE kind = 'poll'),
              (SELECT min(due_at) FROM work WHERE kind = 'deliver')) AS due_at;
 
 -- name: forget_dead_workers
@@ -138,11 +138,11 @@ RETURNING queue_name;
 -- name: enqueue_forgotten_jobs
 -- The ledger is the truth and the queue is made of it: an open job without a task gets one. A page at a time, down the index.
 INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
-SELECT :kind::text, :kind::text, CASE :kind::text WHEN 'check' THEN 1 ELSE 0 END, open.lock, open.lock, jsonb_build_object('subject', open.id, 'tries', 0)
+SELECT :kind::text, :kind::text, CASE :kind::text WHEN 'poll' THEN 1 ELSE 0 END, open.lock, open.lock, jsonb_build_object('subject', open.id, 'tries', 0)
 FROM (SELECT id, (:kind::text || ':' || id) COLLATE "default" AS lock
       FROM jobs WHERE state = :state AND provider = :provider AND id > :after ORDER BY id LIMIT :limit) AS open
 WHERE NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS waiting WHERE waiting.queueing_lock = open.lock AND waiting.status = 'todo')
-  AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS begun WHERE begun.lock = open.lock AND begun.status = 'doing')
+  AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS claimed WHERE claimed.lock = open.lock AND claimed.status = 'doing')
   AND NOT EXISTS (SELECT 1 FROM work AS later WHERE later.kind = :kind::text AND later.subject = open.id)
 ORDER BY id
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -170,7 +170,7 @@ WITH RECURSIVE told AS (
 SELECT 'deliver', 'deliver', 2, lock, lock, jsonb_build_object('subject', endpoint_id, 'tries', 0)
 FROM page
 WHERE NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS waiting WHERE waiting.queueing_lock = page.lock AND waiting.status = 'todo')
-  AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS begun WHERE begun.lock = page.lock AND begun.status = 'doing')
+  AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs AS claimed WHERE claimed.lock = page.lock AND claimed.status = 'doing')
   AND NOT EXISTS (SELECT 1 FROM work AS later
                   WHERE later.kind = 'deliver' AND later.subject = page.endpoint_id AND later.due_at <= page.due_at)
 ORDER BY page.endpoint_id

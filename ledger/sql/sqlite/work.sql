@@ -4,13 +4,13 @@
 -- name: enqueue_job_work
 -- Work on the job that just moved.
 INSERT INTO work (kind, subject, due_at)
-SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND moved_by = :move
+SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND last_transition = :move
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL, tries = 0;
 
--- name: hasten_check
+-- name: poll_now
 -- Look now: the provider says it is finished but the result has to be fetched.
 INSERT INTO work (kind, subject, due_at)
-SELECT 'check', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
+SELECT 'poll', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL;
 
 -- name: enqueue_deliveries
@@ -19,7 +19,7 @@ INSERT INTO work (kind, subject, due_at)
 SELECT 'deliver', d.endpoint_id, :now
 FROM jobs AS j JOIN deliveries AS d ON d.id >= 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_'
                                    AND d.id < 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '`'
-WHERE j.id = :job_id AND j.moved_by = :move AND d.state = 'pending'
+WHERE j.id = :job_id AND j.last_transition = :move AND d.state = 'pending'
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
@@ -52,7 +52,7 @@ SELECT min(due_at) AS due_at FROM work WHERE kind = :kind;
 -- Done, if the lease is still ours.
 DELETE FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease;
 
--- name: postpone_work
+-- name: reschedule_work
 -- Later, if the lease is still ours. Waiting is not failing: `failed` is 0 for what merely takes its time, and that
 -- ends a row of failures.
 UPDATE work SET due_at = :due_at, lease = NULL, tries = CASE :failed WHEN 1 THEN tries + 1 ELSE 0 END

@@ -2,9 +2,10 @@
 
 from functools import partial
 
-from ledger.sqlite import open_sqlite
-from receiver import process
 from receiver.__main__ import main
+
+from ledger.sqlite.store import open_sqlite
+from receiver import process
 
 process.open_sqlite = partial(open_sqlite, batch=1)  # type: ignore[assignment]  # the same function, with one argument given
 

@@ -6,13 +6,14 @@ What each further stage costs is the difference to the one before, under the sam
 import os
 from typing import Any
 
-from ledger.records import RecordResult
-from ledger.sqlite import SQLiteStore
-from ledger.verbs import Verb
-from providers.fal.callbacks import check_account, check_timestamp, parse_callback, read_headers
 from receiver.__main__ import main
-from receiver.bodies import check_declared_length, read_body
-from receiver.callbacks import FalCallbacks
+
+from ledger.records import RecordResult
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
+from providers.fal.callbacks import check_account, check_timestamp, parse_callback, read_headers
+from receiver.callbacks.application import FalCallbacks
+from receiver.web.bodies import check_declared_length, read_body
 
 STAGE = os.environ.get("BENCH_STAGE", "everything")
 STAGES = ("server", "token", "headers", "body", "signature", "parsing", "fact and answer", "everything")
@@ -40,9 +41,9 @@ async def receive_a_part(self: FalCallbacks, scope: Any, receive: Any) -> Record
     return RecordResult.RECORDED
 
 
-async def write_nothing(self: SQLiteStore, verb: Verb[Any]) -> Any:
+async def write_nothing(self: SQLiteStore, transaction: Transaction[Any]) -> Any:
     """Let everything through to the ledger but what callbacks record."""
-    return RecordResult.RECORDED if verb.steps[0].statement == "settle_job" else await write(self, verb)
+    return RecordResult.RECORDED if transaction.steps[0].statement == "settle_job" else await write(self, transaction)
 
 
 if __name__ == "__main__":

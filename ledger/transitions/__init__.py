@@ -1,0 +1,1 @@
+"""Every change of the ledger as a transaction, and every reading."""

@@ -1,0 +1,127 @@
+"""Deliveries: one event for one endpoint, attempted until it is delivered, dead or discarded."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
+from ledger.storage.store import Store
+from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.transitions.jobs import AFTER_ALL_IDENTIFIERS
+from ledger.transitions.queue import Task, finished
+
+SETTINGS_ENDPOINT = "ep_settings"
+"""The endpoint that NOTIFY_URL names."""
+
+Ending = Literal["delivered", "dead", "discarded"]
+
+
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST as it went. Times are ms; `status` is None when no answer was read; `response` is cut to 2,048 bytes."""
+
+    at: int
+    latency_ms: int
+    status: int | None
+    error: str | None
+    response: bytes | None
+
+
+def put_settings_endpoint(url: str | None, *, now: int) -> Transaction[None]:
+    """Make the ledger's settings endpoint what NOTIFY_URL says; None removes it."""
+    values = {"endpoint_id": SETTINGS_ENDPOINT, "url": url, "now": now}
+    statement = "put_settings_endpoint" if url else "remove_settings_endpoint"
+    return Transaction(steps=(Call(statement),), values=values, read=_nothing)
+
+
+def settle(
+    delivery_id: str,
+    attempted: Attempted | None,
+    ending: Ending,
+    *,
+    now: int,
+    reason: str | None = None,
+    gone: bool = False,
+) -> Transaction[None]:
+    """End a delivery, with the attempt that ended it when there was one. `gone` disables its endpoint too."""
+    values = {"delivery_id": delivery_id, "now": now, "state": ending, "reason": reason}
+    disable = (Call("disable_endpoint"),) if gone else ()
+    steps = (*_noted(delivery_id, attempted), Call("settle_delivery"), *disable)
+    return Transaction(steps=steps, values=values, read=_nothing)
+
+
+def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Transaction[None]:
+    """Note a failed attempt, the next one due at `due_at` (ms)."""
+    steps = (*_noted(delivery_id, attempted), Call("reschedule_delivery"))
+    return Transaction(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
+
+
+def release(task: Task, *, now: int) -> Transaction[None]:
+    """Let an endpoint go: its task comes due with its next delivery, or is finished when there is none."""
+    values = {"subject": task.subject, "lease": task.lease, "now": now}
+    steps = (Call("release_endpoint", wakes=("deliver",)), finished(task))
+    return Transaction(steps=steps, values=values, read=_nothing)
+
+
+def replay(delivery_id: str, *, now: int) -> Transaction[bool]:
+    """Make a dead delivery pending again, under its old id, its schedule from the start. False when it is not dead."""
+
+    def read(rows: Sequence[Rows]) -> bool:
+        return bool(rows[0])
+
+    values = {"delivery_id": delivery_id, "now": now}
+    steps = (
+        Call("replay_delivery", wakes_each="endpoint_id"),
+        Call("enable_endpoint"),
+        Call("enqueue_delivery", wakes=("deliver",)),
+    )
+    return Transaction(steps=steps, values=values, read=read)
+
+
+async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[DueDelivery]:
+    """Read what the next POSTs to an endpoint need: at most `limit` deliveries due at `now` (ms), oldest first."""
+    values = {"endpoint_id": endpoint_id, "now": now, "limit": limit}
+    return list(due_deliveries_from_rows(await store.read("read_due_deliveries", values)))
+
+
+async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
+    """Read one delivery, or None when there is no such delivery."""
+    rows = await store.read("read_delivery", {"delivery_id": delivery_id})
+    return Delivery(**rows[0]) if rows else None
+
+
+async def list_deliveries(
+    store: Store, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
+) -> list[Delivery]:
+    """Read a page of the deliveries that were given up, newest first."""
+    rows = await store.read(f"list_{state}_deliveries", {"limit": limit, "before": before})
+    return [Delivery(**row) for row in rows]
+
+
+async def count_needing_attention(store: Store) -> dict[str, int]:
+    """Count what an operator should look at: dead and discarded deliveries, conflicts and orphans among receipts."""
+    receipts = await store.read("count_receipts_needing_attention", {})
+    given_up = await store.read("count_deliveries_needing_attention", {})
+    found = {row["result"]: row["number"] for row in receipts} | {row["state"]: row["number"] for row in given_up}
+    return {word: found.get(word, 0) for word in ("dead", "discarded", "conflict", "orphan")}
+
+
+async def list_deliveries_of_job(store: Store, job_id: str) -> list[Delivery]:
+    """Read a job's deliveries, in the order of its events."""
+    return [Delivery(**row) for row in await store.read("list_deliveries_of_job", {"job_id": job_id})]
+
+
+async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
+    """Read the attempts of a delivery, first to last."""
+    return [Attempt(**row) for row in await store.read("list_attempts", {"delivery_id": delivery_id})]
+
+
+def _noted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...]:
+    if attempted is None:
+        return ()
+    values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}
+    return (Call("insert_attempt", values), Call("count_attempt", values))
+
+
+def _nothing(_: Sequence[Rows]) -> None:
+    return None

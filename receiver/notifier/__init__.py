@@ -1,0 +1,1 @@
+"""Deliveries: signed, sent, retried, recorded."""

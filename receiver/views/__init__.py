@@ -1,0 +1,1 @@
+"""What the API and the notifications show of a row."""

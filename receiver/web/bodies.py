@@ -1,0 +1,57 @@
+"""Request bodies: read whole, up to a limit, as the bytes they came in."""
+
+from collections.abc import Iterable
+
+from starlette.types import Receive
+
+from receiver.web.problems import Problem
+
+
+class BodyRefused(Problem):
+    """A body that is not read to its end. `reason` is a word for log and metric."""
+
+    def __init__(self, reason: str, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.reason = reason
+
+
+def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) -> None:
+    """Refuse a body that says it is longer than `limit` bytes, before reading any. Raises BodyRefused 413 or 400.
+
+    `headers` are raw, as ASGI gives them.
+    """
+    for name, declared in headers:
+        if name == b"content-length":
+            if not declared.isdigit():
+                raise BodyRefused("content_length_malformed", 400, "Content-Length is not a number")
+            if len(declared) > 15 or int(declared) > limit:
+                raise _too_long(limit)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer, 400 when it ends too early.
+
+    How long it may take is the server's to say: `receiver/web/protocol.py` closes the connection of one that does not come.
+    """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):  # most come whole, with their head
+        whole: bytes = message.get("body", b"")
+        _check_length(whole, limit)
+        return whole
+    body = bytearray()
+    while message["type"] == "http.request":
+        body += message.get("body", b"")
+        _check_length(body, limit)
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+    raise BodyRefused("body_cut_short", 400, "the connection ended before the body did")
+
+
+def _check_length(body: bytes | bytearray, limit: int) -> None:
+    if len(body) > limit:
+        raise _too_long(limit)
+
+
+def _too_long(limit: int) -> BodyRefused:
+    return BodyRefused("body_too_long", 413, f"the body is longer than {limit} bytes (MAX_BODY_BYTES)")

@@ -1,0 +1,1 @@
+"""The demo: a real receiver against pretend providers, on loopback."""

@@ -1,0 +1,1 @@
+"""A pretend fal: queue, callbacks, keys, storage."""

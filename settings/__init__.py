@@ -1,0 +1,1 @@
+"""Settings: how the text of an environment variable becomes a value."""

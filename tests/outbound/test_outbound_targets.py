@@ -1,0 +1,183 @@
+"""Which addresses may be told: public ones, looked at through every wrapping, but for the named exceptions."""
+
+import contextlib
+import ipaddress
+import socket
+
+import pytest
+from aiohttp.abc import AbstractResolver, ResolveResult
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from outbound.targets import GuardedResolver, OwnThreads, TargetRefused, Targets
+
+calm = settings(deadline=None)  # a busy machine is no fault
+
+NOBODY = Targets(())
+
+PRIVATE = {
+    "loopback": ["127.0.0.1", "127.1.2.3", "::1"],
+    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"],
+    "link-local": ["169.254.1.1", "fe80::1", "fe80::1%eth0", "febf::1"],
+    "metadata": ["169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200", "192.0.0.192"],
+    "CGNAT": ["100.64.0.1", "100.127.255.255"],
+    "multicast": ["224.0.0.1", "239.255.255.250", "ff02::1", "ff0e::1"],
+    "broadcast": ["255.255.255.255"],
+    "unspecified": ["0.0.0.0", "0.1.2.3", "::"],
+    "reserved": ["240.0.0.1", "5f00::1", "4000::1"],
+    "IETF assignments": ["192.0.0.1", "192.0.0.170"],
+    "benchmarking": ["198.18.0.1", "198.19.255.255", "2001:2::1"],
+    "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.1", "2001:db8::1", "3fff::1"],
+    "unique local": ["fc00::1", "fdff::1"],
+    "site-local, of old": ["fec0::1", "feff::1"],
+    "v4-mapped": ["::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:7f00:1", "::ffff:169.254.169.254"],
+    "v4-compatible and translated": ["::127.0.0.1", "::7f00:1", "::ffff:0:127.0.0.1"],
+    "6to4": ["2002:7f00:1::", "2002:a00:1::1", "2002:c0a8:101::1", "2002:a9fe:a9fe::"],
+    "NAT64": ["64:ff9b::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::a9fe:a9fe"],
+    "NAT64, local use": ["64:ff9b:1::127.0.0.1", "64:ff9b:1::10.0.0.1"],
+    # the server and, inverted, the client that a Teredo address carries
+    "Teredo": ["2001:0:7f00:1::", "2001:0:808:808::80ff:fffe", "2001::1"],
+    "discard": ["100::1"],
+}
+PUBLIC = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
+
+
+@pytest.mark.parametrize("address", [each for some in PRIVATE.values() for each in some])
+def test_what_is_not_public_is_refused(address: str) -> None:
+    with pytest.raises(TargetRefused, match="not a public address; ALLOW_PRIVATE_TARGETS can name it"):
+        NOBODY.check_address(address)
+    with pytest.raises(TargetRefused):
+        NOBODY.check_host(f"[{address}]" if ":" in address else address)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with pytest.raises(TargetRefused):
+        NOBODY.socket_factory((family, socket.SOCK_STREAM, 6, "", (address, 443)))
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_what_is_public_may_be_told(address: str) -> None:
+    NOBODY.check_address(address)
+    NOBODY.check_host(f"[{address}]" if ":" in address else address)
+
+
+@pytest.mark.parametrize("host", ["localhost", "a.localhost"])
+def test_localhost_is_refused_before_anybody_is_asked_where_it_is(host: str) -> None:
+    with pytest.raises(TargetRefused):
+        NOBODY.check_host(host)
+    Targets([host]).check_host(host)
+    Targets(["127.0.0.0/8"]).check_host(host)
+
+
+def test_a_name_is_not_judged_before_it_is_resolved() -> None:
+    for host in ("u.example", "10.0.0.1.u.example", "localhost.u.example", ""):
+        NOBODY.check_host(host)
+
+
+@calm
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
+def test_any_address_is_let_through_or_refused_and_nothing_else(address: ipaddress.IPv4Address) -> None:
+    for targets in (NOBODY, Targets(["10.0.0.0/8", "fd00::/8", "u.example"])):
+        with contextlib.suppress(TargetRefused):
+            targets.check_address(str(address))
+    if address.version == 4 and allowed(str(address)):
+        assert address.is_global
+
+
+@calm
+@given(st.ip_addresses(v=4))
+def test_no_wrapping_makes_an_address_public_that_is_not(address: ipaddress.IPv4Address) -> None:
+    number = int(address)
+    wrapped = [
+        ipaddress.IPv6Address(0xFFFF << 32 | number),
+        ipaddress.IPv6Address(0x2002 << 112 | number << 80),
+        ipaddress.IPv6Address(0x64FF9B << 96 | number),
+        ipaddress.IPv6Address(0x20010000 << 96 | number << 64),
+    ]
+    if not allowed(str(address)):
+        assert not any(allowed(str(each)) for each in wrapped)
+
+
+def allowed(address: str) -> bool:
+    try:
+        NOBODY.check_address(address)
+    except TargetRefused:
+        return False
+    return True
+
+
+@calm
+@given(st.text(max_size=60))
+def test_any_host_is_let_through_or_refused_and_nothing_else(host: str) -> None:
+    with contextlib.suppress(TargetRefused):
+        NOBODY.check_host(host)
+
+
+def test_exceptions_are_addresses_and_networks() -> None:
+    targets = Targets(["10.1.2.3", "192.168.0.0/16", "fd00::/8"])
+    for address in ("10.1.2.3", "192.168.7.7", "fd12::1"):
+        targets.check_address(address)
+    for address in ("10.1.2.4", "172.16.0.1", "fe80::1", "127.0.0.1", "::ffff:10.1.2.4", "169.254.169.254"):
+        with pytest.raises(TargetRefused):
+            targets.check_address(address)
+
+
+class Names(AbstractResolver):
+    """A look-up that answers as it is bid, the last answer for ever."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+
+    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return [
+            ResolveResult(hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for each in found
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "found", [["10.0.0.1"], ["8.8.8.8", "10.0.0.1"], ["10.0.0.1", "8.8.8.8"]], ids=["private", "last", "first"]
+)
+async def test_a_name_with_any_private_address_is_refused(found: list[str]) -> None:
+    with pytest.raises(TargetRefused):
+        await GuardedResolver(NOBODY, Names(found)).resolve("u.example")
+
+
+async def test_a_name_with_public_addresses_is_resolved() -> None:
+    results = await GuardedResolver(NOBODY, Names(["8.8.8.8", "1.1.1.1"])).resolve("u.example", 443)
+    assert [result["host"] for result in results] == ["8.8.8.8", "1.1.1.1"]
+
+
+@pytest.mark.parametrize("host", ["inside.example", "INSIDE.example", "inside.example."])
+async def test_an_excepted_name_may_be_told_wherever_it_points(host: str) -> None:
+    targets = Targets(["inside.example"])
+    await GuardedResolver(targets, Names(["10.0.0.1"])).resolve(host)
+    targets.socket_factory((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))).close()
+
+
+async def test_an_excepted_name_opens_neither_the_literal_address_nor_another_name() -> None:
+    targets = Targets(["inside.example"])
+    resolver = GuardedResolver(targets, Names(["10.0.0.1"]))
+    await resolver.resolve("inside.example")
+    with pytest.raises(TargetRefused):
+        targets.check_host("10.0.0.1")
+    for host in ("outside.example", "sub.inside.example", "inside.example.evil"):
+        with pytest.raises(TargetRefused):
+            await resolver.resolve(host)
+
+
+async def test_what_excepted_names_resolved_to_is_not_kept_for_ever() -> None:
+    targets = Targets(["inside.example"])
+    await GuardedResolver(targets, Names([f"10.0.{n >> 8}.{n & 255}" for n in range(3000)])).resolve("inside.example")
+    assert len(targets._granted) <= 1024
+
+
+async def test_names_are_looked_up_on_threads_of_our_own() -> None:
+    resolver = OwnThreads(threads=1)
+    found = await resolver.resolve("localhost", 80, socket.AF_INET)
+    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
+    with pytest.raises(OSError, match=r"."):
+        await resolver.resolve("no-such-name.invalid", 80)
+    await resolver.close()

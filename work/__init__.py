@@ -1,0 +1,1 @@
+"""Doing queued work: workers, shutdown, jitter."""
