@@ -30,6 +30,7 @@ from receiver.callbacks.application import FalCallbacks
 from receiver.callbacks.keys import KeyRing
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
+from receiver.provider_settings import FalSettings, HeygenSettings
 from receiver.settings import Settings
 from receiver.web.app import create_app
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
@@ -106,7 +107,9 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         clients = await _open_clients(settings, stack)
         tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
-        keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, emit=emit)
+        fal = settings.providers["fal"]
+        assert isinstance(fal, FalSettings)
+        keys = KeyRing(clients.ask_keys, fal.fal_jwks_url, clock=wall_clock, emit=emit)
         stack.push_async_callback(keys.close)
         workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop) if settings.workers else []
         worker_group = await stack.enter_async_context(WorkerGroup(workers, emit, stop))
@@ -128,8 +131,8 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
                 tokens,
                 clock=wall_clock,
                 emit=emit,
-                account=settings.fal_webhook_user_id,
-                tolerance_seconds=settings.fal_webhook_tolerance_seconds,
+                account=fal.fal_webhook_user_id,
+                tolerance_seconds=fal.fal_webhook_tolerance_seconds,
                 max_body_bytes=settings.max_body_bytes,
             ),
             jobs=JobsApi(store, requests, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes),
@@ -211,23 +214,26 @@ def _exchange(transport: httpx.AsyncBaseTransport, seconds: float, max_bytes: in
 
 def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, Account]:
     accounts: dict[ProviderName, Account] = {}
-    if settings.fal_key:
+    fal, heygen = settings.providers["fal"], settings.providers["heygen"]
+    assert isinstance(fal, FalSettings)
+    assert isinstance(heygen, HeygenSettings)
+    if fal.fal_key:
         accounts["fal"] = FalAccount(
-            queue_url=settings.fal_queue_url,
-            key=settings.fal_key,
+            queue_url=fal.fal_queue_url,
+            key=fal.fal_key,
             tokens=tokens,
             public_url=settings.public_url,
-            poll_every=_ms(settings.fal_poll_seconds),
-            reconcile_every=_ms(settings.fal_reconcile_seconds),
-            give_up_after=_ms(settings.fal_timeout_seconds),
+            poll_every=_ms(fal.fal_poll_seconds),
+            reconcile_every=_ms(fal.fal_reconcile_seconds),
+            give_up_after=_ms(fal.fal_timeout_seconds),
         )
-    if settings.heygen_api_key:
+    if heygen.heygen_api_key:
         accounts["heygen"] = HeygenAccount(
-            api_url=settings.heygen_api_url,
-            path=settings.heygen_api_path,
-            key=settings.heygen_api_key,
-            poll_every=_ms(settings.heygen_poll_seconds),
-            give_up_after=_ms(settings.heygen_timeout_seconds),
+            api_url=heygen.heygen_api_url,
+            path=heygen.heygen_api_path,
+            key=heygen.heygen_api_key,
+            poll_every=_ms(heygen.heygen_poll_seconds),
+            give_up_after=_ms(heygen.heygen_timeout_seconds),
         )
     return accounts
 

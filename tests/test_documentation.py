@@ -22,7 +22,6 @@ from ledger.storage.migrations import migrations
 from ledger.storage.statements import statements
 from receiver.callbacks.application import CALLBACKS
 from receiver.notifier.signatures import signed_headers
-from receiver.settings import _READERS
 from receiver.web.app import create_app
 from sandbox.faults import FAULTS
 
@@ -33,25 +32,6 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*
 
 def page(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
-
-
-# --- settings -------------------------------------------------------------------------------------------------------
-
-
-def setting_rows() -> dict[str, str]:
-    """Name and default, as the README's table has them."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", page("README.md"), re.MULTILINE)
-    assert len(rows) == len(dict(rows)), "a setting has two rows"
-    return dict(rows)
-
-
-def test_every_setting_has_its_row_and_no_other_has_one() -> None:
-    assert list(setting_rows()) == [*_READERS, "RENDERHOOK_URL"]
-
-
-@pytest.mark.parametrize("name", [name for name, (_, default) in _READERS.items() if default is not None])
-def test_the_row_tells_the_default(name: str) -> None:
-    assert setting_rows()[name] == f"`{_READERS[name][1]}`"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
