@@ -1,6 +1,6 @@
 """The list of providers: fal, HeyGen, and every installed package with an entry point in `GROUP`.
 
-An entry point is declared as `name = "package.module:PROVIDER"`, where PROVIDER satisfies `providers.provider.Provider`.
+An entry point is declared as `name = "package.module:PROVIDER"`, where PROVIDER is a `providers.provider.Provider`.
 """
 
 import functools

@@ -46,7 +46,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
         """Return the status and result of `job`."""
         return parse_status(response)
 
-    def cancel(self, job: Job) -> None:  # noqa: ARG002 - the interface's shape
+    def cancel(self, job: Job) -> None:
         """Return None: HeyGen documents no way to cancel an execution."""
 
     def read_cancel(self, response: Response) -> CancelResult:  # noqa: ARG002 - the interface's shape
@@ -81,7 +81,7 @@ class Heygen:
             give_up_after=round(settings.heygen_timeout_seconds * 1000),
         )
 
-    def webhook(self, settings: HeygenSettings) -> None:  # noqa: ARG002 - the interface's shape
+    def webhook(self, settings: HeygenSettings) -> None:
         """Return None: workflows send no callbacks."""
 
 
