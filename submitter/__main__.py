@@ -1,4 +1,4 @@
-"""`python -m submitter`: submit, look and wait, through a running receiver."""
+"""`python -m submitter`: the commands that call a running receiver."""
 
 from renderhook.job_commands import main
 
