@@ -72,7 +72,7 @@ def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
 
 
 def _settings() -> Settings:
-    from telemetry.events import configure_logs  # noqa: PLC0415 - `--help` writes no log, and need not wait for what does
+    from telemetry.logs import configure_logs  # noqa: PLC0415 - `--help` writes no log, and need not wait for what does
 
     try:
         settings = read_settings(os.environ)

@@ -165,7 +165,7 @@ class Submitter:
         now_known = await read_job(self._store, job.id)
         same = now_known is not None and now_known.provider_request_id == handle.request_id
         # The same: its callback was here first. Another: two requests, and both may be billed.
-        return "job.already_confirmed" if same else "job.request_id_conflict"
+        return "job.already_confirmed" if same else "job.request_id_conflicted"
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
         if claimed.job.submissions > 1:  # the request before may be running all the same: its callback decides

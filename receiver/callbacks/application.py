@@ -112,10 +112,10 @@ class FalCallbacks:
             self._refused(error.reason, scope)
             return error
         if isinstance(error, KeysUnavailable):
-            self._emit("callback.unavailable", provider="fal", reason="keys_unavailable", error=str(error))
+            self._emit("callback.deferred", provider="fal", reason="keys_unavailable", error=str(error))
             return service_unavailable("fal's public keys cannot be had just now")
         if isinstance(error, Unavailable | CannotOpen):
-            self._emit("callback.unavailable", provider="fal", reason="ledger_unavailable", error=str(error))
+            self._emit("callback.deferred", provider="fal", reason="ledger_unavailable", error=str(error))
             return service_unavailable("the ledger does not answer just now")
         return internal_error(error)
 

@@ -120,11 +120,11 @@ class KeyRing:
             verify_keys = await self._ask()
         except (NeverSent, Unread, Malformed) as error:
             self._failed_at = self._clock()
-            self._emit("keys.fetch_failed", url=self._url, error=str(error))
+            self._emit("keys.fetch_failed", provider="fal", url=self._url, error=str(error))
             raise KeysUnavailable(str(error)) from error
         self._failed_at = None
         self._keys = Keys(verify_keys=tuple(verify_keys), fetched_at=self._clock())
-        self._emit("keys.fetched", url=self._url, number=len(verify_keys))
+        self._emit("keys.fetched", provider="fal", url=self._url, number=len(verify_keys))
         return self._keys
 
     async def _ask(self) -> Sequence[VerifyKey]:
