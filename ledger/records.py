@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import msgspec
 
-ProviderName = Literal["fal", "heygen"]
+ProviderName = str
 Source = Literal["callback", "poll"]
 
 

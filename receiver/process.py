@@ -13,7 +13,6 @@ from starlette.types import ASGIApp
 from ledger.clock import wall_clock
 from ledger.errors import Unavailable
 from ledger.open import open_ledger
-from ledger.records import ProviderName
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.store import Store
 from ledger.transitions import deliveries
@@ -22,21 +21,21 @@ from ledger.transitions.queue import Kind
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from providers.callback_tokens import CallbackTokens
+from providers.provider import Account
+from providers.registry import open_accounts, open_webhooks
 from receiver.api.deliveries import DeliveriesApi
 from receiver.api.health import Health
 from receiver.api.job_requests import JobRequests
 from receiver.api.jobs import JobsApi
-from receiver.callbacks.application import FalCallbacks
-from receiver.callbacks.keys import KeyRing
+from receiver.callbacks.application import Callbacks
+from receiver.callbacks.sources import open_sources
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
-from receiver.provider_settings import FalSettings, HeygenSettings
 from receiver.settings import Settings
 from receiver.web.app import create_app
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
 from receiver.web.startup_gate import StartupGate
-from submitter.accounts import Account, FalAccount, HeygenAccount
 from submitter.poll import Poller
 from submitter.submit import Submitter
 from telemetry.emit import Emit
@@ -107,15 +106,13 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         clients = await _open_clients(settings, stack)
         tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
-        fal = settings.providers["fal"]
-        assert isinstance(fal, FalSettings)
-        keys = KeyRing(clients.ask_keys, fal.fal_jwks_url, clock=wall_clock, emit=emit)
-        stack.push_async_callback(keys.close)
+        webhooks = open_webhooks(settings.providers)
+        prefetch = settings.public_url is not None
+        sources = await stack.enter_async_context(
+            open_sources(webhooks, clients.ask_keys, prefetch=prefetch, clock=wall_clock, emit=emit)
+        )
         workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop) if settings.workers else []
         worker_group = await stack.enter_async_context(WorkerGroup(workers, emit, stop))
-        if settings.public_url:
-            prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
-            stack.callback(prefetching.cancel)
         requests = JobRequests(
             providers=accounts.keys(),
             targets=clients.targets,
@@ -125,15 +122,8 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         freeze_startup_objects()
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
         yield create_app(
-            callbacks=FalCallbacks(
-                store,
-                keys,
-                tokens,
-                clock=wall_clock,
-                emit=emit,
-                account=fal.fal_webhook_user_id,
-                tolerance_seconds=fal.fal_webhook_tolerance_seconds,
-                max_body_bytes=settings.max_body_bytes,
+            callbacks=Callbacks(
+                store, sources, tokens, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes
             ),
             jobs=JobsApi(store, requests, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes),
             deliveries=DeliveriesApi(store, clock=wall_clock, emit=emit),
@@ -212,36 +202,14 @@ def _exchange(transport: httpx.AsyncBaseTransport, seconds: float, max_bytes: in
     return Client(transport, seconds=seconds, max_bytes=max_bytes)
 
 
-def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, Account]:
-    accounts: dict[ProviderName, Account] = {}
-    fal, heygen = settings.providers["fal"], settings.providers["heygen"]
-    assert isinstance(fal, FalSettings)
-    assert isinstance(heygen, HeygenSettings)
-    if fal.fal_key:
-        accounts["fal"] = FalAccount(
-            queue_url=fal.fal_queue_url,
-            key=fal.fal_key,
-            tokens=tokens,
-            public_url=settings.public_url,
-            poll_every=_ms(fal.fal_poll_seconds),
-            reconcile_every=_ms(fal.fal_reconcile_seconds),
-            give_up_after=_ms(fal.fal_timeout_seconds),
-        )
-    if heygen.heygen_api_key:
-        accounts["heygen"] = HeygenAccount(
-            api_url=heygen.heygen_api_url,
-            path=heygen.heygen_api_path,
-            key=heygen.heygen_api_key,
-            poll_every=_ms(heygen.heygen_poll_seconds),
-            give_up_after=_ms(heygen.heygen_timeout_seconds),
-        )
-    return accounts
+def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[str, Account]:
+    return open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
 
 
 def _workers(
     settings: Settings,
     store: Store,
-    accounts: dict[ProviderName, Account],
+    accounts: dict[str, Account],
     clients: _Clients,
     *,
     emit: Emit,

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from ledger.open import UNREADABLE, is_ambiguous, on_postgres
-from receiver.provider_settings import PROVIDER_SETTINGS
+from providers.errors import InvalidProvider
+from providers.registry import providers as registered
 from receiver.setting_declarations import Settings
 from settings.environment import read_struct
 
@@ -28,7 +29,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read every setting from `environment`. Raises SettingsError with all that is wrong, not only the first."""
     faults: list[str] = []
     settings = read_struct(Settings, environment, faults, providers={})
-    providers = {name: read_struct(kind, environment, faults) for name, kind in PROVIDER_SETTINGS.items()}
+    try:
+        found = registered()
+    except InvalidProvider as error:
+        raise SettingsError([str(error)]) from error
+    providers = {name: read_struct(provider.settings, environment, faults) for name, provider in found.items()}
     # A PaaS sets PORT and routes to every address; a laptop does neither. https://devcenter.heroku.com/articles/runtime-principles
     on_paas = bool(environment.get("PORT", "").strip())
     default_host = "0.0.0.0" if on_paas else "127.0.0.1"  # noqa: S104 - a PaaS reaches us no other way

@@ -4,7 +4,7 @@ import sys
 
 import msgspec
 
-from receiver.provider_settings import PROVIDER_SETTINGS
+from providers.registry import BUILT_IN
 from receiver.setting_declarations import Settings
 from settings.setting import Setting, declared
 
@@ -35,7 +35,7 @@ CLIENT = """\
 def settings_page() -> str:
     """Return the page of settings, in Markdown."""
     sections = [HEAD, f"## Receiver\n\n{_table(Settings)}"]
-    sections += [f"## Provider `{name}`\n\n{_table(kind)}" for name, kind in PROVIDER_SETTINGS.items()]
+    sections += [f"## Provider `{provider.name}`\n\n{_table(provider.settings)}" for provider in BUILT_IN]
     return "\n".join([*sections, CLIENT])
 
 

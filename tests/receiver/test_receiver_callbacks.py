@@ -154,5 +154,5 @@ async def test_a_ledger_that_does_not_answer_is_503_and_never_200(house: House) 
     await house.store.close()
     response = await house.call_back(job_id)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    assert house.counted("callback.deferred", provider="fal", reason="ledger_unavailable") == 1
-    assert [fact["reason"] for fact in house.heard.named("callback.deferred")] == ["ledger_unavailable"]
+    assert house.counted("callback.deferred", provider="fal", reason="database_unavailable") == 1
+    assert [fact["reason"] for fact in house.heard.named("callback.deferred")] == ["database_unavailable"]
