@@ -27,6 +27,7 @@ demo: $(STAMP) ## See real work done on loopback: no keys, no network
 
 docs: $(STAMP) ## Write the pages that are made from the code
 	$(PY) -m receiver.settings_page > docs/settings.md
+	$(PY) -m telemetry.events_page > docs/events.md
 
 # Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests

@@ -39,7 +39,7 @@ from receiver.web.startup_gate import StartupGate
 from submitter.poll import Poller
 from submitter.submit import Submitter
 from telemetry.emit import Emit
-from telemetry.events import Telemetry
+from telemetry.telemetry import Telemetry
 from work.shutdown import Shutdown, ShutdownRequested, unless_shutdown
 from work.worker import Handler, Worker
 from work.worker_group import Worker as AnyWorker
@@ -85,7 +85,7 @@ async def work_alone(settings: Settings) -> None:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(accounts))
             await stop.asked.wait()
-            emit("worker.shutdown_started")
+            emit("worker.shutdown_requested")
     except ShutdownRequested:
         pass  # before anything was claimed
 
@@ -131,7 +131,7 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
             api_keys=settings.api_key,
             emit=emit,
         )
-        emit("work.shutdown")
+        emit("receiver.shutdown_requested")
 
 
 async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
@@ -159,7 +159,7 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, emit
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
-            emit("database.unavailable", error=str(error))
+            emit("database.call_failed", error=str(error))
             await unless_shutdown(asyncio.sleep(1), stop)
         else:
             stack.push_async_callback(store.close)

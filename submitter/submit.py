@@ -158,7 +158,7 @@ class Submitter:
         current = await self._ledger.job(job.id)
         same = current is not None and current.provider_request_id == request.request_id
         # The same request: its callback was recorded first. Another: two requests, and both may be billed.
-        return "job.already_confirmed" if same else "job.request_id_conflict"
+        return "job.already_confirmed" if same else "job.request_id_conflicted"
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
         if claimed.job.submissions > 1:  # the first submission may be running: its callback decides

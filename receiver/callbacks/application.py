@@ -129,10 +129,10 @@ class Callbacks:
             self._emit_refused(error.reason, provider, scope)
             return error
         if isinstance(error, KeysUnavailable):
-            self._emit("callback.unavailable", provider=provider, reason="keys_unavailable", error=str(error))
+            self._emit("callback.deferred", provider=provider, reason="keys_unavailable", error=str(error))
             return service_unavailable(f"the keys of {provider} are not available")
         if isinstance(error, Unavailable | CannotOpen):
-            self._emit("callback.unavailable", provider=provider, reason="ledger_unavailable", error=str(error))
+            self._emit("callback.deferred", provider=provider, reason="database_unavailable", error=str(error))
             return service_unavailable("the database is not available")
         return internal_error(error)
 

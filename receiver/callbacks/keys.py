@@ -168,11 +168,11 @@ class KeyRing:
             verify_keys = await self._request()
         except (NeverSent, Unread, Malformed) as error:
             self._failed_at = self._clock()
-            self._emit("keys.fetch_failed", url=url, error=str(error))
+            self._emit("keys.fetch_failed", provider=self._provider, url=url, error=str(error))
             raise KeysUnavailable(str(error)) from error
         self._failed_at = None
         self._keys = Keys(verify_keys=verify_keys, fetched_at=self._clock())
-        self._emit("keys.fetched", url=url, number=len(verify_keys))
+        self._emit("keys.fetched", provider=self._provider, url=url, number=len(verify_keys))
         return self._keys
 
     async def _request(self) -> Sequence[Any]:

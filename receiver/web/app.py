@@ -47,7 +47,7 @@ def create_app(
     ]
 
     async def ledger_away(_: Request, error: Exception) -> Response:
-        emit("database.unavailable", error=str(error))
+        emit("database.call_failed", error=str(error))
         if isinstance(error, Unanswered):
             return service_unavailable(
                 "the ledger did not answer; it was done, or not: look before asking again"

@@ -113,7 +113,9 @@ def install_toy(folder: Path) -> Path:
     (folder / "toyprovider.py").write_bytes((TOY / "toyprovider.py").read_bytes())
     metadata = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    )
     lines = [f"{name} = {value}" for name, value in project["entry-points"][GROUP].items()]
     (metadata / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
     return folder

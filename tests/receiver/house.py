@@ -23,7 +23,7 @@ from receiver.api.jobs import JobsApi
 from receiver.callbacks.application import FalCallbacks
 from receiver.callbacks.keys import KeyRing
 from receiver.web.app import create_app
-from telemetry.events import Telemetry
+from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, Heard
 from tests.ledger.conftest import Story
 

@@ -108,5 +108,5 @@ async def test_a_request_id_that_another_job_has_is_announced_as_contested(desk:
     await desk.submitted("fal", "req-1")
     await desk.accept()
     await desk.submit(Script(taken("req-1")))
-    [fact] = desk.heard.named("job.request_id_conflict")
+    [fact] = desk.heard.named("job.request_id_conflicted")
     assert fact["request"] == "req-1"

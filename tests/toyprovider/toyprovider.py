@@ -115,7 +115,7 @@ class ToyAccount(msgspec.Struct, frozen=True, kw_only=True):
         results = {404: CancelResult.NOT_FOUND, 409: CancelResult.TOO_LATE, 401: CancelResult.REFUSED}
         return results.get(response.status, CancelResult.RETRY_LATER)
 
-    def warning(self, response: Response) -> str | None:  # noqa: ARG002 - the interface's shape
+    def warning(self, response: Response) -> str | None:
         """Return None: toy announces nothing."""
         return None
 
@@ -158,7 +158,7 @@ class ToyWebhook(msgspec.Struct, frozen=True, kw_only=True):
         if not any(hmac.compare_digest(one, other) for one in given for other in expected):
             raise NoKeyMatches
 
-    def parse(self, opened: Opened, body: bytes) -> Callback:  # noqa: ARG002 - the interface's shape
+    def parse(self, opened: Opened, body: bytes) -> Callback:
         """Read the body, which has the files of a render that is done."""
         fields = Response(status=200, body=body).fields
         render = read_id(fields.get("render"))

@@ -18,6 +18,7 @@ from toyprovider import sign
 
 RENDER_SECONDS = 0.1
 RETRY_SECONDS = 0.2
+MOST_ATTEMPTS = 100
 
 
 class Render:
@@ -46,7 +47,7 @@ class Render:
 
 
 class ToyServer:
-    """The endpoints, and the callbacks that they send until each is answered with 2xx."""
+    """The endpoints, and the callbacks that they send until each has a 2xx response."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -102,7 +103,9 @@ class ToyServer:
             return
         body = json.dumps(render.describe() | {"files": render.files()}).encode()
         async with httpx.AsyncClient(trust_env=False) as http:
-            while not await self._attempt(http, render, body):
+            for _ in range(MOST_ATTEMPTS):
+                if await self._attempt(http, render, body):
+                    return
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _attempt(self, http: httpx.AsyncClient, render: Render, body: bytes) -> bool:

@@ -89,7 +89,7 @@ async def test_what_does_not_finish_in_time_is_abandoned_to_the_end_of_its_lease
     await until(lambda: bench.now == 1)
     await at_work.drain(0.01)
     assert (bench.now, bench.done) == (0, [])
-    assert desk.heard.named("worker.abandoned") == [{"kind": "submit", "number": 1}]
+    assert desk.heard.named("worker.tasks_abandoned") == [{"kind": "submit", "number": 1}]
     assert await desk.due("submit") == []
     desk.clock.pass_seconds(LEASE / 1000)
     assert [task.subject for task in await desk.due("submit")] == [job_id]
