@@ -1,5 +1,6 @@
 """The subjects' pretend endpoints and receivers that know all of them, started once for the whole suite."""
 
+import importlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +12,12 @@ from tests.conformance.subjects import SUBJECTS, TOY, importable, install_toy, p
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of installed packages, with the toy provider in it."""
     folder = install_toy(tmp_path_factory.mktemp("site"))
     with importable(folder, TOY):
-        yield folder
+        importlib.import_module("toyserver")  # and the provider: other tests must not find the toy in the registry
+    return folder
 
 
 @pytest.fixture(scope="session")
