@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ledger.transitions.jobs import NewJob
+from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers import registry
 from providers.errors import InputRefused
