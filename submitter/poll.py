@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 
 import msgspec
-from ledger.ledger import Ledger
-from ledger.requests import Report, Task
 
 from ledger.clock import Clock
+from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.requests import Report, Task
 from ledger.rows import Job
 from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
 from providers.provider import Account

@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 import msgspec
-from ledger.ledger import Ledger
-from ledger.requests import ClaimResult, ProviderRequest, Task
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError, Unanswered, Unavailable
 from ledger.identifiers import new_identifier
+from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.requests import ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, Submitted, Unknown, Unread
 from providers.provider import Account

@@ -17,9 +17,9 @@ from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries, jobs, submissions
 from ledger.transitions import queue as work
 from providers.callback_tokens import CallbackTokens
-from providers.http import Request, Response
 from providers.fal.callbacks import FalWebhook, published_keys
 from providers.fal.provider import FalAccount
+from providers.http import Request, Response
 from providers.provider import Context
 from receiver.callbacks.application import Callbacks
 from receiver.callbacks.sources import open_sources

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from nacl.signing import SigningKey
 
-from providers.http import NeverSent, Request, Response, Unread
 from providers.fal.callbacks import published_keys
+from providers.http import NeverSent, Request, Response, Unread
 from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
 from tests.conftest import Clock, Heard
 from tests.receiver.house import House, callback_body, jwks, until

@@ -2,13 +2,13 @@
 
 import asyncio
 
+from ledger.ledger import Ledger
 from outbound.targets import Targets
+from providers.fal.provider import FalAccount
 from providers.http import Request, Response, Unread
+from providers.provider import Context
 from receiver.notifier.attempts import AttemptSender
 from receiver.notifier.notifier import Notifier
-from ledger.ledger import Ledger
-from providers.fal.provider import FalAccount
-from providers.provider import Context
 from submitter.submit import Submitter
 from tests.ledger.conftest import ms
 from tests.receiver.conftest import MakeHouse
