@@ -12,13 +12,12 @@ from starlette.types import ASGIApp
 
 from ledger.clock import wall_clock
 from ledger.errors import Unavailable
+from ledger.ledger import Ledger
 from ledger.open import open_ledger
 from ledger.records import ProviderName
+from ledger.requests import Kind
 from ledger.sqlite.store import SQLiteStore
-from ledger.storage.store import Store
-from ledger.transitions import deliveries
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Kind
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from providers.callback_tokens import CallbackTokens
@@ -77,10 +76,10 @@ async def work_alone(settings: Settings) -> None:
     emit = Telemetry(CollectorRegistry())
     try:
         async with contextlib.AsyncExitStack() as stack:
-            store = await _open(settings, stack, emit, stop)
+            ledger = await _open(settings, stack, emit, stop)
             accounts = _accounts(settings, _tokens(settings))
             clients = await _open_clients(settings, stack)
-            workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop)
+            workers = _workers(settings, ledger, accounts, clients, emit=emit, stop=stop)
             await stack.enter_async_context(WorkerGroup(workers, emit, stop))
             freeze_startup_objects()
             emit("worker.started", providers=sorted(accounts))
@@ -102,13 +101,13 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
     registry = CollectorRegistry()
     emit = Telemetry(registry)
     async with contextlib.AsyncExitStack() as stack:
-        store = await _open(settings, stack, emit, stop)
+        ledger = await _open(settings, stack, emit, stop)
         clients = await _open_clients(settings, stack)
         tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
         keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, emit=emit)
         stack.push_async_callback(keys.close)
-        workers = _workers(settings, store, accounts, clients, emit=emit, stop=stop) if settings.workers else []
+        workers = _workers(settings, ledger, accounts, clients, emit=emit, stop=stop) if settings.workers else []
         worker_group = await stack.enter_async_context(WorkerGroup(workers, emit, stop))
         if settings.public_url:
             prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
@@ -123,7 +122,7 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
         yield create_app(
             callbacks=FalCallbacks(
-                store,
+                ledger,
                 keys,
                 tokens,
                 clock=wall_clock,
@@ -132,45 +131,44 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
                 tolerance_seconds=settings.fal_webhook_tolerance_seconds,
                 max_body_bytes=settings.max_body_bytes,
             ),
-            jobs=JobsApi(store, requests, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes),
-            deliveries=DeliveriesApi(store, clock=wall_clock, emit=emit),
-            health=Health(store, registry, stopped_workers=worker_group.stopped),
+            jobs=JobsApi(ledger, requests, emit=emit, max_body_bytes=settings.max_body_bytes),
+            deliveries=DeliveriesApi(ledger, emit=emit),
+            health=Health(ledger, registry, stopped_workers=worker_group.stopped),
             api_keys=settings.api_key,
             emit=emit,
         )
         emit("work.shutdown")
 
 
-async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Ledger:
     """Open the ledger, and tell it what the settings say."""
-    store = await _open_store(settings, stack, emit, stop)
-    if isinstance(store, SQLiteStore):
-        await store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
-    await store.write(deliveries.put_settings_endpoint(settings.notify_url, now=wall_clock()))
-    return store
+    ledger = await _open_store(settings, stack, emit, stop)
+    if isinstance(ledger.store, SQLiteStore):
+        await ledger.store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
+    await ledger.put_settings_endpoint(settings.notify_url)
+    return ledger
 
 
-async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Ledger:
     """Open the ledger, and wait for it a while when it is not there. Raises LedgerError, ShutdownRequested."""
     give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
     while True:
         opening = open_ledger(
             settings.database_url,
-            now=wall_clock(),
             waiting_limit=settings.max_waiting_writes,
             connections=settings.database_connections,
             seconds=settings.database_timeout_seconds,
         )
         try:
-            store = await unless_shutdown(opening, stop)
+            ledger = await unless_shutdown(opening, stop)
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
             emit("database.unavailable", error=str(error))
             await unless_shutdown(asyncio.sleep(1), stop)
         else:
-            stack.push_async_callback(store.close)
-            return store
+            stack.push_async_callback(ledger.close)
+            return ledger
 
 
 def _tokens(settings: Settings) -> CallbackTokens:
@@ -234,7 +232,7 @@ def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, 
 
 def _workers(
     settings: Settings,
-    store: Store,
+    ledger: Ledger,
     accounts: dict[ProviderName, Account],
     clients: _Clients,
     *,
@@ -246,7 +244,7 @@ def _workers(
     telling_shift = _ms(settings.notify_timeout_seconds + 5)
     telling_lease = telling_shift + _ms(settings.notify_timeout_seconds + 10)
     submitter = Submitter(
-        store,
+        ledger,
         accounts,
         clients.submit,
         clock=wall_clock,
@@ -255,9 +253,9 @@ def _workers(
         lease_ms=asking_lease,
         give_up_after=_ms(settings.submit_timeout_seconds),
     )
-    poller = Poller(store, accounts, clients.ask_provider, clock=wall_clock, emit=emit)
+    poller = Poller(ledger, accounts, clients.ask_provider, clock=wall_clock, emit=emit)
     sender = AttemptSender(
-        store,
+        ledger,
         clients.tell,
         clients.targets,
         clock=wall_clock,
@@ -266,21 +264,21 @@ def _workers(
         at_once=_most_attempts(settings),
     )
     asking, telling = settings.provider_concurrency, settings.notify_concurrency
-    notifier = Notifier(store, sender, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked, at_once=telling)
+    notifier = Notifier(ledger, sender, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked, at_once=telling)
     # Each kind has its own share of the client: many jobs to watch must not keep a new one waiting.
     kinds: tuple[tuple[Kind, Handler, int, int], ...] = (
         ("submit", submitter.handle, asking, asking_lease),
         ("poll", poller.handle, asking, asking_lease),
         ("deliver", notifier.handle, telling, telling_lease),
     )
-    if isinstance(store, SQLiteStore):
+    if isinstance(ledger.store, SQLiteStore):
         return [
-            Worker(store, kind, handle, clock=wall_clock, emit=emit, concurrency=concurrency, lease_ms=lease)
+            Worker(ledger.queue, kind, handle, clock=wall_clock, emit=emit, concurrency=concurrency, lease_ms=lease)
             for kind, handle, concurrency, lease in kinds
         ]
     from work.queue_workers import queue_workers  # noqa: PLC0415 - an extra, which SQLite does without
 
-    return queue_workers(store, kinds, clock=wall_clock, emit=emit, stop_seconds=settings.stop_seconds)
+    return queue_workers(ledger.store, kinds, clock=wall_clock, emit=emit, stop_seconds=settings.stop_seconds)
 
 
 def _most_attempts(settings: Settings) -> int:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ledger.open import UNREADABLE, is_ambiguous, on_postgres
+from ledger.urls import UNREADABLE, is_ambiguous, on_postgres
 from settings.readers import (
     read_base_url,
     read_choice,

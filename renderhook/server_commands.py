@@ -4,7 +4,7 @@ import os
 
 import click
 
-from ledger.open import on_postgres
+from ledger.urls import on_postgres
 from receiver import process
 from receiver.settings import Settings, SettingsError, read_settings
 from receiver.web.server import CannotListen

@@ -5,11 +5,9 @@ from typing import Literal, cast
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ledger.clock import Clock
+from ledger.ledger import Ledger
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.rows import Attempt, Delivery
-from ledger.storage.store import Store
-from ledger.transitions import deliveries
-from ledger.transitions.jobs import AFTER_ALL_IDENTIFIERS
 from receiver.api.jobs import answer_json, read_limit
 from receiver.views.job import rfc3339
 from receiver.web.problems import Problem
@@ -19,22 +17,20 @@ from telemetry.emit import Emit
 class DeliveriesApi:
     """Answers `/v1/deliveries` and what is below it."""
 
-    def __init__(self, store: Store, *, clock: Clock, emit: Emit) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, ledger: Ledger, *, emit: Emit) -> None:
+        self._ledger = ledger
         self._emit = emit
 
     async def list(self, request: Request) -> Response:
         """List the deliveries of a job (`?job=`), or those given up (`?state=dead` or `discarded`), newest first."""
         job_id, state = request.query_params.get("job"), request.query_params.get("state")
         if job_id and not state:
-            found = await deliveries.list_deliveries_of_job(self._store, job_id)
+            found = await self._ledger.deliveries_of_job(job_id)
             return answer_json({"deliveries": [view_delivery(each) for each in found], "next_cursor": None})
         if state not in {"dead", "discarded"} or job_id:
             raise Problem(400, "ask for ?state=dead, ?state=discarded, or ?job= and a job's id")
         limit = read_limit(request)
-        found = await deliveries.list_deliveries(
-            self._store,
+        found = await self._ledger.deliveries(
             state=cast("Literal['dead', 'discarded']", state),
             limit=limit + 1,
             before=request.query_params.get("cursor") or AFTER_ALL_IDENTIFIERS,
@@ -47,20 +43,20 @@ class DeliveriesApi:
     async def read(self, request: Request) -> Response:
         """Read one delivery with every attempt."""
         delivery = await self._delivery(request)
-        attempts = await deliveries.list_attempts(self._store, delivery.id)
+        attempts = await self._ledger.attempts(delivery.id)
         return answer_json(view_delivery(delivery) | {"attempt_log": [view_attempt(each) for each in attempts]})
 
     async def replay(self, request: Request) -> Response:
         """Send a dead delivery again, under the same `webhook-id`: 202 when it is due, 409 when it is not dead."""
         delivery = await self._delivery(request)
-        if not await self._store.write(deliveries.replay(delivery.id, now=self._clock())):
+        if not await self._ledger.replay_delivery(delivery.id):
             raise Problem(409, f"this delivery is {delivery.state}; only a dead one can be replayed")
         self._emit("delivery.replayed", delivery=delivery.id, job=delivery.job_id)
         return answer_json(view_delivery(await self._delivery(request)), status=202)
 
     async def _delivery(self, request: Request) -> Delivery:
         delivery_id = request.path_params["delivery_id"]
-        delivery = await deliveries.read_delivery(self._store, delivery_id)
+        delivery = await self._ledger.delivery(delivery_id)
         if delivery is None:
             raise Problem(404, f"there is no delivery {delivery_id[:128]!r}")
         return delivery

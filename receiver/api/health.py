@@ -9,16 +9,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ledger.errors import LedgerError
-from ledger.storage.store import Store
-from ledger.transitions.deliveries import count_needing_attention
-from ledger.transitions.health import prove_writable
+from ledger.ledger import Ledger
 
 
 class Health:
     """Answers `/healthz`, `/readyz` and `/metrics`. `stopped_workers` names those that do not run."""
 
-    def __init__(self, store: Store, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]) -> None:
-        self._store = store
+    def __init__(
+        self, ledger: Ledger, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]
+    ) -> None:
+        self._ledger = ledger
         self._registry = registry
         self._to_look_at = Gauge(
             "renderhook_needs_attention",
@@ -38,14 +38,14 @@ class Health:
         if stopped:
             return _status(503, f"not working: {', '.join(stopped)}")
         try:
-            await self._store.write(prove_writable())
+            await self._ledger.prove_writable()
         except LedgerError as error:
             return _status(503, str(error))
         return _status(200, "ready")
 
     async def metrics(self, _: Request) -> Response:
         """Show the metrics in Prometheus' text format. What an operator must look at is counted in the ledger."""
-        for word, number in (await count_needing_attention(self._store)).items():
+        for word, number in (await self._ledger.count_needing_attention()).items():
             self._to_look_at.labels(word).set(number)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
 

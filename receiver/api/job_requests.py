@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ledger.records import ProviderName
-from ledger.transitions.jobs import NewJob
+from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers.errors import InputRefused
 from providers.fal.inputs import check_input as check_fal_input

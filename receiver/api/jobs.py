@@ -6,11 +6,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ledger.clock import Clock
+from ledger.ledger import Ledger
 from ledger.records import JobState, ProviderName
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.transitions import jobs
 from receiver.api.job_requests import JobRequests
 from receiver.views.job import view_event, view_job, view_receipt
 from receiver.web.bodies import check_declared_length, read_body
@@ -23,10 +22,9 @@ DEFAULT_PAGE, LONGEST_PAGE = 50, 200
 class JobsApi:
     """Answers `/v1/jobs` and what is below it."""
 
-    def __init__(self, store: Store, requests: JobRequests, *, clock: Clock, emit: Emit, max_body_bytes: int) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, requests: JobRequests, *, emit: Emit, max_body_bytes: int) -> None:
+        self._ledger = ledger
         self._requests = requests
-        self._clock = clock
         self._emit = emit
         self._max_body_bytes = max_body_bytes
 
@@ -40,7 +38,7 @@ class JobsApi:
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
         new = self._requests.read(body, request.headers.get("idempotency-key"))
-        accepted = await self._store.write(jobs.accept(new, now=self._clock()))
+        accepted = await self._ledger.accept(new)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
         if accepted.new:
@@ -54,10 +52,9 @@ class JobsApi:
     async def list(self, request: Request) -> Response:
         """List jobs, newest first; `next_cursor` is null on the last page."""
         limit = read_limit(request)
-        found = await jobs.list_jobs(
-            self._store,
+        found = await self._ledger.jobs(
             limit=limit + 1,
-            before=request.query_params.get("cursor") or jobs.AFTER_ALL_IDENTIFIERS,
+            before=request.query_params.get("cursor") or AFTER_ALL_IDENTIFIERS,
             provider=_provider(request.query_params.get("provider")),
             state=_state(request.query_params.get("state")),
         )
@@ -76,19 +73,19 @@ class JobsApi:
         text = request.query_params.get("after", "0")
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise Problem(400, f"after must be a sequence number, not {text!r}")
-        events = await jobs.list_events(self._store, job.id, after=int(text))
+        events = await self._ledger.events(job.id, after=int(text))
         return answer_json({"events": [view_event(event) for event in events]})
 
     async def receipts(self, request: Request) -> Response:
         """List what was verified about a job, with its bytes: also for an orphan, which has receipts and no job."""
         job_id = request.path_params["job_id"]
-        receipts = await jobs.list_receipts(self._store, job_id)
+        receipts = await self._ledger.receipts(job_id)
         if not receipts:
             await self._job(job_id)
         return answer_json({"receipts": [view_receipt(receipt) for receipt in receipts]})
 
     async def _job(self, job_id: str) -> Job:
-        job = await jobs.read_job(self._store, job_id)
+        job = await self._ledger.job(job_id)
         if job is None:
             raise Problem(404, f"there is no job {job_id[:64]!r}")
         return job

@@ -10,10 +10,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ledger.clock import Clock
 from ledger.errors import CannotOpen, Unavailable
+from ledger.ledger import Ledger
 from ledger.records import RecordResult
-from ledger.storage.store import Store
-from ledger.transitions import outcomes
-from ledger.transitions.outcomes import Report
+from ledger.requests import Report
 from providers.callback_tokens import CallbackTokens
 from providers.errors import NoKeyMatches, Reason, Unverified
 from providers.fal.callbacks import (
@@ -56,7 +55,7 @@ class FalCallbacks:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         keys: KeyRing,
         tokens: CallbackTokens,
         *,
@@ -66,7 +65,7 @@ class FalCallbacks:
         tolerance_seconds: int,
         max_body_bytes: int,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._keys = keys
         self._tokens = tokens
         self._clock = clock
@@ -147,7 +146,7 @@ class FalCallbacks:
             headers=_kept(headers),
             body=body,
         )
-        result = await self._store.write(outcomes.record(report, now=self._clock()))
+        result = await self._ledger.record(report)
         if result is RecordResult.FOREIGN:
             raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=job_id)
         state = callback.outcome.state if callback.outcome else "unknown"

@@ -31,7 +31,7 @@ def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) ->
 async def read_body(receive: Receive, limit: int) -> bytes:
     """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer, 400 when it ends too early.
 
-    How long it may take is the server's to say: `receiver/web/protocol.py` closes the connection of one that does not come.
+    The time it may take is bounded by `receiver/web/protocol.py`, which closes the connection.
     """
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):  # most come whole, with their head

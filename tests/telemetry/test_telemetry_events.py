@@ -9,6 +9,7 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
+from ledger.ledger import Ledger
 from ledger.records import RecordResult
 from outbound.targets import Targets
 from providers.http import Request, Response, Unread
@@ -178,7 +179,7 @@ def submitter(house: House, send: object) -> Submitter:
         give_up_after=86_400_000,
     )
     return Submitter(
-        house.store,
+        Ledger(house.store, house.clock),
         {"fal": account},
         send,  # type: ignore[arg-type]  # a function that is called as a Send is
         clock=house.clock,
@@ -213,9 +214,17 @@ async def test_no_secret_is_announced_from_the_request_to_the_notification(make_
     await house.http.post(f"/callbacks/fal/{house.tokens.sign(job_id)}x", content=b"")
     await house.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
     sender = AttemptSender(
-        house.store, endpoint, Targets(()), clock=house.clock, emit=house.emit, secrets=SECRETS, at_once=9
+        Ledger(house.store, house.clock),
+        endpoint,
+        Targets(()),
+        clock=house.clock,
+        emit=house.emit,
+        secrets=SECRETS,
+        at_once=9,
     )
-    notifier = Notifier(house.store, sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
+    notifier = Notifier(
+        Ledger(house.store, house.clock), sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1
+    )
     for at in (0, 10):
         house.clock.now = ms(at)
         for task in await house.story.fetch("deliver", at=at):
