@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ledger.sqlite import store as sqlite
-from ledger.sqlite.transactions import Result
 from ledger.storage.statements import statements
-from ledger.storage.transaction import Transaction
+from ledger.storage.transaction import Result, Transaction
 from outbound.client import Client
 from providers.http import Request, Response
 from renderhook.cli import main

@@ -4,6 +4,7 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from ledger.ledger import Ledger
 from ledger.requests import Kind, Task
 from tests.conftest import Clock, Heard
 from tests.receiver.house import House, until
@@ -19,7 +20,7 @@ async def test_a_receiver_that_works_is_alive_and_ready(house: House) -> None:
 
 
 async def test_a_worker_that_stopped_is_named(house: House) -> None:
-    house.stopped_workers = ["submit worker", "check worker"]
+    house.stopped_workers = ["submit worker", "poll worker"]
     response = await house.http.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"status": "not working: submit worker, check worker"})
     assert (await house.http.get("/healthz")).status_code == 200
@@ -61,16 +62,18 @@ async def test_a_worker_that_ends_by_itself_is_seen_and_announced(house: House, 
 
     class Broken(Worker):
         async def run_once(self) -> int:
-            raise RuntimeError("a internal_error of ours")
+            raise RuntimeError("a bug")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(house.store, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000)
+        return made(
+            Ledger(house.store, clock).queue, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000
+        )
 
-    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))  # type: ignore[arg-type]  # any Emit does
+    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))  # type: ignore[arg-type]  # any Emit
     async with worker_group:
-        await until(lambda: worker_group.stopped() == ["check worker"])
+        await until(lambda: worker_group.stopped() == ["poll worker"])
         await asyncio.sleep(0)
         [stopped] = heard.named("worker.stopped")
-        assert stopped["worker"] == "check worker"
-        assert "a internal_error of ours" in str(stopped["error"])
+        assert stopped["worker"] == "poll worker"
+        assert "a bug" in str(stopped["error"])
     assert len(heard.named("worker.stopped")) == 1
