@@ -14,19 +14,20 @@ from ledger.clock import wall_clock
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.open import open_ledger
-from ledger.records import ProviderName
 from ledger.requests import Kind
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import queue as work
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from providers.callback_tokens import CallbackTokens
+from providers.provider import Account
+from providers.registry import open_accounts, open_webhooks
 from receiver.api.deliveries import DeliveriesApi
 from receiver.api.health import Health
 from receiver.api.job_requests import JobRequests
 from receiver.api.jobs import JobsApi
-from receiver.callbacks.application import FalCallbacks
-from receiver.callbacks.keys import KeyRing
+from receiver.callbacks.application import Callbacks
+from receiver.callbacks.sources import open_sources
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
 from receiver.settings import Settings
@@ -34,11 +35,10 @@ from receiver.web.app import create_app
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
 from receiver.web.startup_gate import StartupGate
-from submitter.accounts import Account, FalAccount, HeygenAccount
 from submitter.poll import Poller
 from submitter.submit import Submitter
 from telemetry.emit import Emit
-from telemetry.events import Telemetry
+from telemetry.telemetry import Telemetry
 from work.shutdown import Shutdown, ShutdownRequested, unless_shutdown
 from work.worker import Handler, Worker
 from work.worker_group import Worker as AnyWorker
@@ -84,7 +84,7 @@ async def work_alone(settings: Settings) -> None:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(accounts))
             await stop.asked.wait()
-            emit("worker.shutdown_started")
+            emit("worker.shutdown_requested")
     except ShutdownRequested:
         pass  # before anything was claimed
 
@@ -105,13 +105,13 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         clients = await _open_clients(settings, stack)
         tokens = _tokens(settings)
         accounts = _accounts(settings, tokens)
-        keys = KeyRing(clients.ask_keys, settings.fal_jwks_url, clock=wall_clock, emit=emit)
-        stack.push_async_callback(keys.close)
+        webhooks = open_webhooks(settings.providers)
+        prefetch = settings.public_url is not None
+        sources = await stack.enter_async_context(
+            open_sources(webhooks, clients.ask_keys, prefetch=prefetch, clock=wall_clock, emit=emit)
+        )
         workers = _workers(settings, ledger, accounts, clients, emit=emit, stop=stop) if settings.workers else []
         worker_group = await stack.enter_async_context(WorkerGroup(workers, emit, stop))
-        if settings.public_url:
-            prefetching = asyncio.create_task(keys.prefetch(), name="prefetch fal's keys")
-            stack.callback(prefetching.cancel)
         requests = JobRequests(
             providers=accounts.keys(),
             targets=clients.targets,
@@ -121,15 +121,8 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
         freeze_startup_objects()
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(accounts))
         yield create_app(
-            callbacks=FalCallbacks(
-                ledger,
-                keys,
-                tokens,
-                clock=wall_clock,
-                emit=emit,
-                account=settings.fal_webhook_user_id,
-                tolerance_seconds=settings.fal_webhook_tolerance_seconds,
-                max_body_bytes=settings.max_body_bytes,
+            callbacks=Callbacks(
+                ledger, sources, tokens, clock=wall_clock, emit=emit, max_body_bytes=settings.max_body_bytes
             ),
             jobs=JobsApi(ledger, requests, emit=emit, max_body_bytes=settings.max_body_bytes),
             deliveries=DeliveriesApi(ledger, emit=emit),
@@ -137,7 +130,7 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
             api_keys=settings.api_key,
             emit=emit,
         )
-        emit("work.shutdown")
+        emit("receiver.shutdown_requested")
 
 
 async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Ledger:
@@ -164,7 +157,7 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, emit
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
-            emit("database.unavailable", error=str(error))
+            emit("database.call_failed", error=str(error))
             await unless_shutdown(asyncio.sleep(1), stop)
         else:
             stack.push_async_callback(ledger.close)
@@ -207,33 +200,14 @@ def _exchange(transport: httpx.AsyncBaseTransport, seconds: float, max_bytes: in
     return Client(transport, seconds=seconds, max_bytes=max_bytes)
 
 
-def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[ProviderName, Account]:
-    accounts: dict[ProviderName, Account] = {}
-    if settings.fal_key:
-        accounts["fal"] = FalAccount(
-            queue_url=settings.fal_queue_url,
-            key=settings.fal_key,
-            tokens=tokens,
-            public_url=settings.public_url,
-            poll_every=_ms(settings.fal_poll_seconds),
-            reconcile_every=_ms(settings.fal_reconcile_seconds),
-            give_up_after=_ms(settings.fal_timeout_seconds),
-        )
-    if settings.heygen_api_key:
-        accounts["heygen"] = HeygenAccount(
-            api_url=settings.heygen_api_url,
-            path=settings.heygen_api_path,
-            key=settings.heygen_api_key,
-            poll_every=_ms(settings.heygen_poll_seconds),
-            give_up_after=_ms(settings.heygen_timeout_seconds),
-        )
-    return accounts
+def _accounts(settings: Settings, tokens: CallbackTokens) -> dict[str, Account]:
+    return open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
 
 
 def _workers(
     settings: Settings,
     ledger: Ledger,
-    accounts: dict[ProviderName, Account],
+    accounts: dict[str, Account],
     clients: _Clients,
     *,
     emit: Emit,

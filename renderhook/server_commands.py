@@ -10,7 +10,7 @@ from receiver.settings import Settings, SettingsError, read_settings
 from receiver.web.server import CannotListen
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
-from telemetry.events import configure_logs
+from telemetry.logs import configure_logs
 
 
 @click.command()

@@ -20,9 +20,8 @@ from starlette.routing import Route
 from ledger.records import JobState, RecordResult
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import statements
-from receiver.callbacks.application import CALLBACKS
+from providers.provider import CALLBACKS
 from receiver.notifier.signatures import signed_headers
-from receiver.settings import _READERS
 from receiver.web.app import create_app
 from sandbox.faults import FAULTS
 
@@ -33,25 +32,6 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*
 
 def page(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
-
-
-# --- settings -------------------------------------------------------------------------------------------------------
-
-
-def setting_rows() -> dict[str, str]:
-    """Name and default, as the README's table has them."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", page("README.md"), re.MULTILINE)
-    assert len(rows) == len(dict(rows)), "a setting has two rows"
-    return dict(rows)
-
-
-def test_every_setting_has_its_row_and_no_other_has_one() -> None:
-    assert list(setting_rows()) == [*_READERS, "RENDERHOOK_URL"]
-
-
-@pytest.mark.parametrize("name", [name for name, (_, default) in _READERS.items() if default is not None])
-def test_the_row_tells_the_default(name: str) -> None:
-    assert setting_rows()[name] == f"`{_READERS[name][1]}`"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -103,7 +83,7 @@ def test_every_statement_that_moves_a_state_is_an_arrow() -> None:
 def routes() -> list[str]:
     """Every method and address of the application: that of callbacks, and those that Starlette routes."""
     given = {name: Mock() for name in inspect.signature(create_app).parameters} | {"api_keys": ()}
-    found = [f"POST {CALLBACKS}/{{token}}"]
+    found = [f"POST {CALLBACKS}{{provider}}/{{token}}"]
     for route in create_app(**given)._others.routes:
         assert isinstance(route, Route)
         found += [f"{method} {route.path}" for method in sorted((route.methods or set()) - {"HEAD"})]

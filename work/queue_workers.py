@@ -54,7 +54,7 @@ class QueueWorker:
         _, late = await asyncio.wait({self._running}, timeout=max(seconds, RELEASE_SECONDS))
         if late:
             self._queue.give_up()
-            self._emit("worker.abandoned", kind=self.kind, number=1)
+            self._emit("worker.tasks_abandoned", kind=self.kind, number=1)
 
 
 class Promoter:

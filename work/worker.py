@@ -89,7 +89,7 @@ class Worker:
             running.cancel()
         if late:
             await asyncio.wait(late)
-            self._emit("worker.abandoned", kind=self.kind, number=len(late))
+            self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
 
     async def _do(self, task: Task) -> None:
         try:

@@ -97,19 +97,19 @@ class UpkeepQueue(Queue):
         @self._app.periodic(cron="* * * * * */10")
         @self._app.task(name="recover", queue=self.name, queueing_lock="recover")
         async def _(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate says for which tick it is
-            await self._keep("recovered", store.write(recover(lease_seconds=lease_seconds)))
+            await self._keep("work.recovered", store.write(recover(lease_seconds=lease_seconds)))
 
         @self._app.periodic(cron="* * * * *")
         @self._app.task(name="mend", queue=self.name, queueing_lock="mend")
         async def _(timestamp: int) -> None:  # noqa: ARG001 - Procrastinate says for which tick it is
-            await self._keep("mended", mend(store))
+            await self._keep("work.missing_enqueued", mend(store))
 
-    async def _keep(self, what: str, done: Awaitable[int]) -> None:
+    async def _keep(self, event: str, done: Awaitable[int]) -> None:
         try:
             if number := await done:
-                self._emit(f"work.{what}", number=number)
+                self._emit(event, number=number)
         except LedgerError as error:  # the next tick comes soon
-            self._emit("work.maintenance_failed", what=what, error=str(error))
+            self._emit("work.maintenance_failed", what=event, error=str(error))
 
 
 class _Connector(PsycopgConnector):

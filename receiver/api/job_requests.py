@@ -6,14 +6,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ledger.records import ProviderName
 from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
+from providers import registry
 from providers.errors import InputRefused
-from providers.fal.inputs import check_input as check_fal_input
-from providers.fal.inputs import check_model as check_fal_model
-from providers.heygen.inputs import check_input as check_heygen_input
-from providers.heygen.inputs import check_model as check_workflow_type
 from receiver.web.problems import Problem
 
 MOST_NOTIFY_URLS = 10
@@ -25,7 +21,7 @@ LONGEST_IDEMPOTENCY_KEY = 255
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body, as the user writes it."""
 
-    provider: ProviderName
+    provider: str
     model: str
     input: dict[str, Any]
     metadata: dict[str, Any] = {}
@@ -36,11 +32,9 @@ _DECODER = msgspec.json.Decoder(JobRequest)
 
 
 class JobRequests:
-    """Reads job requests. `providers` are those with a key set; `signing` says whether notifications can be signed."""
+    """Reads job requests. `providers` are those with an account; `signing` says whether notifications are signed."""
 
-    def __init__(
-        self, *, providers: Collection[ProviderName], targets: Targets, signing: bool, notify_url: str | None
-    ) -> None:
+    def __init__(self, *, providers: Collection[str], targets: Targets, signing: bool, notify_url: str | None) -> None:
         self._providers = providers
         self._targets = targets
         self._signing = signing
@@ -69,8 +63,10 @@ class JobRequests:
     def _provider_errors(self, asked: JobRequest) -> list[tuple[str, str]]:
         if asked.provider in self._providers:
             return []
-        setting = {"fal": "FAL_KEY", "heygen": "HEYGEN_API_KEY"}[asked.provider]
-        return [("provider", f"{asked.provider} cannot be used: {setting} is not set on this receiver")]
+        provider = registry.providers().get(asked.provider)
+        if provider is None:
+            return [("provider", f"must be one of {', '.join(registry.providers())}")]
+        return [("provider", f"{asked.provider} cannot be used: {provider.missing} is not set on this receiver")]
 
     def _notify_errors(self, urls: list[str]) -> list[tuple[str, str]]:
         if not urls:
@@ -109,13 +105,11 @@ def _decode(body: bytes) -> JobRequest:
 
 
 def _input_errors(asked: JobRequest) -> list[tuple[str, str]]:
+    provider = registry.providers().get(asked.provider)
+    if provider is None:
+        return []
     try:
-        if asked.provider == "fal":
-            check_fal_model(asked.model)
-            check_fal_input(asked.model, asked.input)
-        else:
-            check_workflow_type(asked.model)
-            check_heygen_input(asked.model, asked.input)
+        provider.check_input(asked.model, asked.input)
     except InputRefused as refused:
         return [(refused.field if refused.field == "model" else f"input.{refused.field}", refused.message)]
     return []

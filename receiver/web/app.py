@@ -11,10 +11,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ledger.errors import CannotOpen, Unanswered, Unavailable
+from providers.provider import CALLBACKS
 from receiver.api.deliveries import DeliveriesApi
 from receiver.api.health import Health
 from receiver.api.jobs import JobsApi
-from receiver.callbacks.application import CALLBACKS, FalCallbacks
+from receiver.callbacks.application import Callbacks
 from receiver.web.problems import Problem, internal_error, service_unavailable
 from telemetry.emit import Emit
 
@@ -23,7 +24,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 def create_app(
     *,
-    callbacks: FalCallbacks,
+    callbacks: Callbacks,
     jobs: JobsApi,
     deliveries: DeliveriesApi,
     health: Health,
@@ -46,7 +47,7 @@ def create_app(
     ]
 
     async def ledger_away(_: Request, error: Exception) -> Response:
-        emit("database.unavailable", error=str(error))
+        emit("database.call_failed", error=str(error))
         if isinstance(error, Unanswered):
             return service_unavailable(
                 "the ledger did not answer; it was done, or not: look before asking again"
@@ -70,14 +71,13 @@ def create_app(
 class _Front:
     """Hands callbacks to what answers them, past Starlette's routing, which would take a tenth of their time."""
 
-    def __init__(self, callbacks: FalCallbacks, others: Starlette) -> None:
+    def __init__(self, callbacks: Callbacks, others: Starlette) -> None:
         self._callbacks = callbacks
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
-        called_back = path.startswith(CALLBACKS) and path[len(CALLBACKS) :][:1] in {"", "/"}
-        await (self._callbacks if called_back else self._others)(scope, receive, send)
+        await (self._callbacks if path.startswith(CALLBACKS) else self._others)(scope, receive, send)
 
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -150,7 +150,7 @@ def test_keys_that_cannot_be_had_are_503_and_a_new_key_is_fetched_when_it_signs(
         house.start(*python("-c", shorter + "from renderhook.cli import main; main(['serve'])"))
         errand = Errand()
         job_id = house.ask(errand)
-        until("a callback meets no keys", lambda: house.telemetry("callback.unavailable", reason="keys_unavailable"))
+        until("a callback meets no keys", lambda: house.telemetry("callback.deferred", reason="keys_unavailable"))
         assert both.submissions(errand)[0]["callbacks"][0]["status"] == 503
     finally:
         both.set_faults("")

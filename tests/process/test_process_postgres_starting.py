@@ -63,7 +63,7 @@ def test_a_receiver_waits_for_its_database_and_then_serves(
     go(server)
     try:
         receiver = house.launch()
-        until("it says that it waits", lambda: house.telemetry("database.unavailable"))
+        until("it says that it waits", lambda: house.telemetry("database.call_failed"))
         assert not house.telemetry("receiver.started")
         began = time.monotonic()
         assert house.call("GET", "/healthz").status_code == 503
@@ -138,7 +138,7 @@ def test_a_database_that_never_comes_ends_the_start_with_one_line(in_vain: Postg
     assert len(lines) == 1, lines
     assert lines[0].startswith("renderhook: ")
     assert "Connection refused" in lines[0]
-    assert 15 <= len(in_vain.telemetry("database.unavailable")) <= OPEN_SECONDS + 2
+    assert 15 <= len(in_vain.telemetry("database.call_failed")) <= OPEN_SECONDS + 2
     assert PASSWORD not in receiver.said
 
 

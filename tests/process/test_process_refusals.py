@@ -50,8 +50,8 @@ def test_every_faulty_setting_has_its_line_and_nothing_is_made(house: House) -> 
 def test_a_public_address_without_keys_is_refused_with_the_way_to_make_them(house: House) -> None:
     house.settings |= {"PUBLIC_URL": "https://renders.example.com", "SECRET_KEY": "", "API_KEY": ""}
     secret, api = refusal(house)
-    assert secret.startswith("SECRET_KEY is not set")
-    assert api.startswith("API_KEY is not set")
+    assert secret.startswith("SECRET_KEY: must be set")
+    assert api.startswith("API_KEY: must be set")
     assert "python -c" in secret
     assert not house.database.parent.exists()
 

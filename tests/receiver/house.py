@@ -16,15 +16,17 @@ from ledger.ledger import Ledger
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from providers.callback_tokens import CallbackTokens
+from providers.fal.callbacks import FalWebhook, published_keys
 from providers.http import NeverSent, Request, Response
 from receiver.api.deliveries import DeliveriesApi
 from receiver.api.health import Health
 from receiver.api.job_requests import JobRequests
 from receiver.api.jobs import JobsApi
-from receiver.callbacks.application import FalCallbacks
+from receiver.callbacks.application import Callbacks
 from receiver.callbacks.keys import KeyRing
+from receiver.callbacks.sources import Source
 from receiver.web.app import create_app
-from telemetry.events import Telemetry
+from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, Heard
 from tests.ledger.conftest import Story
 
@@ -113,22 +115,28 @@ class House:
         self.emit = emit
         self.stopped_workers: list[str] = []
         self.before: dict[str, list[tuple[object, ...]]] = {}
-        self.keys = KeyRing(self.fal, "https://fal.example/jwks", clock=clock, emit=emit)
+        self.keys = KeyRing("fal", published_keys("https://fal.example/jwks"), self.fal, clock=clock, emit=emit)
         self.options = options
         self.app = self.compose()
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
         self.http.headers["authorization"] = f"Bearer {API_KEY}"
 
+    def fal_source(self) -> Source:
+        webhook = FalWebhook(
+            user_id=self.options.get("account", ACCOUNT),
+            tolerance_seconds=300,
+            keys=published_keys("https://fal.example/jwks"),
+        )
+        return Source(provider="fal", webhook=webhook, keys=self.keys)
+
     def compose(self) -> ASGIApp:
         return create_app(
-            callbacks=FalCallbacks(
+            callbacks=Callbacks(
                 Ledger(self.store, self.clock),
-                self.keys,
+                {"fal": self.fal_source()},
                 self.tokens,
                 clock=self.clock,
                 emit=self.emit,
-                account=self.options.get("account", ACCOUNT),
-                tolerance_seconds=300,
                 max_body_bytes=LIMIT,
             ),
             jobs=JobsApi(Ledger(self.store, self.clock), _requests(self.options), emit=self.emit, max_body_bytes=LIMIT),

@@ -112,7 +112,7 @@ async def test_a_ledger_that_does_not_answer_is_503_with_a_time_to_come_back(hou
     ):
         assert is_problem(response, 503)
         assert response.headers["retry-after"] == "1"
-    assert house.counted("database.unavailable") == 2
+    assert house.counted("database.call_failed") == 2
 
 
 async def ask_for_jobs(house: House, http: httpx.AsyncClient) -> httpx.Response:

@@ -114,8 +114,8 @@ async def test_keys_that_cannot_be_had_are_503_so_that_fal_tries_again(house: Ho
     response = await house.call_back(job_id)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert await house.dump() == before
-    assert [fact["reason"] for fact in house.heard.named("callback.unavailable")] == ["keys_unavailable"]
-    assert house.counted("callback.unavailable", provider="fal", reason="keys_unavailable") == 1
+    assert [fact["reason"] for fact in house.heard.named("callback.deferred")] == ["keys_unavailable"]
+    assert house.counted("callback.deferred", provider="fal", reason="keys_unavailable") == 1
     house.fal.down = False
     house.clock.pass_seconds(3)
     assert (await house.call_back(job_id)).json()["result"] == "recorded"
@@ -154,5 +154,5 @@ async def test_a_ledger_that_does_not_answer_is_503_and_never_200(house: House) 
     await house.store.close()
     response = await house.call_back(job_id)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    assert house.counted("callback.unavailable", provider="fal", reason="ledger_unavailable") == 1
-    assert [fact["reason"] for fact in house.heard.named("callback.unavailable")] == ["ledger_unavailable"]
+    assert house.counted("callback.deferred", provider="fal", reason="database_unavailable") == 1
+    assert [fact["reason"] for fact in house.heard.named("callback.deferred")] == ["database_unavailable"]
