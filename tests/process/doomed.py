@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ledger.sqlite.store import store as sqlite
+from ledger.sqlite import store as sqlite
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Transaction
 from outbound.client import Client
