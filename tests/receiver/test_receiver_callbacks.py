@@ -1,4 +1,4 @@
-"""Good callbacks: believed, recorded, and only then answered; each way of being too late has its name."""
+"""Verified callbacks: recorded, and only then answered, with the result of recording."""
 
 import msgspec
 import pytest
@@ -12,7 +12,7 @@ from tests.receiver.house import SENT, House, callback_body, raw, until
 FAILED = callback_body(status="ERROR", payload={"detail": "no face"}, error="Unexpected status code: 422")
 
 
-async def test_a_good_callback_is_recorded_and_then_answered(house: House) -> None:
+async def test_a_verified_callback_is_recorded_and_then_answered(house: House) -> None:
     job_id = await house.story.submit()
     response = await house.call_back(job_id)
     assert (response.status_code, response.json()) == (200, {"result": "recorded"})
@@ -23,7 +23,7 @@ async def test_a_good_callback_is_recorded_and_then_answered(house: House) -> No
     assert house.counted("callback.recorded", provider="fal", state="completed", result="recorded") == 1
 
 
-async def test_its_receipt_is_the_raw_bytes_and_can_be_verified_again(house: House) -> None:
+async def test_the_receipt_has_the_raw_bytes_and_can_be_verified_again(house: House) -> None:
     job_id = await house.story.submit()
     body = b"  " + callback_body() + b"\n"
     await house.call_back(job_id, body)
@@ -34,7 +34,7 @@ async def test_its_receipt_is_the_raw_bytes_and_can_be_verified_again(house: Hou
 
 
 @pytest.mark.parametrize("age", [-300, 0, 300])
-async def test_300_s_either_way_are_believed(house: House, age: int) -> None:
+async def test_a_timestamp_within_300_seconds_is_accepted(house: House, age: int) -> None:
     job_id = await house.story.submit()
     assert (await house.call_back(job_id, timestamp=SENT - age)).status_code == 200
 
@@ -47,13 +47,13 @@ async def test_a_trailing_slash_is_the_same_address(house: House) -> None:
     assert (response.status_code, response.json()["result"]) == (200, "recorded")
 
 
-async def test_without_a_pinned_account_any_is_believed(make_house: MakeHouse) -> None:
+async def test_without_a_configured_account_any_account_is_accepted(make_house: MakeHouse) -> None:
     house = make_house(account=None)
     job_id = await house.story.submit()
     assert (await house.call_back(job_id, user_id="user-2")).json()["result"] == "recorded"
 
 
-async def test_the_same_again_is_a_duplicate_and_is_thanked_for(house: House) -> None:
+async def test_the_same_outcome_again_is_a_duplicate_and_answered_200(house: House) -> None:
     job_id = await house.story.submit()
     await house.call_back(job_id)
     before = await house.story.job(job_id)
@@ -63,7 +63,7 @@ async def test_the_same_again_is_a_duplicate_and_is_thanked_for(house: House) ->
     assert [each.result for each in await jobs.list_receipts(house.store, job_id)] == ["recorded", "duplicate"]
 
 
-async def test_another_outcome_is_a_conflict_counted_and_kept_and_the_first_stands(house: House) -> None:
+async def test_another_outcome_is_a_conflict_and_the_first_stands(house: House) -> None:
     job_id = await house.story.submit()
     await house.call_back(job_id)
     late = await house.call_back(job_id, FAILED)
@@ -73,7 +73,7 @@ async def test_another_outcome_is_a_conflict_counted_and_kept_and_the_first_stan
     assert house.counted("callback.recorded", provider="fal", state="failed", result="conflict") == 1
 
 
-async def test_a_callback_for_a_job_that_is_not_there_is_kept_as_an_orphan(house: House) -> None:
+async def test_a_callback_for_an_unknown_job_is_an_orphan(house: House) -> None:
     response = await house.call_back("job_of_a_lost_disk")
     assert (response.status_code, response.json()["result"]) == (200, "orphan")
     [receipt] = await jobs.list_receipts(house.store, "job_of_a_lost_disk")
@@ -83,7 +83,7 @@ async def test_a_callback_for_a_job_that_is_not_there_is_kept_as_an_orphan(house
     assert house.counted("callback.recorded", provider="fal", state="completed", result="orphan") == 1
 
 
-async def test_a_callback_before_the_submit_answer_is_stored_brings_the_request_id(house: House) -> None:
+async def test_a_callback_before_the_submissions_response_sets_the_request_id(house: House) -> None:
     job_id = await house.story.accept()
     await house.story.begin(job_id)
     assert (await house.call_back(job_id)).json()["result"] == "recorded"
@@ -91,7 +91,7 @@ async def test_a_callback_before_the_submit_answer_is_stored_brings_the_request_
     assert (job.state, job.provider_request_id) == (JobState.COMPLETED, "req-1")
 
 
-async def test_a_failure_is_an_outcome_like_any_other(house: House) -> None:
+async def test_a_failure_is_recorded(house: House) -> None:
     job_id = await house.story.submit()
     assert (await house.call_back(job_id, FAILED)).json()["result"] == "recorded"
     job = await house.story.job(job_id)
@@ -99,7 +99,7 @@ async def test_a_failure_is_an_outcome_like_any_other(house: House) -> None:
     assert job.error is not None
 
 
-async def test_ok_without_a_payload_is_pending_and_the_result_is_fetched_at_once(house: House) -> None:
+async def test_ok_without_a_payload_is_pending_and_a_poll_is_due_at_once(house: House) -> None:
     job_id = await house.story.submit()
     response = await house.call_back(job_id, callback_body(payload=None))
     assert (response.status_code, response.json()["result"]) == (200, "pending")
@@ -107,7 +107,7 @@ async def test_ok_without_a_payload_is_pending_and_the_result_is_fetched_at_once
     assert [task.subject for task in await house.story.fetch("poll", at=3)] == [job_id]
 
 
-async def test_keys_that_cannot_be_had_are_503_so_that_fal_tries_again(house: House) -> None:
+async def test_unavailable_keys_are_503_so_that_fal_retries(house: House) -> None:
     job_id = await house.story.submit()
     before = await house.dump()
     house.fal.down = True
@@ -121,7 +121,7 @@ async def test_keys_that_cannot_be_had_are_503_so_that_fal_tries_again(house: Ho
     assert (await house.call_back(job_id)).json()["result"] == "recorded"
 
 
-async def test_stale_keys_are_believed_while_fal_cannot_be_reached(house: House) -> None:
+async def test_stale_keys_are_used_while_fal_cannot_be_reached(house: House) -> None:
     job_id = await house.story.submit()
     await house.keys.prefetch()
     house.clock.pass_seconds(25 * 3600)
@@ -130,7 +130,7 @@ async def test_stale_keys_are_believed_while_fal_cannot_be_reached(house: House)
     assert len(house.heard.named("keys.fetch_failed")) == 1
 
 
-async def test_a_callback_has_keys_fetched_anew_after_twelve_hours_and_does_not_wait_for_them(house: House) -> None:
+async def test_a_callback_after_twelve_hours_starts_a_fetch_of_keys_without_waiting_for_it(house: House) -> None:
     job_id = await house.story.submit()
     await house.keys.prefetch()
     for hours, fetches in ((11, 1), (1, 2), (11, 2), (1, 3)):
@@ -139,7 +139,7 @@ async def test_a_callback_has_keys_fetched_anew_after_twelve_hours_and_does_not_
         await until(lambda fetches=fetches: house.fal.fetches == fetches)  # type: ignore[misc]  # bound now, not later
 
 
-async def test_a_key_that_fal_changed_costs_one_fetch_and_is_believed(house: House) -> None:
+async def test_a_rotated_key_is_fetched_once_and_accepted(house: House) -> None:
     job_id = await house.story.submit()
     await house.keys.prefetch()
     house.clock.pass_seconds(61)
@@ -149,7 +149,7 @@ async def test_a_key_that_fal_changed_costs_one_fetch_and_is_believed(house: Hou
     assert house.fal.fetches == 2
 
 
-async def test_a_ledger_that_does_not_answer_is_503_and_never_200(house: House) -> None:
+async def test_an_unavailable_database_is_503_and_never_200(house: House) -> None:
     job_id = await house.story.submit()
     await house.store.close()
     response = await house.call_back(job_id)

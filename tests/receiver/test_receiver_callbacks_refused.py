@@ -1,4 +1,4 @@
-"""Bad callbacks: each changes nothing, has its reason in log and metric, and does not learn it from the reply."""
+"""Refused callbacks: each changes nothing, and its reason is in the log and the metrics but not in the response."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple
@@ -30,7 +30,7 @@ def at(path: str, *, method: str = "POST", slash: str = "") -> Sending:
 
 
 def signed(body: bytes | None = None, **changes: object) -> Sending:
-    """Send something that fal really signed."""
+    """Send a callback with fal's signature."""
 
     async def send(house: House, job_id: str) -> httpx.Response:
         return await house.call_back(job_id, body, **changes)
@@ -154,7 +154,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_callback_changes_nothing_and_only_log_and_metric_say_why(house: House, name: str) -> None:
+async def test_a_refused_callback_changes_nothing_and_its_reason_is_only_logged(house: House, name: str) -> None:
     bad = BAD[name]
     job_id = await house.story.submit()
     house.before = await house.dump()
@@ -170,18 +170,18 @@ async def test_a_bad_callback_changes_nothing_and_only_log_and_metric_say_why(ho
 
 
 @pytest.mark.parametrize("name", [name for name, bad in BAD.items() if bad.status in {400, 401}])
-async def test_those_who_forge_and_those_who_garble_read_the_same_words(house: House, name: str) -> None:
+async def test_every_refused_callback_gets_the_same_detail(house: House, name: str) -> None:
     response = await BAD[name].send(house, await house.story.submit())
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["detail"] == "the callback was not accepted"
 
 
-async def test_a_wrong_method_is_told_the_right_one(house: House) -> None:
+async def test_a_wrong_method_gets_405_with_allow(house: House) -> None:
     response = await at("/callbacks/fal/{token}", method="GET")(house, "job_1")
     assert response.headers["allow"] == "POST"
 
 
-async def test_a_length_that_is_no_number_is_refused_before_anything_is_read(house: House) -> None:
+async def test_a_malformed_content_length_is_refused(house: House) -> None:
     job_id = await house.story.submit()
     headers = [*house.fal.sign(b""), ("content-length", "many")]
     response = await house.call_back(job_id, b"", headers=headers)
@@ -189,43 +189,42 @@ async def test_a_length_that_is_no_number_is_refused_before_anything_is_read(hou
     assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["content_length_malformed"]
 
 
-async def test_no_forgery_makes_us_ask_fal_for_keys_again_within_a_minute(house: House) -> None:
+async def test_forged_callbacks_cause_at_most_one_fetch_of_keys_a_minute(house: House) -> None:
     job_id = await house.story.submit()
     for _ in range(50):
         assert (await house.call_back(job_id, key=SigningKey(b"x" * 32))).status_code == 401
     assert house.fal.fetches == 1
 
 
-async def test_what_is_cheap_is_looked_at_first(house: House) -> None:
-    """Neither a bad token, nor bad headers, nor a stale timestamp costs a look at the keys."""
+async def test_a_callback_that_fails_a_cheap_check_causes_no_fetch_of_keys(house: House) -> None:
     job_id = await house.story.submit()
     for name in ("no token", f"no {SIGNATURE}", "another account", "301 s old", "a body that says it is too long"):
         await BAD[name].send(house, job_id)
     assert house.fal.fetches == 0
 
 
-async def test_of_several_faults_the_cheapest_to_see_is_the_reason(house: House) -> None:
-    """Everything is wrong at first; each step mends what was complained about."""
+async def test_the_reason_is_the_first_failed_check(house: House) -> None:
+    """Every check fails at first; each step corrects the one that was reported."""
     job_id = await house.story.submit()
     wrong = SigningKey(b"x" * 32)
-    garbled, other, good = b"{", callback_body("req-2"), callback_body()
+    malformed, other, good = b"{", callback_body("req-2"), callback_body()
 
-    async def complaint(body: bytes, token: str, headers: Headers) -> str:
+    async def reason_of(body: bytes, token: str, headers: Headers) -> str:
         house.heard.clear()
         await house.http.post(f"/callbacks/fal/{token}", content=body, headers=headers)
         return str(house.heard.named("callback.refused")[0]["reason"])
 
     token, sign = house.tokens.sign(job_id), house.fal.sign
-    assert await complaint(b" " * (LIMIT + 1), "x", []) == "body_too_long"
-    assert await complaint(garbled, "x", []) == "token_foreign"
-    assert await complaint(garbled, token, []) == "header_missing"
+    assert await reason_of(b" " * (LIMIT + 1), "x", []) == "body_too_long"
+    assert await reason_of(malformed, "x", []) == "token_foreign"
+    assert await reason_of(malformed, token, []) == "header_missing"
     assert (
-        await complaint(garbled, token, sign(garbled, user_id="user-2", timestamp=SENT - 301, key=wrong))
+        await reason_of(malformed, token, sign(malformed, user_id="user-2", timestamp=SENT - 301, key=wrong))
         == "other_account"
     )
-    assert await complaint(garbled, token, sign(garbled, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
-    assert await complaint(garbled, token, sign(garbled, key=wrong)) == "no_key_matches"
-    assert await complaint(garbled, token, sign(garbled)) == "body_not_json"
-    assert await complaint(other, token, sign(other)) == "request_id_differs"
+    assert await reason_of(malformed, token, sign(malformed, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
+    assert await reason_of(malformed, token, sign(malformed, key=wrong)) == "no_key_matches"
+    assert await reason_of(malformed, token, sign(malformed)) == "body_not_json"
+    assert await reason_of(other, token, sign(other)) == "request_id_differs"
     response = await house.http.post(f"/callbacks/fal/{token}", content=good, headers=sign(good))
     assert response.json() == {"result": "recorded"}

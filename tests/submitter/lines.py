@@ -1,4 +1,4 @@
-"""Real TCP servers on loopback that behave as they are told, and count what they were sent."""
+"""TCP servers on loopback with scripted behaviour, which count what they receive."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from outbound.client import Client
 from providers.http import NeverSent, Unread
 
 BOUND_SECONDS = 8.0
@@ -24,7 +23,7 @@ class Caller:
         self.writer = writer
 
     async def hear(self) -> bytes:
-        """Read one request whole, or whatever came of it before the client hung up."""
+        """Read one complete request, or what came before the client closed the connection."""
         heard = b""
         while not (parts := re.match(rb"(?s)(.*?\r\n\r\n)(.*)", heard)) or len(parts[2]) < _length(parts[1]):
             more = await self._reader.read(65536)
@@ -44,14 +43,14 @@ class Caller:
         await self.say(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def reset(self) -> None:
-        """Hang up so that the other side gets RST, not FIN."""
+        """Close the connection with RST instead of FIN."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 
 class Line:
-    """A server: where it is, every byte it was sent, and how many connections it has had and has."""
+    """A server: its URL, every byte it received, and its connections."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -66,7 +65,7 @@ class Line:
 
 @contextlib.asynccontextmanager
 async def line(behave: Behaviour) -> AsyncIterator[Line]:
-    """Serve `behave` on a free loopback port; whatever still runs at the end is ended."""
+    """Serve `behave` on a free loopback port; connections that are open at the end are cancelled."""
     served = Line()
     running: set[asyncio.Task[None]] = set()
 
@@ -101,7 +100,7 @@ async def line(behave: Behaviour) -> AsyncIterator[Line]:
 
 
 async def fate(sending: Awaitable[object]) -> object:
-    """Tell how an exchange ended: its answer, or the exception it raised."""
+    """Return an exchange's response, or the exception that it raised."""
     try:
         async with asyncio.timeout(BOUND_SECONDS):
             return await sending
@@ -118,7 +117,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def unanswered_port() -> Iterator[str]:
-    """Bind a port that never completes a connection: nobody accepts, and its backlog is full."""
+    """Bind a port that never completes a connection: its backlog is full."""
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -132,13 +131,10 @@ def unanswered_port() -> Iterator[str]:
 
 @contextlib.contextmanager
 def refused_port() -> Iterator[str]:
-    """Hold a port on which nobody listens."""
+    """Hold a port on which no server listens."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
-Talk = Callable[..., Client]
 
 
 def _length(head: bytes) -> int:
