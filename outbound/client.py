@@ -1,8 +1,8 @@
 """The HTTP client: one request and its whole response, within limits of time and size.
 
-It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent is
-not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that was never made
-and for one lost after the request was sent, so the aiohttp exception underneath decides.
+It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent
+is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that was never
+made and for one lost after the request was sent, so the aiohttp exception underneath decides.
 """
 
 import asyncio
@@ -114,9 +114,9 @@ def open_transport(
 ) -> AiohttpTransport:
     """Open a connection pool that follows no redirects, keeps no cookies and ignores proxy settings and netrc.
 
-    `connections` limits the open sockets. Without `keep_alive` each request has its own connection: the server may close
-    an idle one just as a request is sent, and then it is unknown whether the request arrived. `socket_factory` and
-    `resolver` see every address before it is connected to, and may refuse it with an OSError.
+    `connections` limits the open sockets. Without `keep_alive` each request has its own connection: the server may
+    close an idle one just as a request is sent, and then it is unknown whether the request arrived. `socket_factory`
+    and `resolver` see every address before it is connected to, and may refuse it with an OSError.
     """
 
     def session() -> aiohttp.ClientSession:

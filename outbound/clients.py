@@ -35,7 +35,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 async def open_clients(
     providers: Limits, deliveries: Limits, *, allow_private_targets: Sequence[str]
 ) -> AsyncIterator[Clients]:
-    """Open the clients of providers and of deliveries. Only the latter is guarded, and cuts a response that is too long."""
+    """Open the clients. Only that of deliveries is guarded, and cuts a response that is too long."""
     targets = Targets(allow_private_targets)
     async with contextlib.AsyncExitStack() as stack:
         guarded = open_transport(

@@ -25,7 +25,9 @@ _ALSO_NOT_PUBLIC = (
     # Networks that the ipaddress module of some supported Python version considers global.
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
     ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
-    ipaddress.IPv6Network("64:ff9b:1::/48"),  # https://www.rfc-editor.org/rfc/rfc8215: where it embeds an address depends on the network
+    ipaddress.IPv6Network(
+        "64:ff9b:1::/48"
+    ),  # https://www.rfc-editor.org/rfc/rfc8215: where the embedded address is depends on its user
     ipaddress.IPv6Network("3fff::/20"),  # https://www.rfc-editor.org/rfc/rfc9637
 )
 

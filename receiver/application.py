@@ -43,9 +43,7 @@ def compose_application(
     deliveries = DeliveriesApi(ledger, emit=emit)
     health = Health(ledger, registry, stopped_workers=stopped_workers)
     return App(
-        callbacks=Callbacks(
-            ledger, sources, tokens, clock=clock, emit=emit, max_body_bytes=settings.max_body_bytes
-        ),
+        callbacks=Callbacks(ledger, sources, tokens, clock=clock, emit=emit, max_body_bytes=settings.max_body_bytes),
         v1=[*jobs.routes, *deliveries.routes],
         guarded=[health.metrics_route],
         unguarded=health.routes,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ledger.open import UNREADABLE, is_ambiguous, on_postgres
+from ledger.urls import UNREADABLE, is_ambiguous, on_postgres
 from providers.errors import InvalidProvider
 from providers.registry import providers as registered
 from receiver.setting_declarations import Settings

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 import click
 
 from ledger.errors import LedgerError
-from ledger.open import on_postgres
+from ledger.urls import on_postgres
 from receiver.settings import Settings, SettingsError, read_settings
 
 P = ParamSpec("P")

@@ -5,14 +5,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ledger.clock import Clock
+from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.requests import Report, Task
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.transitions import outcomes
-from ledger.transitions import queue as work
-from ledger.transitions.jobs import read_job
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Task
 from providers.http import (
     Ended,
     Missing,
@@ -40,14 +36,14 @@ class Poller:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         accounts: Mapping[ProviderName, Account],
         send: Send,
         *,
         clock: Clock,
         emit: Emit,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._accounts = accounts
         self._send = send
         self._clock = clock
@@ -55,14 +51,14 @@ class Poller:
 
     async def handle(self, task: Task) -> None:
         """Look at the job of `task`: record its end, or look again later, or give it up."""
-        job = await read_job(self._store, task.subject)
+        job = await self._ledger.job(task.subject)
         if job is None or job.state is not JobState.SUBMITTED:
-            await self._store.write(work.finish(task))
+            await self._ledger.queue.finish(task)
             return
         account = self._accounts.get(job.provider)
         if account is None:
             self._emit("provider.not_configured", job=job.id, provider=job.provider)
-            await self._store.write(work.postpone(task, due_at=self._clock() + 60_000, failed=False))
+            await self._ledger.queue.reschedule(task, due_at=self._clock() + 60_000, failed=False)
             return
         verdict, answer = await self._ask(account, account.check(job), account.read_poll)
         if isinstance(verdict, ResultReady):
@@ -111,7 +107,7 @@ class Poller:
             headers=msgspec.json.encode({"status": answer.status}).decode(),
             body=answer.body,
         )
-        result = await self._store.write(outcomes.record(report, now=self._clock()))
+        result = await self._ledger.record(report)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
 
     async def _wait_or_expire(self, task: Task, job: Job, account: Account, verdict: PollResult) -> None:
@@ -122,16 +118,14 @@ class Poller:
         if now >= deadline and (looked or now >= deadline + account.give_up_after):
             # This was the last look. One that nobody answered is none: it is tried for as long again.
             error = _nobody_answered(job, now - submitted_at)
-            if await self._store.write(
-                outcomes.expire(task, Outcome.expired(error), claim=job.last_transition, now=now)
-            ):
+            if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
         retry_after = verdict.retry_after if isinstance(verdict, Running | TryLater) else None
         delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
         missing = isinstance(verdict, Missing)  # the only answer that is counted; waiting is not failing
-        await self._store.write(work.postpone(task, due_at=due_at, failed=missing))
+        await self._ledger.queue.reschedule(task, due_at=due_at, failed=missing)
 
 
 def _missing(job: Job) -> JobError:

@@ -8,15 +8,11 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.identifiers import new_identifier
+from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.requests import ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.storage.transaction import Transaction
-from ledger.transitions import outcomes, submissions
-from ledger.transitions import queue as work
-from ledger.transitions.jobs import read_job
-from ledger.transitions.queue import Task
-from ledger.transitions.submissions import ClaimResult, ProviderRequest
 from providers.http import NeverSent, Refused, Send, SubmitResult, Submitted, TryLater, Unclear, Unread
 from submitter.accounts import Account
 from submitter.backoff import next_poll, next_submit
@@ -48,7 +44,7 @@ class Submitter:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         accounts: Mapping[ProviderName, Account],
         send: Send,
         *,
@@ -59,7 +55,7 @@ class Submitter:
         give_up_after: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._accounts = accounts
         self._send = send
         self._clock = clock
@@ -74,9 +70,7 @@ class Submitter:
         now = self._clock()
         before = None if self._resubmit == "never" else now - self._resubmit
         until = now + self._lease_ms
-        claimed = await self._claim(
-            submissions.begin(task.subject, now=now, until=until, unconfirmed_before=before), until
-        )
+        claimed = await self._claim(task.subject, until, before)
         job = claimed.job
         if job is not None and claimed.lost:
             message = "its worker went away between claiming it and noting an answer"
@@ -88,18 +82,19 @@ class Submitter:
         elif job is not None and job.state is JobState.UNCONFIRMED:
             await self._wait_or_expire(task, job, now)
         elif job is not None and job.state is JobState.SUBMITTING:
-            await self._store.write(work.postpone(task, due_at=job.claimed_until or now, failed=False))
+            await self._ledger.queue.reschedule(task, due_at=job.claimed_until or now, failed=False)
         else:
-            await self._store.write(work.finish(task))
+            await self._ledger.queue.finish(task)
 
-    async def _claim(self, transaction: Transaction[ClaimResult], until: int) -> ClaimResult:
+    async def _claim(self, job_id: str, until: int, unconfirmed_before: int | None) -> ClaimResult:
         """Claim the job, and ask again under the claim's own name when nobody knows whether it was had.
 
         Otherwise a job that was never sent would become `unconfirmed` whenever the database changes its machine.
         """
+        claim = new_identifier("claim", self._clock())
         while True:
             try:
-                return await self._store.write(transaction)
+                return await self._ledger.claim(job_id, claim=claim, until=until, unconfirmed_before=unconfirmed_before)
             except Unanswered:
                 if self._clock() >= until:
                     raise
@@ -141,18 +136,17 @@ class Submitter:
         account = self._accounts[job.provider]
         poll_at = now + next_poll(account.poll_interval, 0, None, stretch=False)
         handle = ProviderRequest(**msgspec.structs.asdict(submitted))
-        transaction = submissions.confirm(job.id, job.provider, handle, now=now, poll_at=poll_at)
-        moved = await self._insist(transaction, claimed, handle)
+        moved = await self._insist(claimed, handle, poll_at)
         fact = "job.submitted" if moved else await self._late(job, handle)
         self._emit(fact, job=job.id, provider=job.provider, request=handle.request_id)
 
-    async def _insist(self, transaction: Transaction[bool], claimed: Claimed, handle: ProviderRequest) -> bool:
+    async def _insist(self, claimed: Claimed, handle: ProviderRequest, poll_at: int) -> bool:
         """Write what must not be lost: the id of a request that is paid for. Tries until the claim ends."""
+        job = claimed.job
         while True:
             try:
-                return await self._store.write(transaction)
+                return await self._ledger.confirm(job.id, job.provider, handle, poll_at=poll_at)
             except LedgerError as error:
-                job = claimed.job
                 self._emit(
                     "job.record_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
                 )
@@ -162,7 +156,7 @@ class Submitter:
 
     async def _late(self, job: Job, handle: ProviderRequest) -> str:
         """Name what it means that an answer confirmed nothing."""
-        now_known = await read_job(self._store, job.id)
+        now_known = await self._ledger.job(job.id)
         same = now_known is not None and now_known.provider_request_id == handle.request_id
         # The same: its callback was here first. Another: two requests, and both may be billed.
         return "job.already_confirmed" if same else "job.request_id_conflicted"
@@ -171,8 +165,7 @@ class Submitter:
         if claimed.job.submissions > 1:  # the request before may be running all the same: its callback decides
             await self._doubt(claimed, error)
             return
-        transaction = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
-        if await self._store.write(transaction):
+        if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
             self._emit(
                 "job.refused",
                 job=claimed.job.id,
@@ -188,8 +181,7 @@ class Submitter:
             await self._refuse(claimed, error)
             return
         due_at = now + next_submit(claimed.task.tries, retry_after)
-        transaction = submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at)
-        if await self._store.write(transaction):
+        if await self._ledger.return_to_accepted(claimed.task, claim=claimed.claim, due_at=due_at):
             self._emit(
                 "job.submit_rescheduled",
                 job=claimed.job.id,
@@ -203,7 +195,7 @@ class Submitter:
         job, now = claimed.job, self._clock()
         due_at = self._decide_at(job, unconfirmed_at=now)
         # Not moved: its callback was here first, and there is no doubt.
-        if await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at)):
+        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, due_at=due_at):
             self._emit(
                 "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
             )
@@ -211,7 +203,7 @@ class Submitter:
     async def _wait_or_expire(self, task: Task, job: Job, now: int) -> None:
         decide_at = self._decide_at(job, unconfirmed_at=job.unconfirmed_at or now)
         if now < decide_at:
-            await self._store.write(work.postpone(task, due_at=decide_at, failed=False))
+            await self._ledger.queue.reschedule(task, due_at=decide_at, failed=False)
             return
         error = JobError(
             fault=Fault.NETWORK,
@@ -219,7 +211,7 @@ class Submitter:
             message=f"{job.provider} may have taken this job and billed it, but its answer was never read and no "
             f"callback came; look at the provider's own dashboard before submitting it again",
         )
-        if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.last_transition, now=now)):
+        if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
             self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
 
     def _decide_at(self, job: Job, *, unconfirmed_at: int) -> int:

@@ -1,4 +1,4 @@
-"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, and a list of telemetry."""
+"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, emitted events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

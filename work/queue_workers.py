@@ -9,8 +9,9 @@ from ledger.errors import LedgerError
 from ledger.postgres.queue import Queue, UpkeepQueue, WorkQueue
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import next_due, promote
+from ledger.queue import WorkQueue as LedgerQueue
+from ledger.requests import Kind, Task
 from ledger.storage.store import Store
-from ledger.transitions.queue import Kind, Task
 from telemetry.emit import Emit
 from work.worker import Handler, reschedule_failed
 
@@ -108,7 +109,7 @@ def queue_workers(
             try:
                 await handle(task)
             except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
-                await reschedule_failed(store, task, error, clock=clock, emit=emit)
+                await reschedule_failed(LedgerQueue(store, clock), task, error, clock=clock, emit=emit)
 
         return perform
 

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError
-from ledger.storage.store import Store
-from ledger.transitions import queue as work
-from ledger.transitions.queue import Kind, Task
+from ledger.queue import WorkQueue
+from ledger.requests import Kind, Task
 from telemetry.emit import Emit
 
 Handler = Callable[[Task], Awaitable[None]]
@@ -30,7 +29,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        queue: WorkQueue,
         kind: Kind,
         handle: Handler,
         *,
@@ -39,7 +38,7 @@ class Worker:
         concurrency: int,
         lease_ms: int,
     ) -> None:
-        self._store = store
+        self._queue = queue
         self.kind = kind
         self._handle = handle
         self._clock = clock
@@ -48,7 +47,7 @@ class Worker:
         self._lease_ms = lease_ms
         self._running: set[asyncio.Task[None]] = set()
         self._subjects: set[str] = set()
-        self._due = store.due(kind)
+        self._due = queue.due(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Faults of the ledger are announced and waited out."""
@@ -67,8 +66,7 @@ class Worker:
         free = self._concurrency - len(self._running)
         if free <= 0:
             return LONGEST_WAIT  # the first to end wakes us
-        now = self._clock()
-        tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + self._lease_ms, limit=free))
+        tasks = await self._queue.fetch(self.kind, lease_ms=self._lease_ms, limit=free)
         for task in tasks:
             if task.subject in self._subjects:  # our own lease ran out under us: whoever is at it goes on alone
                 self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
@@ -79,7 +77,7 @@ class Worker:
             running.add_done_callback(self._ended)
         if len(tasks) == free:
             return 0
-        due_at = (await self._store.read("next_due", {"kind": self.kind}))[0]["due_at"]
+        due_at = await self._queue.next_due(self.kind)
         return LONGEST_WAIT if due_at is None else min(max(due_at - self._clock(), 0), LONGEST_WAIT)
 
     async def drain(self, seconds: float) -> None:
@@ -98,7 +96,7 @@ class Worker:
             await self._handle(task)
         except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
             with contextlib.suppress(LedgerError):  # announced: the lease's end will bring it back
-                await reschedule_failed(self._store, task, error, clock=self._clock, emit=self._emit)
+                await reschedule_failed(self._queue, task, error, clock=self._clock, emit=self._emit)
         finally:
             self._subjects.discard(task.subject)
 
@@ -116,12 +114,12 @@ class Worker:
                 wait.cancel()
 
 
-async def reschedule_failed(store: Store, task: Task, error: Exception, *, clock: Clock, emit: Emit) -> None:
+async def reschedule_failed(queue: WorkQueue, task: Task, error: Exception, *, clock: Clock, emit: Emit) -> None:
     """Emit that `error` ended `task`, and postpone it, longer each time. Raises LedgerError when that fails."""
     emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
     pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
     try:
-        await store.write(work.postpone(task, due_at=clock() + pause, failed=True))
+        await queue.reschedule(task, due_at=clock() + pause, failed=True)
     except LedgerError as fault:
         emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
         raise

@@ -16,8 +16,8 @@ from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.faults import fault_of
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import STALLED_SECONDS, live_again, mend, put_back_unheard, recover
+from ledger.requests import Kind, Task
 from ledger.storage.transaction import Transaction
-from ledger.transitions.queue import Kind, Task
 from telemetry.emit import Emit
 
 T = TypeVar("T")

@@ -24,7 +24,7 @@ _CLOSING = ("SET LOCAL statement_timeout = 0", "COMMIT")
 async def run_batch(
     connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
 ) -> Sequence[Result]:
-    """Run transactions in one transaction and commit it. Returns what came of each, or its fault: a transaction fails alone."""
+    """Run a batch in one database transaction and commit it. Return the result or error of each; each fails alone."""
     results = await _attempt(connection, transactions, session)
     if not isinstance(results, LedgerError):
         return results

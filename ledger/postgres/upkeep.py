@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ledger.requests import Kind
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
-from ledger.transitions.queue import Kind
 
 STALLED_SECONDS = 20.0
 """How long without a word from a worker means that it is dead."""

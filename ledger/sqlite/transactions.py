@@ -10,7 +10,7 @@ from ledger.storage.transaction import Rows, Transaction
 
 
 class Ran(NamedTuple):
-    """What came of a transaction: the rows of each of its steps, and the kinds of work and the endpoints that it made due."""
+    """The result of a transaction: the rows of each statement, and the kinds of work and endpoints that became due."""
 
     rows: Sequence[Rows]
     due: Sequence[str]
@@ -20,7 +20,7 @@ Result = Ran | LedgerError
 
 
 def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
-    """Run transactions in one transaction and commit it. Returns what came of each, or its fault: a transaction fails alone."""
+    """Run a batch in one database transaction and commit it. Return the result or error of each; each fails alone."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = _together(connection, transactions)
@@ -40,7 +40,7 @@ def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction
 def _together(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result] | None:
     """Run them one after another; None when one failed, whose traces are still there.
 
-    A savepoint around each would let the others stand, and costs every transaction the copies of all pages that it changes.
+    A savepoint around each would let the others stand, but costs each of them a copy of every page that it changes.
     """
     cursor = connection.cursor()
     try:
@@ -54,15 +54,15 @@ def _apart(connection: sqlite3.Connection, transactions: Sequence[Transaction[An
     cursor = connection.cursor()
     results: list[Result] = []
     for transaction in transactions:
-        cursor.execute("SAVEPOINT transaction")
+        cursor.execute("SAVEPOINT one")
         try:
             results.append(_run(cursor, transaction))
         except Exception as error:  # whatever fails a transaction, even a value that SQLite cannot hold, fails it alone
             if not connection.in_transaction:  # what came before is gone too
                 raise
-            cursor.execute("ROLLBACK TO transaction")
+            cursor.execute("ROLLBACK TO one")
             results.append(fault_of(error))
-        cursor.execute("RELEASE transaction")
+        cursor.execute("RELEASE one")
     return results
 
 

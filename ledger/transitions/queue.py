@@ -1,24 +1,10 @@
 """The work queue: who does what next, leased so that a dead worker's share comes due by itself."""
 
 from collections.abc import Sequence
-from typing import Literal
-
-import msgspec
 
 from ledger.identifiers import new_identifier
+from ledger.requests import Kind, Task
 from ledger.storage.transaction import Call, Rows, Transaction
-
-Kind = Literal["submit", "poll", "deliver"]
-"""submit: ask a provider. check: ask what became of it. deliver: tell an endpoint. Subjects: jobs, jobs, endpoints."""
-
-
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do, leased. `tries` counts the failures in a row, not the waits."""
-
-    kind: Kind
-    subject: str
-    lease: str
-    tries: int
 
 
 def fetch(kind: Kind, *, now: int, until: int, limit: int) -> Transaction[Sequence[Task]]:
@@ -37,9 +23,9 @@ def finish(task: Task) -> Transaction[None]:
     return Transaction(steps=(finished(task),), values={}, read=_nothing)
 
 
-def postpone(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
+def reschedule(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
     """Put the task off until `due_at` (ms). `failed` counts a try; waiting for a provider does not."""
-    return Transaction(steps=(postponed(task, due_at=due_at, failed=failed),), values={}, read=_nothing)
+    return Transaction(steps=(rescheduled(task, due_at=due_at, failed=failed),), values={}, read=_nothing)
 
 
 def finished(task: Task) -> Call:
@@ -47,7 +33,7 @@ def finished(task: Task) -> Call:
     return Call("finish_work", {"kind": task.kind, "subject": task.subject, "lease": task.lease})
 
 
-def postponed(task: Task, *, due_at: int, failed: bool) -> Call:
+def rescheduled(task: Task, *, due_at: int, failed: bool) -> Call:
     """Be the step of another transaction that puts `task` off until `due_at` (ms)."""
     values = {
         "kind": task.kind,

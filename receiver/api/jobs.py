@@ -75,7 +75,9 @@ class JobsApi:
         """List jobs, newest first."""
         query = read_query(request, JobsQuery)
         if query.provider is not None and query.provider not in providers():
-            raise parameter_problem("provider", f"must be one of {', '.join(providers())}, not {query.provider[:100]!r}")
+            raise parameter_problem(
+                "provider", f"must be one of {', '.join(providers())}, not {query.provider[:100]!r}"
+            )
         found = await self._ledger.jobs(
             limit=query.limit + 1,
             before=query.cursor or AFTER_ALL_IDENTIFIERS,

@@ -11,10 +11,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ledger.clock import Clock
 from ledger.errors import CannotOpen, Unavailable
+from ledger.ledger import Ledger
 from ledger.records import RecordResult
-from ledger.storage.store import Store
-from ledger.transitions import outcomes
-from ledger.transitions.outcomes import Report
+from ledger.requests import Report
 from providers.callback_tokens import CallbackTokens
 from providers.errors import NoKeyMatches, Reason, Unverified
 from providers.provider import CALLBACKS
@@ -44,7 +43,7 @@ class Callbacks:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         sources: Mapping[str, Source],
         tokens: CallbackTokens,
         *,
@@ -52,7 +51,7 @@ class Callbacks:
         emit: Emit,
         max_body_bytes: int,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._sources = sources
         self._tokens = tokens
         self._clock = clock
@@ -104,7 +103,7 @@ class Callbacks:
         return job_id
 
     async def _record(self, report: Report) -> RecordResult:
-        result = await self._store.write(outcomes.record(report, now=self._clock()))
+        result = await self._ledger.record(report)
         if result is RecordResult.FOREIGN:
             raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=report.job_id)
         self._emit(

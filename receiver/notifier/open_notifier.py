@@ -13,7 +13,7 @@ from work.open_workers import TaskKind
 
 
 def delivery_limits(settings: Settings) -> Limits:
-    """Return the limits of delivery attempts: room for every endpoint's first requests, and for some at their widest."""
+    """Return the limits of attempts: room for every endpoint's first requests, and for some at their widest."""
     return Limits(
         concurrency=FIRST_WINDOW * settings.notify_concurrency + 4 * WIDEST_WINDOW,
         seconds=settings.notify_timeout_seconds,
@@ -45,6 +45,4 @@ def open_notifier(
     )
     # The last attempt may begin when the endpoint's time is over.
     lease_ms = hold_ms + round((settings.notify_timeout_seconds + 10) * 1000)
-    return TaskKind(
-        kind="deliver", handle=notifier.handle, concurrency=settings.notify_concurrency, lease_ms=lease_ms
-    )
+    return TaskKind(kind="deliver", handle=notifier.handle, concurrency=settings.notify_concurrency, lease_ms=lease_ms)

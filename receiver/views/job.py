@@ -68,7 +68,7 @@ _NOT_CONFIRMED = {JobState.WAITING, JobState.ACCEPTED, JobState.SUBMITTING, JobS
 
 
 def view_job_at(job: Job, event: Event) -> JobView:
-    """Show `job` as it was at `event`, whatever has happened since: a late `job.submitted` does not show the outcome."""
+    """Show `job` as it was at `event`: a late `job.submitted` does not show the outcome."""
     state = _STATE_AT.get(event.type, JobState.SUBMITTED)  # others, such as progress, happen while the provider has it
     view = view_job(job)
     if state in _ENDED:

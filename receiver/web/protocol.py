@@ -109,7 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
     def _start_timer(self, seconds: float) -> None:
-        self._timer = self.loop.call_timerr(seconds, self._time_out)
+        self._timer = self.loop.call_later(seconds, self._time_out)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ledger.postgres.queue import WorkQueue
 from ledger.postgres.store import open_postgres
-from ledger.transitions.queue import Task
+from ledger.requests import Task
 from tests.bench.postmaster import used_by
 from tests.postgres.servers import PostgresServer
 

@@ -6,10 +6,10 @@ from psycopg.rows import dict_row
 
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import promote
+from ledger.requests import Kind, Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.store import Store
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Kind, Task
 
 FETCH = "SELECT id, args FROM procrastinate_fetch_job_v2(ARRAY[%s]::varchar[], %s) WHERE id IS NOT NULL"
 FINISH = "SELECT procrastinate_finish_job_v1(%s, 'succeeded', true)"

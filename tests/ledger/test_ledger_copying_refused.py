@@ -1,4 +1,4 @@
-"""What a copy refuses, and where it may be cut short: nothing is overwritten, and what was claimed is finished later."""
+"""What a copy refuses, and where it may be interrupted: nothing is overwritten, and it is finished later."""
 
 import os
 import sqlite3

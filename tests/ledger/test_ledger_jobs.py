@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from ledger.records import JobState, ProviderName
+from ledger.requests import NewJob
 from ledger.storage.statements import Dialect, statements
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.ledger.conftest import Story, ms
 
 NEW = NewJob(provider="fal", model="a/b", input='{"x": 1}', idempotency_key="key-1", notify=("https://u.example/",))

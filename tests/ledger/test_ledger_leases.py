@@ -2,11 +2,11 @@
 
 import pytest
 
+from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries
 from ledger.transitions import queue as work
 from ledger.transitions.deliveries import SETTINGS_ENDPOINT
-from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -32,7 +32,7 @@ async def test_a_worker_whose_lease_is_over_can_neither_finish_nor_postpone(stor
     woken = story.store.due("submit")
     woken.clear()
     await story.store.write(work.finish(stale))
-    await story.store.write(work.postpone(stale, due_at=ms(9_999), failed=True))
+    await story.store.write(work.reschedule(stale, due_at=ms(9_999), failed=True))
     assert not woken.is_set()
     [again] = await story.fetch("submit", at=61)
     assert again.tries == current.tries == 0

@@ -11,9 +11,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.postgres.upkeep import recover
+from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
 from tests.ledger import queues
 from tests.ledger.life import LEASE, OPEN, LifeOfAJob
 from tests.postgres.databases import Databases, fresh_database

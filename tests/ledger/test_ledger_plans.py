@@ -87,7 +87,7 @@ QUERY = re.compile(
 
 def indexes_and_their_statements() -> list[tuple[str, str]]:
     """Read off the schema which statements each index is there for, as the comment above it says."""
-    schema = (Path(ledger.__file__).parent / "migrations/sqlite/0001_ledger.sql").read_text()
+    schema = (Path(ledger.__file__).parent / "schema/sqlite/0001_ledger.sql").read_text()
     return [
         (index, name)
         for told, index in QUERY.findall(schema)

@@ -7,10 +7,10 @@ import pytest
 
 from ledger.errors import Contradiction, Unavailable
 from ledger.postgres.store import PostgresStore
+from ledger.requests import NewJob
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import deliveries, jobs
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story, ms
@@ -52,7 +52,7 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     assert await story.confirm(job_id)
     await story.end(task)
     [task] = await story.fetch("poll", at=100)
-    await store.write(work.postpone(task, due_at=ms(200), failed=True))
+    await store.write(work.reschedule(task, due_at=ms(200), failed=True))
     await story.end(task)
     assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"

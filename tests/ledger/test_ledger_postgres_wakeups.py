@@ -6,8 +6,8 @@ import pytest
 
 from ledger.postgres import wakeups as news
 from ledger.postgres.store import PostgresStore
+from ledger.requests import NewJob
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
 from tests.postgres.bouncers import needs_pgbouncer, pooling

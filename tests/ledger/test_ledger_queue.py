@@ -9,12 +9,11 @@ import pytest
 from ledger.postgres import upkeep
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.postgres.upkeep import mend, next_due, promote, recover
+from ledger.requests import NewJob, Report
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import deliveries, jobs, outcomes, submissions
 from ledger.transitions import queue as work
 from ledger.transitions.deliveries import SETTINGS_ENDPOINT
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
@@ -81,7 +80,7 @@ async def test_what_was_put_off_twice_comes_at_the_sooner_time_and_counts_its_tr
     await story.accept()
     [task] = await story.fetch("submit", at=1)
     for due_at in (50, 20, 90):
-        await story.store.write(work.postpone(task, due_at=ms(due_at), failed=True))
+        await story.store.write(work.reschedule(task, due_at=ms(due_at), failed=True))
     await story.end(task)
     assert await next_due(story.store) == ms(20)
     [task] = await story.fetch("submit", at=20)
@@ -95,7 +94,7 @@ async def test_what_is_not_being_done_can_neither_be_put_off_nor_released(story:
     [submit] = await story.fetch("submit", at=2)
     await story.end(task)
     await story.end(submit)
-    await story.store.write(work.postpone(submit, due_at=ms(9), failed=True))
+    await story.store.write(work.reschedule(submit, due_at=ms(9), failed=True))
     await story.store.write(deliveries.release(task, now=ms(9)))
     assert await later(story) == [("poll", job_id)]
     assert await queues.queued(story.store) == []
@@ -108,7 +107,7 @@ async def test_a_callback_that_ends_a_job_takes_what_was_due_later(story: Story)
     await story.report(job_id)
     assert await later(story) == []
     [left] = await story.fetch("submit", at=1_000)
-    claimed = await story.store.write(submissions.begin(left.subject, now=ms(1_000), until=ms(1_060)))
+    claimed = await story.store.write(submissions.claim(left.subject, now=ms(1_000), until=ms(1_060)))
     assert claimed.claim is None
 
 
@@ -169,7 +168,7 @@ async def test_mending_gives_a_task_to_what_has_none_and_to_nothing_else(story: 
     assert await mend(store) == 3
     assert set(await queues.queued(store)) == {
         (f"submit:{accepted}", "todo"),
-        (f"check:{submitted}", "todo"),
+        (f"poll:{submitted}", "todo"),
         (TELL, "todo"),
     }
     for kind in ("submit", "poll", "deliver"):

@@ -8,9 +8,9 @@ import pytest
 from ledger.postgres.queue import UpkeepQueue, WorkQueue
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import MOST_WAITING, mend, promote
+from ledger.requests import Task
 from ledger.transitions import deliveries
 from ledger.transitions.deliveries import SETTINGS_ENDPOINT
-from ledger.transitions.queue import Task
 from tests.conftest import Heard
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms

@@ -9,8 +9,8 @@ import pytest
 
 from ledger.postgres.queue import WorkQueue
 from ledger.postgres.store import PostgresStore
+from ledger.requests import Kind, Task
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Kind, Task
 from tests.conftest import Clock, Heard
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story

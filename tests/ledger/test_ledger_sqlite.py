@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import CannotOpen, Corrupt, DiskFull, Locked
+from ledger.requests import NewJob
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")

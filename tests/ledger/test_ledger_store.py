@@ -9,11 +9,11 @@ import pytest
 
 from ledger.errors import Contradiction, Overloaded, Unavailable
 from ledger.postgres.store import open_postgres
+from ledger.requests import NewJob
 from ledger.sqlite.store import open_sqlite
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")

@@ -6,10 +6,10 @@ import gc
 import pytest
 
 from ledger.postgres.store import PostgresStore
+from ledger.requests import Kind, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, submissions
 from ledger.transitions.jobs import endpoint_identifier
-from ledger.transitions.queue import Kind, Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -65,7 +65,7 @@ async def told(story: Story) -> Task:
     [task] = await story.fetch("deliver", at=2)
     [delivery] = await deliveries.list_deliveries_of_job(story.store, job_id)
     attempted = deliveries.Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
-    await story.store.write(deliveries.settle(delivery.id, attempted, "delivered", now=ms(3)))
+    await story.store.write(deliveries.finish(delivery.id, attempted, "delivered", now=ms(3)))
     return task
 
 
@@ -162,7 +162,7 @@ async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: 
     [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
     refused = deliveries.Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
     [task] = await story.fetch("deliver", at=6)
-    await store.write(deliveries.settle(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
+    await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
     await story.end(task)
     ears.heard()
@@ -178,5 +178,5 @@ async def test_who_puts_off_what_he_holds_wakes_his_kind(story: Story, store: St
     [task] = await story.fetch("submit", at=1)
     claim = await story.begin(task.subject, at=2)
     ears.heard()
-    await store.write(submissions.put_back(task, claim=claim, now=ms(3), due_at=ms(4)))
+    await store.write(submissions.return_to_accepted(task, claim=claim, now=ms(3), due_at=ms(4)))
     assert ears.heard() == {"submit"}

@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, quote
 import pytest
 
 from providers.http import NeverSent, Request, Response, Unread
+from tests.outbound.test_outbound_client import post
 from tests.submitter.conftest import Opening
 from tests.submitter.lines import Caller, fate, line, until
-from tests.submitter.test_submitter_exchange import post
 
 
 async def test_an_answer_is_read_whole_with_its_header_names_in_lower_case(opening: Opening) -> None:

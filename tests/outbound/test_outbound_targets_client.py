@@ -8,8 +8,8 @@ from aiohttp.abc import AbstractResolver
 from outbound.client import Client, open_transport
 from outbound.targets import TargetRefused, Targets
 from providers.http import NeverSent, Request, Unread
+from tests.outbound.test_outbound_targets import Names
 from tests.receiver.endpoints import Endpoint, guarded_exchange
-from tests.receiver.test_receiver_targets import Names
 
 
 async def refused(endpoint: Endpoint, host: str, targets: Targets, resolver: AbstractResolver | None = None) -> str:

@@ -14,14 +14,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from receiver.__main__ import main
-
 from ledger.sqlite.store import store as sqlite
 from ledger.sqlite.transactions import Result
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
 from outbound.client import Client
 from providers.http import Request, Response
+from receiver.__main__ import main
 
 run_batch = sqlite.run_batch
 exchange = Client.__call__

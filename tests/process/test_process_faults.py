@@ -16,7 +16,7 @@ RECONCILE = {"FAL_RECONCILE_SECONDS": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A fault, and what must come of it. `receipts` counts by source and result, `said` are telemetry with their fields."""
+    """A fault and the wanted result. `receipts` counts by source and result, `said` are events with their fields."""
 
     errand: Errand
     state: str = "completed"

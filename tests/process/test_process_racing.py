@@ -11,6 +11,7 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
+from ledger.ledger import Ledger
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries, jobs, submissions
 from ledger.transitions import queue as work
@@ -75,7 +76,14 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     fal, tokens = Fal(clock), CallbackTokens(["a key of sixteen"])
     keys = KeyRing(fal.jwks, "https://keys.example", clock=clock, emit=heard)
     callbacks = FalCallbacks(
-        store, keys, tokens, clock=clock, emit=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
+        Ledger(store, clock),
+        keys,
+        tokens,
+        clock=clock,
+        emit=heard,
+        account="us",
+        tolerance_seconds=300,
+        max_body_bytes=1 << 20,
     )
     account = FalAccount(
         queue_url="https://queue.example",
@@ -86,7 +94,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
         reconcile_every=1000,
         give_up_after=60_000,
     )
-    poller = Poller(store, {"fal": account}, fal.answer, clock=clock, emit=heard)
+    poller = Poller(Ledger(store, clock), {"fal": account}, fal.answer, clock=clock, emit=heard)
     await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
@@ -126,7 +134,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
 async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
     new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
     accepted = await store.write(jobs.accept(new, now=clock()))
-    await store.write(submissions.begin(accepted.job_id, now=clock(), until=clock() + 1000))
+    await store.write(submissions.claim(accepted.job_id, now=clock(), until=clock() + 1000))
     handle = submissions.ProviderRequest(request_id=request_id)
     assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), poll_at=clock()))
     return accepted.job_id

@@ -8,11 +8,12 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver
 
+from ledger.ledger import Ledger
+from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
@@ -121,10 +122,17 @@ class Office:
         lingering: bool = False,
     ) -> None:
         self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
-        self.sender = AttemptSender(store, send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100)
+        self.sender = AttemptSender(
+            Ledger(store, clock), send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100
+        )
         self.stop = asyncio.Event()
         self.notifier = Notifier(
-            store, self.sender, clock=clock, shift_ms=20_000, stop=self.stop, at_once=100 if lingering else 1
+            Ledger(store, clock),
+            self.sender,
+            clock=clock,
+            shift_ms=20_000,
+            stop=self.stop,
+            at_once=100 if lingering else 1,
         )
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:

@@ -12,6 +12,7 @@ from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from ledger.ledger import Ledger
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from providers.callback_tokens import CallbackTokens
@@ -121,7 +122,7 @@ class House:
     def compose(self) -> ASGIApp:
         return create_app(
             callbacks=FalCallbacks(
-                self.store,
+                Ledger(self.store, self.clock),
                 self.keys,
                 self.tokens,
                 clock=self.clock,
@@ -130,9 +131,9 @@ class House:
                 tolerance_seconds=300,
                 max_body_bytes=LIMIT,
             ),
-            jobs=JobsApi(self.store, _requests(self.options), clock=self.clock, emit=self.emit, max_body_bytes=LIMIT),
-            deliveries=DeliveriesApi(self.store, clock=self.clock, emit=self.emit),
-            health=Health(self.store, self.registry, stopped_workers=lambda: self.stopped_workers),
+            jobs=JobsApi(Ledger(self.store, self.clock), _requests(self.options), emit=self.emit, max_body_bytes=LIMIT),
+            deliveries=DeliveriesApi(Ledger(self.store, self.clock), emit=self.emit),
+            health=Health(Ledger(self.store, self.clock), self.registry, stopped_workers=lambda: self.stopped_workers),
             api_keys=self.options.get("api_keys", (API_KEY, OLD_API_KEY)),
             emit=self.emit,
         )

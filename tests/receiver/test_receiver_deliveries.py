@@ -2,8 +2,8 @@
 
 import pytest
 
+from ledger.requests import Attempted
 from ledger.transitions import deliveries
-from ledger.transitions.deliveries import Attempted
 from tests.conftest import NOON
 from tests.receiver.house import House
 from tests.receiver.test_receiver_app import is_problem
@@ -19,7 +19,7 @@ async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True
     [task] = await house.story.fetch("deliver", at=0)
     [made] = await deliveries.list_deliveries_of_job(house.store, job_id)
     if dead:
-        await house.store.write(deliveries.settle(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
+        await house.store.write(deliveries.finish(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
         await house.store.write(deliveries.release(task, now=NOON))
     return made.id
 

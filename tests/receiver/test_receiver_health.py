@@ -4,7 +4,7 @@ import asyncio
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ledger.transitions.queue import Kind, Task
+from ledger.requests import Kind, Task
 from tests.conftest import Clock, Heard
 from tests.receiver.house import House, until
 from work.shutdown import Shutdown

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.transitions.jobs import NewJob
+from ledger.requests import NewJob
 from outbound.targets import Targets
 from receiver.api.job_requests import JobRequests
 from receiver.web.problems import Problem

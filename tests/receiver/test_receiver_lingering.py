@@ -10,7 +10,7 @@ from ledger.errors import DiskFull, Unavailable
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from outbound.targets import Targets
-from receiver.notifier.notifier import notifier
+from receiver.notifier import notifier
 from tests.conftest import Clock, Heard
 from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
 from tests.receiver.house import until

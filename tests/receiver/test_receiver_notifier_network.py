@@ -5,14 +5,15 @@ import socket
 
 import pytest
 
+from ledger.ledger import Ledger
 from ledger.rows import DueDelivery
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, Heard
+from tests.outbound.test_outbound_targets import Names
 from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
 from tests.receiver.house import until
-from tests.receiver.test_receiver_targets import Names
 from work.worker import Worker
 
 LOOPBACK = Targets(["127.0.0.1"])
@@ -92,7 +93,13 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
         office = Office(store, clock, heard, send, LOOPBACK)
         stuck = await office.ended(slow.url, request_id="req-0")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=4, lease_ms=60_000
+            Ledger(store, clock).queue,
+            "deliver",
+            office.notifier.handle,
+            clock=clock,
+            emit=heard,
+            concurrency=4,
+            lease_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
@@ -119,7 +126,13 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             await office.ended(dead.url, request_id=f"dead-{number}")
         quick = await office.ended(endpoint.url, request_id="quick")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=2, lease_ms=60_000
+            Ledger(store, clock).queue,
+            "deliver",
+            office.notifier.handle,
+            clock=clock,
+            emit=heard,
+            concurrency=2,
+            lease_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ledger.errors import Unavailable
+from ledger.ledger import Ledger
+from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
 from tests.submitter.desk import LEASE, Desk
 from work.worker import Handler, Worker
 
@@ -44,7 +45,7 @@ class Bench:
 
 def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
     return Worker(
-        desk.store,
+        Ledger(desk.store, desk.clock).queue,
         "submit",
         handle,
         clock=desk.clock,

@@ -3,15 +3,13 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
+from ledger.ledger import Ledger
 from ledger.records import Outcome, Output, ProviderName, RecordResult
+from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job, Receipt
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Kind, Task
-from ledger.transitions.submissions import ProviderRequest
 from providers.callback_tokens import CallbackTokens
 from providers.http import Request, Response, Send
 from submitter.accounts import Account, FalAccount, HeygenAccount
@@ -78,7 +76,7 @@ class Desk:
 
     def submitter(self, script: Send) -> Submitter:
         return Submitter(
-            self.store,
+            Ledger(self.store, self.clock),
             self.accounts,
             script,
             clock=self.clock,
@@ -95,7 +93,7 @@ class Desk:
         self.clock.pass_seconds(seconds)
 
     def poller(self, script: Send) -> Poller:
-        return Poller(self.store, self.accounts, script, clock=self.clock, emit=self.heard)
+        return Poller(Ledger(self.store, self.clock), self.accounts, script, clock=self.clock, emit=self.heard)
 
     async def accept(self, provider: ProviderName = "fal", **fields: object) -> str:
         new = NewJob(**({"provider": provider, "model": "a/b", "input": '{"x": 1}'} | fields))  # type: ignore[arg-type]  # tests name the fields
@@ -104,7 +102,7 @@ class Desk:
     async def submitted(self, provider: ProviderName = "fal", request_id: str = "req-1") -> str:
         """Accept a job that the provider takes at once, its first look due at once too."""
         job_id, now = await self.accept(provider), self.clock()
-        await self.store.write(submissions.begin(job_id, now=now, until=now + LEASE))
+        await self.store.write(submissions.claim(job_id, now=now, until=now + LEASE))
         handle = ProviderRequest(request_id=request_id)
         assert await self.store.write(submissions.confirm(job_id, provider, handle, now=now, poll_at=now))
         return job_id

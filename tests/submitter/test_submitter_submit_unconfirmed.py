@@ -18,7 +18,7 @@ async def crash_while_submitting(desk: Desk, provider: str = "fal") -> str:
     job_id = await desk.accept(provider)  # type: ignore[arg-type]
     await desk.due("submit")
     now = desk.clock()
-    await desk.store.write(submissions.begin(job_id, now=now, until=now + LEASE))
+    await desk.store.write(submissions.claim(job_id, now=now, until=now + LEASE))
     return job_id
 
 
@@ -80,7 +80,7 @@ async def test_after_a_crash_the_job_is_unconfirmed_and_never_asked_for_again(pr
 async def test_a_task_that_comes_due_before_the_claim_is_over_waits_for_its_end(desk: Desk) -> None:
     job_id = await desk.accept()
     now = desk.clock()
-    await desk.store.write(submissions.begin(job_id, now=now, until=now + 2 * LEASE))
+    await desk.store.write(submissions.claim(job_id, now=now, until=now + 2 * LEASE))
     script = Script(taken())
     assert await desk.submit(script) == 1
     assert await desk.seconds_until_due("submit") == 2 * LEASE / 1000

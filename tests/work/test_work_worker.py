@@ -62,7 +62,7 @@ async def test_it_sleeps_until_something_is_due(desk: Desk) -> None:
     await desk.accept()
     [task] = await desk.due("submit")
     for due_in, nap in ((7_000, 7_000), (10 * LONGEST_WAIT, LONGEST_WAIT)):
-        await desk.store.write(work.postpone(task, due_at=desk.clock() + due_in, failed=False))
+        await desk.store.write(work.reschedule(task, due_at=desk.clock() + due_in, failed=False))
         assert await at_work.run_once() == nap
         desk.clock.pass_seconds(due_in / 1000)
         [task] = await desk.due("submit")
@@ -98,7 +98,7 @@ async def test_it_wakes_by_itself_when_something_comes_due(desk: Desk, monkeypat
     [task] = await desk.due("submit")
     bench = Bench(desk)
     async with running(worker(desk, bench)):
-        await desk.store.write(work.postpone(task, due_at=desk.clock() + 5_000, failed=False))
+        await desk.store.write(work.reschedule(task, due_at=desk.clock() + 5_000, failed=False))
         assert bench.claimed == []
         desk.clock.pass_seconds(5)
         await until(lambda: len(bench.claimed) == 1)

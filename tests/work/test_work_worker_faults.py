@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from ledger.errors import Unavailable
+from ledger.requests import Task
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
 from tests.submitter.bench import Bench, Counting, running, worker
 from tests.submitter.desk import LEASE, Desk
 from tests.submitter.lines import until
