@@ -20,10 +20,10 @@ help: ## Say what can be made
 venv: $(STAMP) ## Create .venv from requirements-dev.txt (the others do it by themselves)
 
 run: $(STAMP) ## Serve, with the settings of the environment
-	@$(PY) -m receiver $(ARGS)
+	@$(PY) -m renderhook serve $(ARGS)
 
 demo: $(STAMP) ## See real work done on loopback: no keys, no network
-	@$(PY) -m sandbox.demo $(ARGS)
+	@$(PY) -m renderhook demo $(ARGS)
 
 docs: $(STAMP) ## Write the pages that are made from the code
 	$(PY) -m receiver.settings_page > docs/settings.md

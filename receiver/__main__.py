@@ -1,6 +1,8 @@
-"""`python -m receiver`: the server's commands of `renderhook`; without one, serve."""
+"""`python -m receiver [COMMAND]`: the same as `renderhook COMMAND`, with `serve` as the default."""
 
-from renderhook.server_commands import main
+import sys
+
+from renderhook.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or ["serve"], prog_name="python -m receiver")

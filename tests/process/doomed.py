@@ -20,7 +20,7 @@ from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
 from outbound.client import Client
 from providers.http import Request, Response
-from receiver.__main__ import main
+from renderhook.cli import main
 
 run_batch = sqlite.run_batch
 exchange = Client.__call__
@@ -113,4 +113,4 @@ def doom(moment: str, what: str, value: str = "") -> None:
 
 if __name__ == "__main__":
     doom(*os.environ["DOOM"].split())
-    main()
+    main(["serve"])

@@ -115,7 +115,7 @@ def test_migrating_twice_or_twice_at_once_is_migrating_once(house: PostgresHouse
     first = house.rows("SELECT * FROM migrations")
     again = Child(house.folder / "again.log", migrate, house.settings)
     assert again.ended() == 0
-    assert [child.said for child in (*both, again)] == ["the ledger is up to date\n"] * 3
+    assert [child.said for child in (*both, again)] == ["the database is up to date\n"] * 3
     assert house.rows("SELECT * FROM migrations") == first != []
 
 
@@ -123,7 +123,7 @@ def test_a_file_has_no_room_for_workers_apart(tmp_path: Path, neighbours: Neighb
     house = House(tmp_path, neighbours)
     with contextlib.closing(house):
         (line,) = last_words(house.launch(*python("-m", "submitter", "work")))
-        assert line.startswith("DATABASE_URL: work apart needs Postgres")
+        assert line.startswith("DATABASE_URL: `work` needs Postgres")
         house.settings |= {"WORKERS": "0"}
         (line,) = last_words(house.launch())
         assert line.startswith("WORKERS is 0, and DATABASE_URL is a file")

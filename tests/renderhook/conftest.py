@@ -1,3 +1,11 @@
-"""Fixtures that are shared with the tests of the submitter."""
+from collections.abc import Iterator
 
-from tests.submitter.conftest import *  # noqa: F403 - pytest finds fixtures by their names in this module
+import pytest
+
+from tests.renderhook.processes import RunningReceiver, running_receiver
+
+
+@pytest.fixture(scope="session")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningReceiver]:
+    with running_receiver(tmp_path_factory.mktemp("receiver")) as running:
+        yield running

@@ -88,7 +88,7 @@ def test_children_do_not_see_our_environment(tmp_path: Path, monkeypatch: pytest
 
 def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
     (tmp_path / "receiver").mkdir()
-    (tmp_path / "renderhook/server_commands.py").write_text(
+    (tmp_path / "receiver/__main__.py").write_text(
         textwrap.dedent("""\
         import sys
         sys.exit("boom")
@@ -96,7 +96,7 @@ def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
     )
     (tmp_path / "receiver/__init__.py").touch()
     ended = subprocess.run(
-        [sys.executable, "-m", "sandbox.demo.run", "--folder", str(tmp_path / "kept")],
+        [sys.executable, "-m", "sandbox.demo", "--folder", str(tmp_path / "kept")],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -111,7 +111,7 @@ def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
 
 
 def test_the_demo_ends_as_planned(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sandbox.demo.run", "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "sandbox.demo", "--folder", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     last = "demo: 5 jobs, 4 completed, 1 failed, 4 outputs recorded, 10 notifications verified\n"

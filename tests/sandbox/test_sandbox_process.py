@@ -7,7 +7,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from sandbox.__main__ import main
+from sandbox.command import main
 from sandbox.demo.consumer import main as consumer
 from sandbox.faults import FAULTS
 

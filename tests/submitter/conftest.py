@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -12,7 +12,6 @@ from outbound.client import Client, open_transport
 from tests.conftest import Clock, Heard
 from tests.submitter.bench import Counting
 from tests.submitter.desk import Desk
-from tests.submitter.standing import Standing, standing
 
 Opening = Callable[..., Client]
 
@@ -46,12 +45,6 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
 @pytest.fixture
 def desk(store: SQLiteStore, clock: Clock, heard: Heard) -> Desk:
     return Desk(store, clock, heard)
-
-
-@pytest.fixture(scope="session")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    with standing(tmp_path_factory.mktemp("standing")) as there:
-        yield there
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ What each further stage costs is the difference to the one before, under the sam
 import os
 from typing import Any
 
-from receiver.__main__ import main
-
 from ledger.records import RecordResult
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from providers.fal.callbacks import check_account, check_timestamp, parse_callback, read_headers
 from receiver.callbacks.application import FalCallbacks
 from receiver.web.bodies import check_declared_length, read_body
+from renderhook.cli import main
 
 STAGE = os.environ.get("BENCH_STAGE", "everything")
 STAGES = ("server", "token", "headers", "body", "signature", "parsing", "fact and answer", "everything")
@@ -50,4 +49,4 @@ if __name__ == "__main__":
     FalCallbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement stops the receiver in the middle of its way
     if STAGE != "everything":
         SQLiteStore.write = write_nothing  # type: ignore[method-assign]  # the stage before the ledger
-    main()
+    main(["serve"])

@@ -1,4 +1,4 @@
-"""A receiver and a sandbox as real processes, and the command line run against them."""
+"""A receiver and a sandbox as real processes, and the program run against them."""
 
 import os
 import subprocess
@@ -23,22 +23,17 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     err: str
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class RunningReceiver(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     sandbox: str
 
     def run(self, *words: str, **settings: str) -> Ran:
-        """Run `python -m submitter` with these words, as a user does."""
+        """Run `renderhook` with these words, as a user does."""
         environment = CLEAN | {"RENDERHOOK_URL": self.url, "API_KEY": API_KEY} | settings
-        return run(sys.executable, "-m", "submitter", *words, **environment)
-
-    def get(self, path: str) -> dict[str, object]:
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-        found: dict[str, object] = httpx.get(self.url + path, headers=headers, trust_env=False).json()
-        return found
+        return run(sys.executable, "-m", "renderhook", *words, **environment)
 
     def billed(self) -> list[dict[str, object]]:
-        """List what the sandbox took."""
+        """List the jobs that the sandbox accepted."""
         found: list[dict[str, object]] = httpx.get(f"{self.sandbox}/sandbox/submissions", trust_env=False).json()
         return found
 
@@ -58,8 +53,8 @@ def run(*command: str, **environment: str) -> Ran:
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Standing]:
-    """Start a sandbox, and a receiver that asks it, on free loopback ports."""
+def running_receiver(folder: Path) -> Iterator[RunningReceiver]:
+    """Start a sandbox, and a receiver that uses it, on free loopback ports."""
     with Children(folder) as children:
         children.start("sandbox", "sandbox", "--port", "0", "--render-seconds", "0.1")
         sandbox = children.announced_url("sandbox")
@@ -81,4 +76,4 @@ def standing(folder: Path) -> Iterator[Standing]:
         children.start("receiver", "receiver", settings=settings)
         url = f"http://127.0.0.1:{port}"
         children.wait_ready("receiver", f"{url}/readyz")
-        yield Standing(url=url, sandbox=sandbox)
+        yield RunningReceiver(url=url, sandbox=sandbox)
