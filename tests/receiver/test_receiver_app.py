@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
-
 from starlette.routing import BaseRoute, Mount, Route
 
 from ledger.errors import Contradiction, LedgerError, Unanswered, Unavailable
