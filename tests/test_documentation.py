@@ -20,7 +20,7 @@ from starlette.routing import Route
 from ledger.records import JobState, RecordResult
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import statements
-from receiver.callbacks.application import CALLBACKS
+from providers.provider import CALLBACKS
 from receiver.notifier.signatures import signed_headers
 from receiver.web.app import create_app
 from sandbox.faults import FAULTS
@@ -83,7 +83,7 @@ def test_every_statement_that_moves_a_state_is_an_arrow() -> None:
 def routes() -> list[str]:
     """Every method and address of the application: that of callbacks, and those that Starlette routes."""
     given = {name: Mock() for name in inspect.signature(create_app).parameters} | {"api_keys": ()}
-    found = [f"POST {CALLBACKS}/{{token}}"]
+    found = [f"POST {CALLBACKS}{{provider}}/{{token}}"]
     for route in create_app(**given)._others.routes:
         assert isinstance(route, Route)
         found += [f"{method} {route.path}" for method in sorted((route.methods or set()) - {"HEAD"})]

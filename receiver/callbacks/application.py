@@ -16,7 +16,7 @@ from ledger.records import RecordResult
 from ledger.requests import Report
 from providers.callback_tokens import CallbackTokens
 from providers.errors import NoKeyMatches, Reason, Unverified
-from providers.provider import CALLBACKS
+from providers.provider import CALLBACKS, Callback
 from receiver.callbacks.keys import KeysUnavailable
 from receiver.callbacks.sources import Source
 from receiver.web.bodies import BodyRefused, check_declared_length, read_body
@@ -26,6 +26,8 @@ from telemetry.emit import Emit
 _MALFORMED = frozenset({Reason.BODY_NOT_JSON, Reason.BODY_MALFORMED, Reason.REQUEST_ID_DIFFERS})
 
 _NOT_ACCEPTED = "the callback was not accepted"
+
+_NOT_FOUND = Problem(404, "there is no such callback address")
 
 
 class Refusal(Exception):
@@ -62,10 +64,13 @@ class Callbacks:
         """Answer one callback: 2xx only when it is recorded durably, 503 when the provider should send it again."""
         name, _, token = scope["path"].removeprefix(CALLBACKS).partition("/")
         source = self._sources.get(name)
+        if source is None:
+            await _NOT_FOUND.response()(scope, receive, send)
+            return
         try:
             head, body = _RESPONSES[await self._receive(source, token, scope, receive)]
         except Exception as error:  # no Starlette around this application handles what was not foreseen
-            problem = self._problem(error, source.provider if source else "unknown", scope)
+            problem = self._problem(error, source.provider, scope)
             await problem.response()(scope, receive, send)
             if problem.status == 500:
                 raise  # the server logs the traceback
@@ -73,45 +78,44 @@ class Callbacks:
             await send(head)
             await send(body)
 
-    async def _receive(self, source: Source | None, token: str, scope: Scope, receive: Receive) -> RecordResult:
-        if source is None:
-            raise _not_found("provider_unknown")
+    async def _receive(self, source: Source, token: str, scope: Scope, receive: Receive) -> RecordResult:
         if scope["method"] != "POST":
             raise Refusal("wrong_method", Problem(405, "callbacks are POSTed", headers={"Allow": "POST"}))
         check_declared_length(scope["headers"], self._max_body_bytes)
         job_id = self._read_token(token.removesuffix("/"))
-        webhook = source.webhook
-        opened = webhook.open(scope["headers"], self._clock())
+        opened = source.webhook.open(scope["headers"], self._clock())
         body = await read_body(receive, self._max_body_bytes)
-        await _verify(source, opened, body)
-        callback = webhook.parse(opened, body)
+        await verify(source, opened, body)
+        callback = source.webhook.parse(opened, body)
+        return await self._record(source, job_id, opened, body, callback)
+
+    def _read_token(self, token: str) -> str:
+        job_id = self._tokens.job_id(token)
+        if job_id is None:
+            raise Refusal("token_foreign" if token else "token_missing", _NOT_FOUND)
+        return job_id
+
+    async def _record(
+        self, source: Source, job_id: str, opened: object, body: bytes, callback: Callback
+    ) -> RecordResult:
         report = Report(
             job_id=job_id,
             provider=source.provider,
             source="callback",
             request_id=callback.request_id,
             outcome=callback.outcome,
-            headers=msgspec.json.encode(webhook.receipt_headers(opened)).decode(),
+            headers=msgspec.json.encode(source.webhook.receipt_headers(opened)).decode(),
             body=body,
         )
-        return await self._record(report)
-
-    def _read_token(self, token: str) -> str:
-        job_id = self._tokens.job_id(token)
-        if job_id is None:
-            raise _not_found("token_foreign" if token else "token_missing")
-        return job_id
-
-    async def _record(self, report: Report) -> RecordResult:
         result = await self._ledger.record(report)
         if result is RecordResult.FOREIGN:
-            raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=report.job_id)
+            raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=job_id)
         self._emit(
             "callback.recorded",
-            provider=report.provider,
-            job=report.job_id,
-            request=report.request_id,
-            state=report.outcome.state if report.outcome else "unknown",
+            provider=source.provider,
+            job=job_id,
+            request=callback.request_id,
+            state=callback.outcome.state if callback.outcome else "unknown",
             result=result,
         )
         return result
@@ -140,7 +144,8 @@ class Callbacks:
         self._emit("callback.refused", provider=provider, reason=reason, client=client, **fields)
 
 
-async def _verify(source: Source, opened: object, body: bytes) -> None:
+async def verify(source: Source, opened: object, body: bytes) -> None:
+    """Verify a body with the source's keys, and with newer ones when none of them matches. Raises `Unverified`."""
     keys = source.keys.fresh or await source.keys.current()
     try:
         source.webhook.verify(opened, body, keys.verify_keys)
@@ -149,10 +154,6 @@ async def _verify(source: Source, opened: object, body: bytes) -> None:
         if newer is None:
             raise
         source.webhook.verify(opened, body, newer.verify_keys)
-
-
-def _not_found(reason: str) -> Refusal:
-    return Refusal(reason, Problem(404, "there is no such callback address"))
 
 
 def _response(result: RecordResult) -> tuple[Message, Message]:

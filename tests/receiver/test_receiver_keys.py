@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from nacl.signing import SigningKey
 
+from providers.fal.callbacks import published_keys
 from providers.http import NeverSent, Request, Response, Unread
 from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
 from tests.conftest import Clock, Heard
@@ -39,7 +40,7 @@ def fal() -> Publisher:
 
 @pytest.fixture
 async def ring(fal: Publisher, clock: Clock, heard: Heard) -> AsyncIterator[KeyRing]:
-    made = KeyRing(fal, "https://fal.example/jwks", clock=clock, emit=heard)
+    made = KeyRing("fal", published_keys("https://fal.example/jwks"), fal, clock=clock, emit=heard)
     yield made
     await made.close()
 

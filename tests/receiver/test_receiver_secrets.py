@@ -2,11 +2,13 @@
 
 import asyncio
 
+from ledger.ledger import Ledger
 from outbound.targets import Targets
+from providers.fal.provider import FalAccount
 from providers.http import Request, Response, Unread
+from providers.provider import Context
 from receiver.notifier.attempts import AttemptSender
 from receiver.notifier.notifier import Notifier
-from submitter.accounts import FalAccount
 from submitter.submit import Submitter
 from tests.ledger.conftest import ms
 from tests.receiver.conftest import MakeHouse
@@ -20,14 +22,13 @@ def submitter(house: House, send: object) -> Submitter:
     account = FalAccount(
         queue_url="https://queue.fal.run",
         key=FAL_KEY,
-        tokens=house.tokens,
-        public_url="https://renderhook.example",
+        context=Context(provider="fal", public_url="https://renderhook.example", tokens=house.tokens),
         poll_every=5000,
         reconcile_every=60_000,
         give_up_after=86_400_000,
     )
     return Submitter(
-        house.store,
+        Ledger(house.store, house.clock),
         {"fal": account},
         send,  # type: ignore[arg-type]  # a function that is called as a Send is
         clock=house.clock,

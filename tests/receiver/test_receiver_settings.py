@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from receiver.provider_settings import PROVIDER_SETTINGS, FalSettings, HeygenSettings
+from providers.fal.settings import FalSettings
+from providers.heygen.settings import HeygenSettings
+from providers.registry import BUILT_IN
 from receiver.settings import Settings, SettingsError, read_settings
 from receiver.settings_page import settings_page
 from settings.setting import Declared, Setting, declared
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/settings.md"
 DECLARED: dict[str, Setting] = {
-    name: setting for kind in (Settings, *PROVIDER_SETTINGS.values()) for name, setting in declared(kind).items()
+    name: setting
+    for kind in (Settings, *(provider.settings for provider in BUILT_IN))
+    for name, setting in declared(kind).items()
 }
 WHSEC = "whsec_" + "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
 PRIVATE = {
@@ -213,7 +217,7 @@ def test_unreadable_files_and_values_given_twice_are_faults(tmp_path: Path) -> N
 
 
 def test_no_two_structs_declare_the_same_setting() -> None:
-    kinds: list[type[Declared]] = [Settings, *PROVIDER_SETTINGS.values()]
+    kinds: list[type[Declared]] = [Settings, FalSettings, HeygenSettings]
     assert len(DECLARED) == sum(len(declared(kind)) for kind in kinds)
     assert len(DECLARED) == sum(len(kind.__struct_fields__) for kind in kinds) - 1  # `providers` is not one
 

@@ -12,15 +12,15 @@ from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from tests.submitter.desk import LEASE, Desk
+from tests.submitter.harness import LEASE, Harness
 from work.worker import Handler, Worker
 
 
 class Bench:
     """Does tasks by waiting until each is let go; counts those under way."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._store = desk.store
+    def __init__(self, harness: Harness) -> None:
+        self._store = harness.store
         self.gates: dict[str, asyncio.Event] = {}
         self.claimed: list[str] = []
         self.done: list[str] = []
@@ -43,13 +43,13 @@ class Bench:
             self.gates[subject].set()
 
 
-def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
+def worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker:
     return Worker(
-        Ledger(desk.store, desk.clock).queue,
+        Ledger(harness.store, harness.clock).queue,
         "submit",
         handle,
-        clock=desk.clock,
-        emit=desk.heard,
+        clock=harness.clock,
+        emit=harness.events_emitted,
         concurrency=concurrency,
         lease_ms=LEASE,
     )

@@ -1,4 +1,4 @@
-"""What the submitter's tests share: real clients that are closed again, and a desk at which jobs are submitted."""
+"""What the submitter's tests share: real clients that are closed again, and a harness at which jobs are submitted."""
 
 import contextlib
 import functools
@@ -11,7 +11,7 @@ from ledger.sqlite.store import SQLiteStore
 from outbound.client import Client, open_transport
 from tests.conftest import Clock, Heard
 from tests.submitter.bench import Counting
-from tests.submitter.desk import Desk
+from tests.submitter.harness import Harness
 
 Opening = Callable[..., Client]
 
@@ -43,8 +43,8 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
 
 
 @pytest.fixture
-def desk(store: SQLiteStore, clock: Clock, heard: Heard) -> Desk:
-    return Desk(store, clock, heard)
+def harness(store: SQLiteStore, clock: Clock, heard: Heard) -> Harness:
+    return Harness(store, clock, heard)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class Caller:
             self.writer.write(answer)
             await self.writer.drain()
 
-    async def answer(self, body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> None:
+    async def response(self, body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> None:
         lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
         await self.say(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
