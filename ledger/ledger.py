@@ -9,7 +9,7 @@ from typing import Literal
 
 from ledger.clock import Clock, wall_clock
 from ledger.queue import WorkQueue
-from ledger.records import JobState, Outcome, ProviderName, RecordResult
+from ledger.records import JobState, Outcome, RecordResult
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
@@ -53,7 +53,7 @@ class Ledger:
         *,
         limit: int,
         before: str = AFTER_ALL_IDENTIFIERS,
-        provider: ProviderName | None = None,
+        provider: str | None = None,
         state: JobState | None = None,
     ) -> list[Job]:
         """Read at most `limit` jobs, newest first, with identifiers before `before`."""
@@ -82,7 +82,7 @@ class Ledger:
             )
         )
 
-    async def confirm(self, job_id: str, provider: ProviderName, request: ProviderRequest, *, poll_at: int) -> bool:
+    async def confirm(self, job_id: str, provider: str, request: ProviderRequest, *, poll_at: int) -> bool:
         """Record that the provider has the job, and poll it first at `poll_at` (ms). True if it became `submitted`."""
         return await self.store.write(
             submissions.confirm(job_id, provider, request, now=self._clock(), poll_at=poll_at)

@@ -9,7 +9,6 @@ from typing import Literal, Self
 
 import msgspec
 
-ProviderName = str
 Source = Literal["callback", "poll"]
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from ledger.records import Outcome, ProviderName, Source
+from ledger.records import Outcome, Source
 from ledger.rows import Job
 
 AFTER_ALL_IDENTIFIERS = "~"
@@ -21,7 +21,7 @@ Ending = Literal["delivered", "dead", "discarded"]
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs to tell besides the settings' own."""
 
-    provider: ProviderName
+    provider: str
     model: str
     input: str
     metadata: str = "{}"
@@ -70,7 +70,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     job_id: str
-    provider: ProviderName
+    provider: str
     source: Source
     request_id: str
     outcome: Outcome | None

@@ -153,7 +153,7 @@ class _Connector(PsycopgConnector):
         # What a stopping worker puts back, others may have at once; and while an endpoint's task was being done, nobody
         # could have its next one.
         if query == sql.queries["retry_job"] or (query == sql.queries["finish_job"] and self._kind == "deliver"):
-            self._store.news.spread((self._kind,))
+            self._store.wakeups.publish((self._kind,))
 
     async def execute_query_one_async(self, query: LiteralString, **arguments: Any) -> dict[str, Any]:
         """Run a statement that returns a row."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ledger.identifiers import new_identifier
-from ledger.records import JobState, ProviderName
+from ledger.records import JobState
 from ledger.requests import AFTER_ALL_IDENTIFIERS, Accepted, NewJob
 from ledger.rows import Event, Job, Receipt, jobs_from_rows
 from ledger.storage.store import Store
@@ -67,7 +67,7 @@ async def list_jobs(
     *,
     limit: int,
     before: str = AFTER_ALL_IDENTIFIERS,
-    provider: ProviderName | None = None,
+    provider: str | None = None,
     state: JobState | None = None,
 ) -> list[Job]:
     """Read a page of at most `limit` jobs, newest first, of those with identifiers before `before`."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import msgspec
 
 from ledger.identifiers import new_identifier
-from ledger.records import ProviderName
 from ledger.requests import ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from ledger.storage.transaction import Call, Rows, Transaction
@@ -42,9 +41,7 @@ def claim(
     return Transaction(steps=(*steps, Call("read_claimed")), values=values, read=read)
 
 
-def confirm(
-    job_id: str, provider: ProviderName, handle: ProviderRequest, *, now: int, poll_at: int
-) -> Transaction[bool]:
+def confirm(job_id: str, provider: str, handle: ProviderRequest, *, now: int, poll_at: int) -> Transaction[bool]:
     """Note that the provider has the job, and when to look first (ms). True when the job became `submitted`."""
     values = _move(job_id, now, "job.submitted") | msgspec.structs.asdict(handle)
     values |= {"provider": provider, "kind": "poll", "due_at": poll_at}

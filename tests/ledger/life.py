@@ -113,7 +113,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     @precondition(lambda self: self.claim is not None)
     @rule(doubtful=st.booleans())
     def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
-        transaction = submissions.doubt if doubtful else submissions.put_back
+        transaction = submissions.mark_unconfirmed if doubtful else submissions.return_to_accepted
         assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
         if doubtful:
             self.move("unconfirmed", "job.unconfirmed")

@@ -120,7 +120,7 @@ async def test_a_source_that_is_not_there_or_no_ledger_is_refused_and_nothing_ma
     with pytest.raises(CannotOpen, match="is not there"):
         await pass_over(tmp_path / "none.db", database_url)
     (tmp_path / "noise.db").write_bytes(b"no ledger at all" * 1000)
-    with pytest.raises(CannotOpen, match="not a ledger"):
+    with pytest.raises(CannotOpen, match="not a database of Renderhook"):
         await pass_over(tmp_path / "noise.db", database_url, while_running=True)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE jobs (id)")

@@ -1,13 +1,9 @@
 """Accepting once, and listing in pages."""
 
-import re
-from typing import get_args
-
 import pytest
 
-from ledger.records import JobState, ProviderName
+from ledger.records import JobState
 from ledger.requests import NewJob
-from ledger.storage.statements import Dialect, statements
 from ledger.transitions import jobs
 from tests.ledger.conftest import Story, ms
 
@@ -75,12 +71,6 @@ async def test_a_listing_by_state_goes_through_the_jobs_of_all_providers_in_one_
         seen += [job.id for job in page]
         before = page[-1].id
     assert seen == ids[::-1]
-
-
-@pytest.mark.parametrize("dialect", get_args(Dialect))
-def test_the_listing_by_state_asks_for_the_jobs_of_every_provider(dialect: Dialect) -> None:
-    asked = re.findall(r"provider = '(\w+)'", statements(dialect)["list_jobs_by_state"].text)
-    assert sorted(asked) == sorted(get_args(ProviderName))
 
 
 async def test_input_and_metadata_come_back_as_they_were_given(story: Story) -> None:

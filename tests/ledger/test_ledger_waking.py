@@ -126,7 +126,8 @@ async def test_an_event_is_known_as_long_as_somebody_holds_it(store: Store) -> N
     assert store.due("ep_1") is event
     del event
     gc.collect()
-    assert len(store.news._due if isinstance(store, PostgresStore) else store._due) == 0  # type: ignore[attr-defined]  # SQLite's is the other one
+    events = store.wakeups._events if isinstance(store, PostgresStore) else store._due  # type: ignore[attr-defined]  # SQLite's is the other one
+    assert len(events._events) == 0
 
 
 async def test_a_report_without_the_result_wakes_who_looks(story: Story, store: Store, ears: Ears) -> None:

@@ -14,10 +14,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ledger.sqlite.store import store as sqlite
-from ledger.sqlite.transactions import Result
+from ledger.sqlite import store as sqlite
 from ledger.storage.statements import statements
-from ledger.storage.transaction import Transaction
+from ledger.storage.transaction import Result, Transaction
 from outbound.client import Client
 from providers.http import Request, Response
 from renderhook.cli import main

@@ -117,7 +117,7 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_as_it_is(house: House) -> 
     house.database.write_bytes(garbage)
     (line,) = refusal(house)
     assert str(house.database) in line
-    assert "damaged, or not a ledger" in line
+    assert "damaged, or not a database of Renderhook" in line
     assert house.database.read_bytes() == garbage
 
 
