@@ -20,7 +20,7 @@ from providers.provider import CALLBACKS, Callback
 from receiver.callbacks.keys import KeysUnavailable
 from receiver.callbacks.sources import Source
 from receiver.web.bodies import BodyRefused, check_declared_length, read_body
-from receiver.web.problems import Problem, internal_error, service_unavailable
+from receiver.web.problems import Problem, database_problem, internal_error, service_unavailable
 from telemetry.emit import Emit
 
 _MALFORMED = frozenset({Reason.BODY_NOT_JSON, Reason.BODY_MALFORMED, Reason.REQUEST_ID_DIFFERS})
@@ -136,7 +136,7 @@ class Callbacks:
             return service_unavailable(f"the keys of {provider} are not available")
         if isinstance(error, Unavailable | CannotOpen):
             self._emit("callback.deferred", provider=provider, reason="database_unavailable", error=str(error))
-            return service_unavailable("the database is not available")
+            return database_problem(error)
         return internal_error(error)
 
     def _emit_refused(self, reason: str, provider: str, scope: Scope, **fields: object) -> None:

@@ -15,7 +15,7 @@ from providers.http import NeverSent, Request, Response, Send, Unread
 from providers.reading import read_retry_after
 from receiver.notifier.retry_schedule import next_attempt
 from receiver.notifier.signatures import signed_headers
-from receiver.views.job import rfc3339, view_job_at
+from receiver.views.notification import view_notification
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
@@ -132,13 +132,7 @@ class AttemptSender:
 
 def notification(letter: DueDelivery) -> bytes:
     """Write the body: the same bytes at every attempt."""
-    return msgspec.json.encode(
-        {
-            "type": letter.event.type,
-            "timestamp": rfc3339(letter.event.at),
-            "data": {"sequence": letter.event.sequence, "job": view_job_at(letter.job, letter.event)},
-        }
-    )
+    return msgspec.json.encode(view_notification(letter.event, letter.job))
 
 
 def _outcome(answer: Response | None) -> str:

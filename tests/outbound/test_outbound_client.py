@@ -73,14 +73,14 @@ LOST: dict[str, Behaviour] = {
 
 
 @pytest.mark.parametrize("behave", LOST.values(), ids=LOST.keys())
-async def test_an_answer_that_is_not_read_whole_is_unread(behave: Behaviour, opening: Opening) -> None:
+async def test_an_incomplete_response_is_unread(behave: Behaviour, opening: Opening) -> None:
     async with line(behave) as there:
         error = await fate(opening(seconds=0.3)(post(there.url)))
         assert there.times_sent(MARK) == 1
     assert type(error) is Unread, repr(error)
 
 
-async def test_a_header_of_the_request_stands_in_place_of_ours(opening: Opening) -> None:
+async def test_a_header_of_the_request_replaces_the_default(opening: Opening) -> None:
     async with line(says(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")) as there:
         asked = Request(method="GET", url=there.url, headers={"Accept": "application/json", "User-Agent": "me"})
         await opening()(asked)
@@ -90,14 +90,14 @@ async def test_a_header_of_the_request_stands_in_place_of_ours(opening: Opening)
     assert b"user-agent: me\r\n" in heard
 
 
-async def test_a_server_that_resets_within_a_long_request_leaves_it_unread(opening: Opening) -> None:
+async def test_a_reset_within_a_long_request_is_unread(opening: Opening) -> None:
     async with line(resets_within_a_long_request) as there:
         error = await fate(opening()(post(there.url, body=b" " * 1_000_000)))
         assert there.times_sent(MARK) == 1
     assert type(error) is Unread, repr(error)
 
 
-async def test_a_server_that_hangs_up_at_once_is_never_reported_as_never_reached(opening: Opening) -> None:
+async def test_a_connection_closed_at_once_is_never_reported_as_never_sent(opening: Opening) -> None:
     async def hangs_up(caller: Caller) -> None:
         caller.reset()
 
@@ -113,12 +113,12 @@ async def test_a_refused_connection_was_never_sent(opening: Opening) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://nowhere.invalid", "ftp://127.0.0.1", "http://[", "http://", "http://a\x00b"])
-async def test_an_address_that_leads_nowhere_was_never_sent(url: str, opening: Opening) -> None:
+async def test_an_unusable_url_was_never_sent(url: str, opening: Opening) -> None:
     assert type(await fate(opening()(post(url)))) is NeverSent
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(0.2, 5.0), (10.0, 0.4)])
-async def test_a_connection_that_does_not_come_about_in_time_was_never_sent(
+async def test_a_connection_timeout_was_never_sent(
     limit: float, seconds: float, opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "CONNECT_SECONDS", limit)
@@ -147,7 +147,7 @@ async def test_a_refused_address_was_never_sent(opening: Opening) -> None:
         assert there.calls == 0
 
 
-async def test_a_request_that_waits_too_long_for_a_free_connection_was_never_sent(
+async def test_a_timeout_waiting_for_a_free_connection_was_never_sent(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "CONNECT_SECONDS", 0.2)
@@ -163,7 +163,7 @@ async def test_a_request_that_waits_too_long_for_a_free_connection_was_never_sen
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "schlüssel"])
-async def test_a_header_that_cannot_be_sent_injects_nothing(value: str, opening: Opening) -> None:
+async def test_an_invalid_header_value_is_not_sent(value: str, opening: Opening) -> None:
     async with line(says(HEAD + b"Content-Length: 2\r\n\r\n{}")) as there:
         request = Request(method="POST", url=there.url, headers={"Authorization": value}, body=b"{}")
         ended = await fate(opening()(request))

@@ -13,7 +13,7 @@ from tests.submitter.conftest import Opening
 from tests.submitter.lines import Caller, fate, line, until
 
 
-async def test_an_answer_is_read_whole_with_its_header_names_in_lower_case(opening: Opening) -> None:
+async def test_a_response_is_read_whole_with_header_names_in_lower_case(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.answer(b'{"a": 1}', b"X-Fal-Request-ID: R", b"RETRY-AFTER: 3", status=b"503 Busy")
@@ -47,7 +47,7 @@ async def test_the_request_arrives_as_it_was_built(opening: Opening) -> None:
     assert body == '{"x": 1}'
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(opening: Opening) -> None:
+async def test_a_redirect_is_returned_and_not_followed(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.answer(b"", b"Location: /elsewhere", status=b"307 Temporary Redirect")
@@ -57,7 +57,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(opening: Opening) -> 
         assert there.heard.count(b"POST ") == 1
 
 
-async def test_a_compressed_answer_is_readable(opening: Opening) -> None:
+async def test_a_compressed_response_is_decompressed(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.answer(zlib.compress(b'{"request_id": "r"}', wbits=31), b"Content-Encoding: gzip")
@@ -68,7 +68,7 @@ async def test_a_compressed_answer_is_readable(opening: Opening) -> None:
 
 @pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
-async def test_a_compressed_answer_cannot_grow_past_the_bound(
+async def test_a_compressed_response_cannot_exceed_the_limit(
     layers: int, cut: bool, opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = b"\0" * 50_000_000
@@ -95,7 +95,7 @@ async def test_a_compressed_answer_cannot_grow_past_the_bound(
     assert not isinstance(ended, Response) or len(ended.body) <= 2048
 
 
-async def test_a_long_answer_is_cut_where_that_is_wished(opening: Opening) -> None:
+async def test_a_long_response_is_cut_with_cut(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"a" * 10_000)
@@ -105,7 +105,7 @@ async def test_a_long_answer_is_cut_where_that_is_wished(opening: Opening) -> No
         assert (await opening(cut=True, max_bytes=2048)(post(there.url))).body == b"a" * 2048
 
 
-async def test_an_answer_of_just_the_bound_is_read(opening: Opening) -> None:
+async def test_a_response_of_exactly_the_limit_is_read(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.answer(b"a" * 2048)
@@ -115,7 +115,7 @@ async def test_an_answer_of_just_the_bound_is_read(opening: Opening) -> None:
         assert isinstance(await fate(opening(max_bytes=2047)(post(there.url))), Unread)
 
 
-async def test_neither_a_proxy_nor_a_password_is_taken_from_the_environment(
+async def test_proxy_settings_and_netrc_are_ignored(
     opening: Opening, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def behave(caller: Caller) -> None:
@@ -134,7 +134,7 @@ async def test_neither_a_proxy_nor_a_password_is_taken_from_the_environment(
         assert b"authorization" not in there.heard.lower()
 
 
-async def test_a_cookie_is_not_kept(opening: Opening) -> None:
+async def test_cookies_are_not_kept(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         while await caller.hear():
             await caller.answer(b"{}", b"Set-Cookie: a=b; Path=/")
@@ -164,9 +164,7 @@ async def test_no_more_connections_are_open_than_allowed(opening: Opening) -> No
 
 
 @pytest.mark.parametrize("polite", [True, False])
-async def test_a_connection_closed_between_two_requests_sends_none_of_them_twice(
-    polite: bool, opening: Opening
-) -> None:
+async def test_a_connection_closed_between_requests_causes_no_second_request(polite: bool, opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
         await caller.answer()
@@ -187,7 +185,7 @@ async def test_a_connection_closed_between_two_requests_sends_none_of_them_twice
     assert all(sent[mark] == 1 for mark, answer in ended.items() if isinstance(answer, Response))
 
 
-async def test_a_kept_connection_that_dies_under_a_second_request_leaves_it_unread_and_sent_once(
+async def test_a_kept_connection_that_fails_leaves_the_request_unread_and_sent_once(
     opening: Opening,
 ) -> None:
     async def behave(caller: Caller) -> None:

@@ -48,11 +48,11 @@ async def refused(endpoint: Endpoint, host: str, targets: Targets, resolver: Abs
         "127。0。0。1",
     ],
 )
-async def test_loopback_in_any_writing_is_not_connected_to(endpoint: Endpoint, host: str) -> None:
+async def test_loopback_in_any_notation_is_not_connected_to(endpoint: Endpoint, host: str) -> None:
     await refused(endpoint, host, Targets(()))
 
 
-async def test_the_endpoint_of_these_tests_would_have_answered(endpoint: Endpoint) -> None:
+async def test_the_endpoint_of_these_tests_answers_when_allowed(endpoint: Endpoint) -> None:
     async with guarded_exchange(Targets(["127.0.0.1"])) as send:
         answer = await send(Request(method="POST", url=endpoint.url, headers={}))
     assert (answer.status, len(endpoint.told)) == (200, 1)
@@ -68,13 +68,13 @@ async def test_a_name_with_one_public_and_one_private_address_is_not_connected_t
     await refused(endpoint, "u.example", Targets(()), Names(["8.8.8.8", "127.0.0.1"]))
 
 
-async def test_a_name_that_was_public_when_looked_at_first_is_looked_at_anew(endpoint: Endpoint) -> None:
+async def test_a_name_is_checked_again_when_its_address_changes(endpoint: Endpoint) -> None:
     targets, names = Targets(()), Names(["8.8.8.8"], ["127.0.0.1"])
     assert (await names.resolve("u.example"))[0]["host"] == "8.8.8.8"
     await refused(endpoint, "u.example", targets, names)
 
 
-async def test_what_slips_past_the_resolver_is_refused_at_the_socket(endpoint: Endpoint) -> None:
+async def test_an_address_that_passes_the_resolver_is_refused_at_the_socket(endpoint: Endpoint) -> None:
     """A resolver that is not guarded stands for one that is fooled: the address connected to is judged by itself."""
     targets = Targets(())
     client = open_transport(connections=1, socket_factory=targets.socket_factory, resolver=Names(["127.0.0.1"]))
@@ -97,7 +97,7 @@ async def test_a_name_is_resolved_for_every_connection(endpoint: Endpoint) -> No
     assert len(endpoint.told) == 1
 
 
-async def test_an_excepted_name_is_connected_to_and_its_address_is_not(endpoint: Endpoint) -> None:
+async def test_an_allowed_name_is_connected_to_and_its_address_is_not(endpoint: Endpoint) -> None:
     targets, names = Targets(["inside.example"]), Names(["127.0.0.1"])
     async with guarded_exchange(targets, names) as send:
         url = f"http://inside.example:{endpoint.port}/"

@@ -1,4 +1,4 @@
-"""A receiver put together for tests: a pretend fal that signs, the real application, and all that it announced."""
+"""The receiver's application for tests: composed as the process does, with a fal that signs callbacks."""
 
 import asyncio
 import base64
@@ -10,22 +10,19 @@ import httpx
 import msgspec
 from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from ledger.ledger import Ledger
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from providers.callback_tokens import CallbackTokens
-from providers.fal.callbacks import FalWebhook, published_keys
 from providers.http import NeverSent, Request, Response
-from receiver.api.deliveries import DeliveriesApi
-from receiver.api.health import Health
-from receiver.api.job_requests import JobRequests
-from receiver.api.jobs import JobsApi
-from receiver.callbacks.application import Callbacks
-from receiver.callbacks.keys import KeyRing
+from providers.registry import open_accounts, open_webhooks
+from receiver.application import compose_application
+from receiver.callbacks.keys import open_keys
 from receiver.callbacks.sources import Source
-from receiver.web.app import create_app
+from receiver.settings import read_settings
+from receiver.web.app import App
+from telemetry.events import counter_name
 from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, Heard
 from tests.ledger.conftest import Story
@@ -93,57 +90,65 @@ def callback_body(request_id: str = "req-1", **fields: object) -> bytes:
     )
 
 
+ENVIRONMENT = {
+    "SECRET_KEY": SECRET_KEY,
+    "API_KEY": f"{API_KEY},{OLD_API_KEY}",
+    "FAL_KEY": "fal-key-id:fal-key-secret",
+    "FAL_WEBHOOK_USER_ID": ACCOUNT,
+    "FAL_JWKS_URL": "https://fal.example/jwks",
+    "HEYGEN_API_KEY": "heygen-key",
+    "NOTIFY_SECRET": "whsec_bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4=",
+    "MAX_BODY_BYTES": str(LIMIT),
+}
+"""The settings of the receiver of most tests."""
+
+
 class _Silent:
-    def info(self, fact: str, **fields: object) -> None: ...
+    def info(self, event: str, **fields: object) -> None: ...
 
     warning = info
 
 
 class House:
-    """The application on a real ledger, with what a test needs to look at. Options are those of the settings."""
+    """The receiver's application on a real database, and fal. `environment` has the settings that differ."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard, **options: Any) -> None:
+    def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard, **environment: str) -> None:
         self.store, self.clock, self.heard, self.fal, self.story = store, clock, heard, Fal(), Story(store)
+        self.ledger = Ledger(store, clock)
+        self.settings = read_settings(ENVIRONMENT | environment)
         self.registry = CollectorRegistry()
         self.tokens = CallbackTokens([SECRET_KEY])
-        telemetry = Telemetry(self.registry, log=_Silent())
-
-        def emit(fact: str, /, **fields: object) -> None:
-            heard(fact, **fields)
-            telemetry(fact, **fields)
-
-        self.emit = emit
+        self.telemetry = Telemetry(self.registry, log=_Silent())
         self.stopped_workers: list[str] = []
         self.before: dict[str, list[tuple[object, ...]]] = {}
-        self.keys = KeyRing("fal", published_keys("https://fal.example/jwks"), self.fal, clock=clock, emit=emit)
-        self.options = options
+        webhooks = open_webhooks(self.settings.providers)
+        opened = {
+            name: open_keys(name, webhook, self.fal, clock=clock, emit=self.emit) for name, webhook in webhooks.items()
+        }
+        self.sources = {name: Source(provider=name, webhook=webhooks[name], keys=keys) for name, keys in opened.items()}
+        self.keys = opened["fal"]
         self.app = self.compose()
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://renderhook")
         self.http.headers["authorization"] = f"Bearer {API_KEY}"
 
-    def fal_source(self) -> Source:
-        webhook = FalWebhook(
-            user_id=self.options.get("account", ACCOUNT),
-            tolerance_seconds=300,
-            keys=published_keys("https://fal.example/jwks"),
-        )
-        return Source(provider="fal", webhook=webhook, keys=self.keys)
+    def emit(self, event: str, /, **fields: object) -> None:
+        self.heard(event, **fields)
+        self.telemetry(event, **fields)
 
-    def compose(self) -> ASGIApp:
-        return create_app(
-            callbacks=Callbacks(
-                Ledger(self.store, self.clock),
-                {"fal": self.fal_source()},
-                self.tokens,
-                clock=self.clock,
-                emit=self.emit,
-                max_body_bytes=LIMIT,
-            ),
-            jobs=JobsApi(Ledger(self.store, self.clock), _requests(self.options), emit=self.emit, max_body_bytes=LIMIT),
-            deliveries=DeliveriesApi(Ledger(self.store, self.clock), emit=self.emit),
-            health=Health(Ledger(self.store, self.clock), self.registry, stopped_workers=lambda: self.stopped_workers),
-            api_keys=self.options.get("api_keys", (API_KEY, OLD_API_KEY)),
+    def compose(self) -> App:
+        """Make the application, as the process does."""
+        accounts = open_accounts(self.settings.providers, public_url=self.settings.public_url, tokens=self.tokens)
+        return compose_application(
+            self.settings,
+            self.ledger,
+            sources=self.sources,
+            tokens=self.tokens,
+            providers=accounts.keys(),
+            targets=Targets(self.settings.allow_private_targets),
+            registry=self.registry,
+            stopped_workers=lambda: self.stopped_workers,
             emit=self.emit,
+            clock=self.clock,
         )
 
     async def call_back(
@@ -155,31 +160,23 @@ class House:
         headers = self.fal.sign(body, **signed) if headers is None else headers
         return await self.http.post(f"/callbacks/fal/{self.tokens.sign(job_id)}", content=body, headers=headers)
 
-    def counted(self, fact: str, **labels: str) -> float:
-        return self.registry.get_sample_value(f"renderhook_{fact.replace('.', '_')}_total", labels) or 0.0
+    def counted(self, event: str, **labels: str) -> float:
+        """Return the value of an event's counter."""
+        return self.registry.get_sample_value(counter_name(event), labels) or 0.0
 
-    async def dump(self) -> dict[str, list[tuple[object, ...]]]:
-        """Everything in the ledger: every table, every row."""
+    async def dump(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return every row of every table."""
         reader = self.store._reader
         tables = await reader.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
         names = [row["name"] for row in tables]
         return {
-            name: [tuple(row.values()) for row in await reader.execute_fetchall(f"SELECT * FROM {name}")]
+            name: [tuple(dict(row).values()) for row in await reader.execute_fetchall(f"SELECT * FROM {name}")]
             for name in names
         }
 
 
-def _requests(options: dict[str, Any]) -> JobRequests:
-    return JobRequests(
-        providers=options.get("providers", ("fal", "heygen")),
-        targets=Targets(options.get("allowed", ())),
-        signing=options.get("signing", True),
-        notify_url=options.get("notify_url"),
-    )
-
-
 async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait for a condition, looking at it whenever the loop has turned. Raises TimeoutError."""
+    """Wait until a condition is true, checking it at each iteration of the event loop. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:
             found = true()

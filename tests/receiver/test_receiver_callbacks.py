@@ -48,7 +48,7 @@ async def test_a_trailing_slash_is_the_same_address(house: House) -> None:
 
 
 async def test_without_a_configured_account_any_account_is_accepted(make_house: MakeHouse) -> None:
-    house = make_house(account=None)
+    house = make_house(FAL_WEBHOOK_USER_ID="")
     job_id = await house.story.submit()
     assert (await house.call_back(job_id, user_id="user-2")).json()["result"] == "recorded"
 

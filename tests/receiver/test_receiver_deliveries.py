@@ -24,7 +24,7 @@ async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True
     return made.id
 
 
-async def test_a_delivery_shows_where_it_stands_and_what_was_tried(house: House) -> None:
+async def test_a_delivery_shows_its_state_and_attempts(house: House) -> None:
     delivery_id = await delivery(house)
     shown = (await house.http.get(f"/v1/deliveries/{delivery_id}")).json()
     assert (shown["id"], shown["state"], shown["reason"]) == (delivery_id, "dead", "ten attempts failed")
@@ -41,7 +41,7 @@ async def test_a_delivery_shows_where_it_stands_and_what_was_tried(house: House)
     }
 
 
-async def test_a_dead_one_is_replayed_under_its_id_and_only_once(house: House) -> None:
+async def test_a_dead_delivery_is_replayed_once_under_its_id(house: House) -> None:
     delivery_id = await delivery(house)
     replayed = await house.http.post(f"/v1/deliveries/{delivery_id}/replay")
     assert (replayed.status_code, replayed.json()["id"], replayed.json()["state"]) == (202, delivery_id, "pending")
@@ -54,14 +54,14 @@ async def test_a_dead_one_is_replayed_under_its_id_and_only_once(house: House) -
     assert len(house.heard.named("delivery.replayed")) == 1
 
 
-async def test_what_is_still_tried_is_not_replayed(house: House) -> None:
+async def test_a_pending_delivery_is_not_replayed(house: House) -> None:
     delivery_id = await delivery(house, dead=False)
     before = await house.dump()
     assert is_problem(await house.http.post(f"/v1/deliveries/{delivery_id}/replay"), 409)
     assert await house.dump() == before
 
 
-async def test_the_dead_are_listed_newest_first_page_by_page(house: House) -> None:
+async def test_dead_deliveries_are_listed_newest_first_page_by_page(house: House) -> None:
     made = [await delivery(house, f"req-{number}") for number in range(3)]
     first = (await house.http.get("/v1/deliveries?state=dead&limit=2")).json()
     second = (await house.http.get(f"/v1/deliveries?state=dead&limit=2&cursor={first['next_cursor']}")).json()
@@ -70,7 +70,7 @@ async def test_the_dead_are_listed_newest_first_page_by_page(house: House) -> No
     assert (await house.http.get("/v1/deliveries?state=discarded")).json()["deliveries"] == []
 
 
-async def test_those_of_a_job_are_listed(house: House) -> None:
+async def test_deliveries_of_a_job_are_listed(house: House) -> None:
     delivery_id = await delivery(house)
     job_id = (await house.http.get(f"/v1/deliveries/{delivery_id}")).json()["job_id"]
     found = (await house.http.get(f"/v1/deliveries?job={job_id}")).json()
@@ -78,16 +78,16 @@ async def test_those_of_a_job_are_listed(house: House) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?state=delivered", "?state=x", "?state=dead&limit=0"])
-async def test_a_listing_that_means_nothing_is_refused(house: House, query: str) -> None:
+async def test_invalid_queries_of_deliveries_are_refused(house: House, query: str) -> None:
     assert is_problem(await house.http.get(f"/v1/deliveries{query}"), 400)
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "msg_nowhere"), ("POST", "msg_nowhere/replay")])
-async def test_a_delivery_that_is_not_there_is_404(house: House, method: str, path: str) -> None:
+async def test_an_unknown_delivery_gets_404(house: House, method: str, path: str) -> None:
     assert is_problem(await house.http.request(method, f"/v1/deliveries/{path}"), 404)
 
 
-async def test_the_dead_and_the_doubtful_are_in_the_metrics(house: House) -> None:
+async def test_dead_deliveries_and_orphans_are_counted_in_the_metrics(house: House) -> None:
     await delivery(house)
     await house.call_back("job_of_a_lost_disk")
     await house.http.get("/metrics")

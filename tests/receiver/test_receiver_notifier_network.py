@@ -46,7 +46,7 @@ async def test_an_endpoint_that_never_answers_is_given_up_in_time(
     endpoint.answers = lambda _: None
     async with guarded_exchange(LOOPBACK, seconds=0.1) as send:
         office = Office(store, clock, heard, send, LOOPBACK)
-        assert await failed_once(office, endpoint.url) == "no whole answer within 0.1 s"
+        assert await failed_once(office, endpoint.url) == "no complete response within 0.1 s"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ class Dribbler(Endpoint):
 async def test_an_answer_that_never_ends_is_given_up_in_time(store: SQLiteStore, clock: Clock, heard: Heard) -> None:
     async with Dribbler().listening() as slow, guarded_exchange(LOOPBACK, seconds=0.1) as send:
         office = Office(store, clock, heard, send, LOOPBACK)
-        assert await failed_once(office, slow.url) == "no whole answer within 0.1 s"
+        assert await failed_once(office, slow.url) == "no complete response within 0.1 s"
 
 
 @pytest.mark.parametrize(

@@ -63,17 +63,9 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_ho
     await house.http.post(f"/callbacks/fal/{house.tokens.sign(job_id)}x", content=b"")
     await house.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
     sender = AttemptSender(
-        Ledger(house.store, house.clock),
-        endpoint,
-        Targets(()),
-        clock=house.clock,
-        emit=house.emit,
-        secrets=SECRETS,
-        at_once=9,
+        house.ledger, endpoint, Targets(()), clock=house.clock, emit=house.emit, secrets=SECRETS, at_once=9
     )
-    notifier = Notifier(
-        Ledger(house.store, house.clock), sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1
-    )
+    notifier = Notifier(house.ledger, sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         house.clock.now = ms(at)
         for task in await house.story.fetch("deliver", at=at):

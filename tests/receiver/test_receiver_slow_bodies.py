@@ -19,7 +19,7 @@ def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
 
 
 @pytest.mark.parametrize("dribble", [b"", b" "], ids=["stops", "dribbles"])
-async def test_a_callback_that_comes_too_slowly_changes_nothing(house: House, dribble: bytes) -> None:
+async def test_a_callback_that_is_too_slow_changes_nothing(house: House, dribble: bytes) -> None:
     job_id = await house.story.submit()
     before = await house.dump()
     path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(callback_body())
@@ -32,7 +32,7 @@ async def test_a_callback_that_comes_too_slowly_changes_nothing(house: House, dr
     assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
 
 
-async def test_a_job_that_comes_too_slowly_is_none(house: House) -> None:
+async def test_a_job_that_is_too_slow_is_not_accepted(house: House) -> None:
     before = await house.dump()
     headers = [("Authorization", f"Bearer {API_KEY}"), ("Content-Type", "application/json")]
     async with serving(house.app) as port, Caller(port) as caller:
@@ -43,7 +43,7 @@ async def test_a_job_that_comes_too_slowly_is_none(house: House) -> None:
     assert not house.heard.named("job.accepted")
 
 
-async def test_a_callback_that_comes_in_pieces_and_in_time_is_recorded(house: House) -> None:
+async def test_a_callback_in_chunks_is_recorded(house: House) -> None:
     job_id = await house.story.submit()
     body = callback_body()
     path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(body)
