@@ -1,6 +1,6 @@
 """The list of providers: fal, HeyGen, and every installed package with an entry point in `GROUP`.
 
-An entry point is declared as `name = "package.module:PROVIDER"`, where PROVIDER is a `providers.provider.Provider`.
+A package declares one as `name = "package.module:PROVIDER"`, where PROVIDER is a `providers.provider.Provider`.
 """
 
 import functools
@@ -14,13 +14,14 @@ import msgspec
 
 from providers.callback_tokens import CallbackTokens
 from providers.errors import InvalidProvider
-from providers.fal.provider import PROVIDER as FAL
-from providers.heygen.provider import PROVIDER as HEYGEN
 from providers.provider import MEMBERS, Account, Context, Provider, Webhook
 
 GROUP = "renderhook.providers"
 
-BUILT_IN: tuple[Provider[Any], ...] = (FAL, HEYGEN)
+BUILT_IN = (
+    EntryPoint(name="fal", value="providers.fal.provider:PROVIDER", group=GROUP),
+    EntryPoint(name="heygen", value="providers.heygen.provider:PROVIDER", group=GROUP),
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -28,13 +29,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 @functools.cache
 def providers() -> Mapping[str, Provider[Any]]:
     """Return every provider by its name, the built-in ones first. Raises `InvalidProvider`."""
-    return MappingProxyType(collect(entry_points(group=GROUP)))
+    installed = sorted(entry_points(group=GROUP), key=lambda each: (each.name, each.value))
+    return MappingProxyType(load([*BUILT_IN, *installed]))
 
 
-def collect(installed: Iterable[EntryPoint]) -> dict[str, Provider[Any]]:
-    """Return the built-in providers and those of `installed` entry points, sorted by name. Raises `InvalidProvider`."""
-    found = {provider.name: provider for provider in BUILT_IN}
-    for entry_point in sorted(installed, key=lambda each: (each.name, each.value)):
+def load(declared: Iterable[EntryPoint]) -> dict[str, Provider[Any]]:
+    """Return the providers that the entry points declare, by their names. Raises `InvalidProvider`."""
+    found: dict[str, Provider[Any]] = {}
+    for entry_point in declared:
         if entry_point.name in found:
             raise InvalidProvider(f"{_label(entry_point)}: another provider is named {entry_point.name}")
         found[entry_point.name] = _load(entry_point)

@@ -4,7 +4,7 @@ import sys
 
 import msgspec
 
-from providers.registry import BUILT_IN
+from providers.registry import BUILT_IN, load
 from receiver.setting_declarations import Settings
 from settings.setting import Setting, declared
 
@@ -35,7 +35,9 @@ CLIENT = """\
 def settings_page() -> str:
     """Return the page of settings, in Markdown."""
     sections = [HEAD, f"## Receiver\n\n{_table(Settings)}"]
-    sections += [f"## Provider `{provider.name}`\n\n{_table(provider.settings)}" for provider in BUILT_IN]
+    sections += [
+        f"## Provider `{provider.name}`\n\n{_table(provider.settings)}" for provider in load(BUILT_IN).values()
+    ]
     return "\n".join([*sections, CLIENT])
 
 

@@ -1,13 +1,13 @@
 """The commands of `renderhook`. A command's module is imported when the command is used, not before."""
 
+from collections.abc import Collection
 from pkgutil import resolve_name
 from typing import NamedTuple
 
 import click
 
+from renderhook.errors import CommandError
 from renderhook.version import version
-
-_PROVIDERS = ("fal", "heygen")
 
 
 class _Command(NamedTuple):
@@ -30,29 +30,39 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """A group that lists its commands without importing them. Each provider's name is a command too."""
+    """A group that lists its commands without importing them. Each provider of the registry is a command too."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         """Return the names in the order of `--help`."""
-        return [*_COMMANDS, *_PROVIDERS]
+        return [*_COMMANDS, *_providers()]
 
     def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or make that of a provider. None for any other name."""
-        if cmd_name in _PROVIDERS:
-            from renderhook.job_commands import submit_command  # noqa: PLC0415 - imports httpx
-
-            return submit_command(cmd_name)
-        if cmd_name not in _COMMANDS:
+        if cmd_name in _COMMANDS:
+            command: click.Command = resolve_name(_COMMANDS[cmd_name].place)
+            return command
+        if cmd_name not in _providers():
             return None
-        command: click.Command = resolve_name(_COMMANDS[cmd_name].place)
-        return command
+        from renderhook.job_commands import submit_command  # noqa: PLC0415 - imports httpx
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        return submit_command(cmd_name)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a line for each command."""
-        summaries = {name: f"Submit a job to {name}." for name in _PROVIDERS}
-        summaries |= {name: command.summary for name, command in _COMMANDS.items()}
+        rows = [(name, command.summary) for name, command in _COMMANDS.items()]
+        rows += [(name, f"Submit a job to {name}.") for name in _providers()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summaries[name]) for name in self.list_commands(ctx)])
+            formatter.write_dl(rows)
+
+
+def _providers() -> Collection[str]:
+    from providers.errors import InvalidProvider  # noqa: PLC0415 - as the next line
+    from providers.registry import providers  # noqa: PLC0415 - most commands need no provider
+
+    try:
+        return providers().keys()
+    except InvalidProvider as error:
+        raise CommandError(str(error)) from None
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -1,6 +1,6 @@
 """The structure of the repository: who may import whom, where SQL lives, how long things get, what no file may name.
 
-Each check is a plain function that returns what is wrong. It is run on this repository, and on bad samples it must catch.
+Each check is a function that returns what is wrong. It is run on this repository, and on samples it must catch.
 """
 
 import ast
@@ -155,8 +155,8 @@ sandbox is a second opinion: it imports none of ours <- sandbox/demo/run.py: imp
 only the command line imports sandbox <- receiver/process.py: import sandbox.other
 submitter is imported only where the process is composed <- receiver/other.py: import submitter.other
 submitter is imported only where the process is composed <- renderhook/other.py: import submitter.other
-providers import the records of ledger, settings, and nothing else of ours <- providers/fal/other.py: import ledger.ledger
-providers import the records of ledger, settings, and nothing else of ours <- providers/http.py: import telemetry.other
+providers import records, settings, and nothing else of ours <- providers/fal/other.py: import ledger.ledger
+providers import records, settings, and nothing else of ours <- providers/http.py: import telemetry.other
 a provider is found through the registry <- receiver/other.py: import providers.fal.provider
 a provider is found through the registry <- providers/heygen/provider.py: import providers.fal.other
 a provider is found through the registry <- submitter/other.py: from providers.heygen import provider

@@ -1,6 +1,7 @@
 """The providers that have to conform: each with its pretend endpoints, its settings, and inputs for each scenario."""
 
 import base64
+import importlib
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from sandbox.options import Options
 from tests.sandbox.doubles import serving
 
 TOY = Path(__file__).parents[1] / "toyprovider"
-TOY_SECRET = b"a secret of the toy provider"
+TOY_SECRET = "whsec_" + base64.b64encode(b"a secret of the toy provider").decode()
 FACE, VIDEO = "https://files.example/face.jpg", "https://files.example/video.mp4"
 
 
@@ -98,7 +99,7 @@ TOY_SUBJECT = Subject(
     environment=lambda url: {
         "TOY_API_KEY": "toy-key",
         "TOY_API_URL": url,
-        "TOY_WEBHOOK_SECRET": "whsec_" + base64.b64encode(TOY_SECRET).decode(),
+        "TOY_WEBHOOK_SECRET": TOY_SECRET,
     },
     poll_setting="TOY_POLL_SECONDS",
     calls_back=True,
@@ -142,9 +143,7 @@ def importable(*folders: Path) -> Iterator[None]:
 def pretend_endpoints(subject: Subject) -> Iterator[str]:
     """Serve the pretend endpoints of a provider on loopback, and yield their URL."""
     if subject.name == "toy":
-        from toyserver import ToyServer
-
-        app = ToyServer(TOY_SECRET).app()
+        app = importlib.import_module("toyserver").ToyServer(TOY_SECRET).app()
     else:
         app = create_app(Options(render_seconds=0.1))
     with serving(app) as url:

@@ -23,7 +23,7 @@ from providers.http import (
     Submitted,
 )
 from providers.provider import Account, Context, Provider
-from providers.registry import collect
+from providers.registry import BUILT_IN, load
 from settings.environment import read_struct
 from settings.setting import declared
 from tests.conformance.subjects import SUBJECTS, Subject, entry_points_in
@@ -50,7 +50,7 @@ class Job(msgspec.Struct, kw_only=True):
 
 @pytest.fixture
 def provider(subject: Subject, site: Path) -> Provider[msgspec.Struct]:
-    return collect(entry_points_in(site))[subject.name]
+    return load([*BUILT_IN, *entry_points_in(site)])[subject.name]
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ async def test_a_cancel_of_an_unknown_job_is_not_found(subject: Subject, account
 
 
 def test_a_provider_that_cannot_cancel_has_no_request_for_it(site: Path) -> None:
-    found = collect(entry_points_in(site))
+    found = load([*BUILT_IN, *entry_points_in(site)])
     for subject in (each for each in SUBJECTS if not each.cancels):
         faults: list[str] = []
         provider = found[subject.name]

@@ -126,7 +126,7 @@ def test_a_file_has_no_room_for_workers_apart(tmp_path: Path, neighbours: Neighb
         assert line.startswith("DATABASE_URL: `work` needs Postgres")
         house.settings |= {"WORKERS": "0"}
         (line,) = last_words(house.launch())
-        assert line.startswith("WORKERS is 0, and DATABASE_URL is a file")
+        assert line.startswith("WORKERS: must be 1, because DATABASE_URL is an SQLite file")
         assert not house.database.exists()
 
 

@@ -12,7 +12,7 @@ from providers.callback_tokens import CallbackTokens
 from providers.errors import InvalidProvider
 from providers.fal.provider import FalAccount
 from providers.provider import MEMBERS, Context, Provider
-from providers.registry import BUILT_IN, GROUP, collect, open_accounts, open_webhooks, providers
+from providers.registry import BUILT_IN, GROUP, load, open_accounts, open_webhooks, providers
 from settings.environment import read_struct
 
 COMPLETE = dict.fromkeys(MEMBERS, None) | {"name": "other"}
@@ -32,20 +32,20 @@ def entry_point(name: str, attribute: str = "PROVIDER") -> EntryPoint:
 
 
 def test_fal_and_heygen_are_built_in() -> None:
-    assert list(collect([])) == [provider.name for provider in BUILT_IN] == ["fal", "heygen"]
+    assert list(providers()) == [each.name for each in BUILT_IN] == ["fal", "heygen"]
 
 
 def test_an_installed_provider_is_found_by_its_entry_point(package: ModuleType) -> None:
     package.PROVIDER = SimpleNamespace(**COMPLETE)  # type: ignore[attr-defined]  # a module takes any attribute
-    assert collect([entry_point("other")])["other"] is package.PROVIDER
+    assert load([entry_point("other")])["other"] is package.PROVIDER
 
 
 def test_a_name_that_is_taken_is_refused(package: ModuleType) -> None:
     package.PROVIDER = SimpleNamespace(**COMPLETE)  # type: ignore[attr-defined]  # a module takes any attribute
     with pytest.raises(InvalidProvider, match=r"fal \(an_installed_provider:PROVIDER\): another provider is named fal"):
-        collect([entry_point("fal")])
+        load([*BUILT_IN, entry_point("fal")])
     with pytest.raises(InvalidProvider, match="another provider is named other"):
-        collect([entry_point("other"), entry_point("other")])
+        load([entry_point("other"), entry_point("other")])
 
 
 @pytest.mark.parametrize("member", MEMBERS)
@@ -53,22 +53,22 @@ def test_an_object_that_lacks_a_member_is_refused_with_its_name(member: str, pac
     members = {name: value for name, value in COMPLETE.items() if name != member}
     package.PROVIDER = SimpleNamespace(**members)  # type: ignore[attr-defined]  # a module takes any attribute
     with pytest.raises(InvalidProvider, match=f"it has no {member}"):
-        collect([entry_point("other")])
+        load([entry_point("other")])
 
 
 @pytest.mark.parametrize("name", ["another", "Other", "other provider", "other/x", ""])
 def test_a_name_that_differs_or_does_not_fit_into_a_url_is_refused(name: str, package: ModuleType) -> None:
     package.PROVIDER = SimpleNamespace(**(COMPLETE | {"name": name}))  # type: ignore[attr-defined]  # a module takes any attribute
     with pytest.raises(InvalidProvider, match="need one name"):
-        collect([entry_point(name if name != "another" else "other")])
+        load([entry_point(name if name != "another" else "other")])
 
 
 def test_a_provider_that_cannot_be_imported_is_refused_with_the_reason(package: ModuleType) -> None:
     with pytest.raises(InvalidProvider, match="cannot be imported: AttributeError"):
-        collect([entry_point("other")])
+        load([entry_point("other")])
     missing = EntryPoint(name="other", value="no.such.module:PROVIDER", group=GROUP)
     with pytest.raises(InvalidProvider, match="cannot be imported: ModuleNotFoundError"):
-        collect([missing])
+        load([missing])
 
 
 def test_the_registry_checks_every_member_of_the_interface() -> None:

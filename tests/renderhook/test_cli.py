@@ -14,7 +14,7 @@ from tests.renderhook.processes import API_KEY, CLEAN, ROOT, Ran, RunningReceive
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 WEB = {"httpx", "aiohttp", "starlette", "uvicorn"}
-OURS = {"ledger", "providers", "receiver", "submitter", "sandbox"}
+OURS = {"ledger.ledger", "receiver", "submitter", "sandbox"}
 IMPORTED = """
 import sys
 from renderhook.cli import main
@@ -47,6 +47,26 @@ def test_a_command_for_jobs_does_not_open_the_database(receiver: RunningReceiver
     assert "httpx" in modules
     assert modules & ({"sqlite3", "_sqlite3", "aiosqlite", "starlette", "uvicorn"} | OURS) == set()
     assert not database.exists()
+
+
+def test_an_installed_provider_is_a_command(tmp_path: Path) -> None:
+    installed = tmp_path / "toy-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[renderhook.providers]\ntoy = toy:PROVIDER\n")
+    broken = program("toy", "-h", PYTHONPATH=str(tmp_path))
+    assert (broken.code, broken.out) == (1, "")
+    assert broken.err.startswith("renderhook: the provider toy (toy:PROVIDER): it cannot be imported")
+    (tmp_path / "toy.py").write_text(
+        "from types import SimpleNamespace\n"
+        "from providers.fal.provider import PROVIDER as FAL\n"
+        "from providers.provider import MEMBERS\n"
+        "PROVIDER = SimpleNamespace(**{name: getattr(FAL, name) for name in MEMBERS} | {'name': 'toy'})\n"
+    )
+    shown = program("toy", "-h", PYTHONPATH=str(tmp_path))
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("Usage: renderhook toy ")
+    assert "  toy      Submit a job to toy.\n" in program("--help", PYTHONPATH=str(tmp_path)).out
 
 
 def test_without_a_command_it_prints_help() -> None:

@@ -7,14 +7,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+from standardwebhooks import Webhook
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from toyprovider import sign
 
 RENDER_SECONDS = 0.1
 RETRY_SECONDS = 0.2
@@ -49,8 +50,8 @@ class Render:
 class ToyServer:
     """The endpoints, and the callbacks that they send until each has a 2xx response."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+    def __init__(self, secret: str) -> None:
+        self._webhook = Webhook(secret)
         self._renders: dict[str, Render] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -110,11 +111,11 @@ class ToyServer:
 
     async def _attempt(self, http: httpx.AsyncClient, render: Render, body: bytes) -> bool:
         assert render.callback_url
-        timestamp = str(int(time.time()))
+        now = datetime.now(UTC)
         headers = {
             "webhook-id": f"msg_{render.id}",
-            "webhook-timestamp": timestamp,
-            "webhook-signature": sign(self._secret, f"msg_{render.id}", timestamp, body),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": self._webhook.sign(f"msg_{render.id}", now, body.decode()),
         }
         try:
             response = await http.post(render.callback_url, content=body, headers=headers)
