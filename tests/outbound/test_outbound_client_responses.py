@@ -16,7 +16,7 @@ from tests.submitter.lines import Caller, fate, line, until
 async def test_a_response_is_read_whole_with_header_names_in_lower_case(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer(b'{"a": 1}', b"X-Fal-Request-ID: R", b"RETRY-AFTER: 3", status=b"503 Busy")
+        await caller.response(b'{"a": 1}', b"X-Fal-Request-ID: R", b"RETRY-AFTER: 3", status=b"503 Busy")
 
     async with line(behave) as there:
         got = await opening()(post(there.url))
@@ -28,7 +28,7 @@ async def test_a_response_is_read_whole_with_header_names_in_lower_case(opening:
 async def test_the_request_arrives_as_it_was_built(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer()
+        await caller.response()
 
     webhook = "https://hooks.example/callbacks/fal/job_1.a-b_c?a=b&c=d+e%20f#g"
     async with line(behave) as there:
@@ -50,7 +50,7 @@ async def test_the_request_arrives_as_it_was_built(opening: Opening) -> None:
 async def test_a_redirect_is_returned_and_not_followed(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer(b"", b"Location: /elsewhere", status=b"307 Temporary Redirect")
+        await caller.response(b"", b"Location: /elsewhere", status=b"307 Temporary Redirect")
 
     async with line(behave) as there:
         assert (await opening()(post(there.url))).status == 307
@@ -60,7 +60,7 @@ async def test_a_redirect_is_returned_and_not_followed(opening: Opening) -> None
 async def test_a_compressed_response_is_decompressed(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer(zlib.compress(b'{"request_id": "r"}', wbits=31), b"Content-Encoding: gzip")
+        await caller.response(zlib.compress(b'{"request_id": "r"}', wbits=31), b"Content-Encoding: gzip")
 
     async with line(behave) as there:
         assert (await opening()(post(there.url))).body == b'{"request_id": "r"}'
@@ -78,7 +78,7 @@ async def test_a_compressed_response_cannot_exceed_the_limit(
 
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer(body, encoding)
+        await caller.response(body, encoding)
 
     import tracemalloc
 
@@ -108,7 +108,7 @@ async def test_a_long_response_is_cut_with_cut(opening: Opening) -> None:
 async def test_a_response_of_exactly_the_limit_is_read(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer(b"a" * 2048)
+        await caller.response(b"a" * 2048)
 
     async with line(behave) as there:
         assert len((await opening(max_bytes=2048)(post(there.url))).body) == 2048
@@ -120,7 +120,7 @@ async def test_proxy_settings_and_netrc_are_ignored(
 ) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer()
+        await caller.response()
 
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
@@ -137,7 +137,7 @@ async def test_proxy_settings_and_netrc_are_ignored(
 async def test_cookies_are_not_kept(opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         while await caller.hear():
-            await caller.answer(b"{}", b"Set-Cookie: a=b; Path=/")
+            await caller.response(b"{}", b"Set-Cookie: a=b; Path=/")
 
     async with line(behave) as there:
         send = opening()
@@ -152,7 +152,7 @@ async def test_no_more_connections_are_open_than_allowed(opening: Opening) -> No
     async def behave(caller: Caller) -> None:
         while await caller.hear():
             await gate.wait()
-            await caller.answer()
+            await caller.response()
 
     async with line(behave) as there:
         send = opening(connections=3)
@@ -167,7 +167,7 @@ async def test_no_more_connections_are_open_than_allowed(opening: Opening) -> No
 async def test_a_connection_closed_between_requests_causes_no_second_request(polite: bool, opening: Opening) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer()
+        await caller.response()
         if not polite:
             caller.reset()
 
@@ -190,7 +190,7 @@ async def test_a_kept_connection_that_fails_leaves_the_request_unread_and_sent_o
 ) -> None:
     async def behave(caller: Caller) -> None:
         await caller.hear()
-        await caller.answer()
+        await caller.response()
         await caller.hear()
 
     async with line(behave) as there:
