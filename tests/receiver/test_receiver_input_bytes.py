@@ -7,8 +7,8 @@ import pytest
 from outbound.client import Client, open_transport
 from providers.registry import open_accounts
 from submitter.submit import Submitter
+from tests.outbound.loopback import Connection, serve
 from tests.receiver.conftest import MakeReceiver
-from tests.submitter.lines import Caller, line
 
 INPUT = (
     b'{ "a": 0.10000000000000000555, "a":1e400,\r\n\t"b": "\\u0041\\/\\u00e9 \xc3\xa9 \\ud83c\\udfac",'
@@ -20,11 +20,11 @@ INPUT = (
 async def test_the_provider_receives_the_input_as_it_was_posted(make_receiver: MakeReceiver, provider: str) -> None:
     received: list[bytes] = []
 
-    async def behave(caller: Caller) -> None:
-        received.append(await caller.hear())
-        await caller.response(b'{"request_id": "req-1"}')
+    async def behave(connection: Connection) -> None:
+        received.append(await connection.read_request())
+        await connection.respond(b'{"request_id": "req-1"}')
 
-    async with line(behave) as server:
+    async with serve(behave) as server:
         receiver = make_receiver(FAL_QUEUE_URL=server.url, HEYGEN_API_URL=server.url)
         body = b'{"provider":"%s","model":"%s","input":%s}' % (
             provider.encode(),

@@ -6,9 +6,9 @@ import pytest
 
 from ledger.storage.transaction import Rows
 from ledger.transitions import queue as work
+from tests.outbound.loopback import until
 from tests.submitter.bench import Bench, Counting, running, worker
 from tests.submitter.harness import Harness
-from tests.submitter.lines import until
 from work import worker as workers
 from work.worker import LONGEST_WAIT
 

@@ -8,9 +8,9 @@ from ledger.errors import Unavailable
 from ledger.requests import Task
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
+from tests.outbound.loopback import until
 from tests.submitter.bench import Bench, Counting, running, worker
 from tests.submitter.harness import LEASE, Harness
-from tests.submitter.lines import until
 from work import worker as workers
 from work.worker import LONGEST_BACKOFF_MS
 
