@@ -1,4 +1,4 @@
-"""Did the request leave? `NeverSent` is said only when the server got no byte of it: money hangs on it."""
+"""Whether a request was sent: `NeverSent` only when the server received nothing of it, `Unread` otherwise."""
 
 import asyncio
 import zlib

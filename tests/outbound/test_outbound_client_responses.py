@@ -1,4 +1,4 @@
-"""What is read of an answer, what is not followed, and that nothing is sent twice."""
+"""Responses: read whole within limits, redirects not followed, and nothing sent twice."""
 
 import asyncio
 import zlib
