@@ -14,10 +14,8 @@ from ledger.clock import wall_clock
 from ledger.errors import Unavailable
 from ledger.open import open_ledger
 from ledger.records import ProviderName
-from ledger.sqlite.store import SQLiteStore
 from ledger.storage.store import Store
 from ledger.transitions import deliveries
-from ledger.transitions import queue as work
 from ledger.transitions.queue import Kind
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
@@ -38,6 +36,7 @@ from receiver.web.startup_gate import StartupGate
 from submitter.accounts import Account, FalAccount, HeygenAccount
 from submitter.poll import Poller
 from submitter.submit import Submitter
+from submitter.sweeper import Sweeper
 from telemetry.emit import Emit
 from telemetry.events import Telemetry
 from work.shutdown import Shutdown, ShutdownRequested, unless_shutdown
@@ -144,8 +143,6 @@ async def _serving(settings: Settings, stop: Shutdown) -> AsyncIterator[ASGIApp]
 async def _open(settings: Settings, stack: contextlib.AsyncExitStack, emit: Emit, stop: Shutdown) -> Store:
     """Open the ledger, and tell it what the settings say."""
     store = await _open_store(settings, stack, emit, stop)
-    if isinstance(store, SQLiteStore):
-        await store.write(work.end_leases(now=wall_clock()))  # the lock is ours: whoever held a lease is gone
     await store.write(deliveries.put_settings_endpoint(settings.notify_url, now=wall_clock()))
     return store
 
@@ -241,10 +238,10 @@ def _workers(
     emit: Emit,
     stop: Shutdown,
 ) -> Sequence[AnyWorker]:
-    # Twice the longest exchange, and some: nobody else may take a task while its request can still be answered.
-    asking_lease = _ms(2 * settings.provider_timeout_seconds + 10)
+    # Twice the longest exchange, and some: nobody else may claim a job while its request can still be answered.
+    longest_asking = _ms(2 * settings.provider_timeout_seconds + 10)
     telling_shift = _ms(settings.notify_timeout_seconds + 5)
-    telling_lease = telling_shift + _ms(settings.notify_timeout_seconds + 10)
+    longest_telling = telling_shift + _ms(settings.notify_timeout_seconds + 10)
     submitter = Submitter(
         store,
         accounts,
@@ -252,7 +249,7 @@ def _workers(
         clock=wall_clock,
         emit=emit,
         resubmit=settings.resubmit_unconfirmed,
-        lease_ms=asking_lease,
+        lease_ms=longest_asking,
         give_up_after=_ms(settings.submit_timeout_seconds),
     )
     poller = Poller(store, accounts, clients.ask_provider, clock=wall_clock, emit=emit)
@@ -269,18 +266,15 @@ def _workers(
     notifier = Notifier(store, sender, clock=wall_clock, shift_ms=telling_shift, stop=stop.asked, at_once=telling)
     # Each kind has its own share of the client: many jobs to watch must not keep a new one waiting.
     kinds: tuple[tuple[Kind, Handler, int, int], ...] = (
-        ("submit", submitter.handle, asking, asking_lease),
-        ("poll", poller.handle, asking, asking_lease),
-        ("deliver", notifier.handle, telling, telling_lease),
+        ("submit", submitter.handle, asking, longest_asking),
+        ("poll", poller.handle, asking, longest_asking),
+        ("deliver", notifier.handle, telling, longest_telling),
     )
-    if isinstance(store, SQLiteStore):
-        return [
-            Worker(store, kind, handle, clock=wall_clock, emit=emit, concurrency=concurrency, lease_ms=lease)
-            for kind, handle, concurrency, lease in kinds
-        ]
-    from work.queue_workers import queue_workers  # noqa: PLC0415 - an extra, which SQLite does without
-
-    return queue_workers(store, kinds, clock=wall_clock, emit=emit, stop_seconds=settings.stop_seconds)
+    workers = [
+        Worker(store, kind, handle, clock=wall_clock, emit=emit, concurrency=concurrency, longest_ms=longest)
+        for kind, handle, concurrency, longest in kinds
+    ]
+    return [*workers, Sweeper(store, clock=wall_clock, emit=emit)]
 
 
 def _most_attempts(settings: Settings) -> int:

@@ -32,7 +32,6 @@ _COUNTED: dict[str, tuple[str, ...]] = {
     "keys.fetched": (),
     "keys.fetch_failed": (),
     "worker.task_failed": ("kind",),
-    "work.recovered": (),
     "work.missing_enqueued": (),
     "database.unavailable": (),
 }
@@ -52,9 +51,9 @@ _LOUD = frozenset(
         "worker.reschedule_failed",
         "worker.stopped",
         "worker.lease_expired",
-        "work.recovered",
+        "worker.renew_failed",
         "work.missing_enqueued",
-        "work.maintenance_failed",
+        "work.sweep_failed",
         "database.unavailable",
         "provider.not_configured",
         "endpoint.disabled",
@@ -125,7 +124,7 @@ def configure_logs(log_format: str, log_level: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
-    for library in ("psycopg", "psycopg.pool", "procrastinate"):  # what they warn of, we say ourselves, as telemetry
+    for library in ("psycopg", "psycopg.pool"):  # what they warn of, we say ourselves, as telemetry
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"

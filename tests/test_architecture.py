@@ -86,7 +86,7 @@ providers/other.py: from ledger.records import anything
 receiver/other.py: import providers.other, ledger.other
 submitter/other.py: import providers.other, ledger.other
 sandbox/other.py: import providers.other, ledger.other
-ledger/other.py: import sqlite3, aiosqlite, psycopg, psycopg_pool, procrastinate
+ledger/other.py: import sqlite3, aiosqlite, psycopg, psycopg_pool
 sandbox/demo/run.py: import sqlite3
 """
 
@@ -104,7 +104,6 @@ sandbox imports neither receiver nor submitter <- sandbox/demo/run.py: import su
 only ledger opens a database <- receiver/other.py: import sqlite3
 only ledger opens a database <- sandbox/other.py: import sqlite3
 only ledger opens a database <- submitter/other.py: from aiosqlite import connect
-only ledger opens a database <- submitter/other.py: from procrastinate import App
 only ledger opens a database <- receiver/other.py: import psycopg
 only ledger opens a database <- providers/other.py: from psycopg_pool import AsyncConnectionPool
 only ledger opens a database <- sandbox/demo/run.py: import psycopg

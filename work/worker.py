@@ -1,8 +1,8 @@
-"""Workers: fetch what is due, do it, and sleep until something is due or somebody says so."""
+"""Workers: fetch what is due, do it under a lease that is renewed meanwhile, and sleep until something is due."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -14,18 +14,27 @@ from telemetry.emit import Emit
 Handler = Callable[[Task], Awaitable[None]]
 """Does one task, and settles it: finished or postponed."""
 
+LEASE_MS = 20_000
+"""How long a lease lasts from its last renewal: what a killed worker had comes due after so long at most."""
+
+RENEW_SECONDS = 5.0
+"""How often leases are renewed while their handlers run: a database that is away for a moment costs none."""
+
 LONGEST_WAIT = 60_000
-"""A worker looks at least once a minute, whatever it was told."""
+"""A worker looks at least once a minute; more often where other processes may enqueue without waking it."""
 
 BACKOFF_MS = 1_000
 LONGEST_BACKOFF_MS = 300_000
 
+RELEASE_SECONDS = 0.5
+"""What is kept of the time to stop for giving leases back."""
+
 
 class Worker:
-    """Does one kind of work, at most `concurrency` pieces at once, each under a lease of `lease_ms`.
+    """Does one kind of work, at most `concurrency` tasks at once, each under a lease.
 
-    `handle` settles its own task (finished or postponed). One that raises is put off, longer each time; one that is
-    killed comes due again when its lease ends.
+    `handle` settles its own task (finished or postponed). One that raises is retried, later each time. The lease of one
+    that runs longer than `longest_ms` is not renewed any more, so that nothing that hangs is kept for ever.
     """
 
     def __init__(
@@ -37,7 +46,7 @@ class Worker:
         clock: Clock,
         emit: Emit,
         concurrency: int,
-        lease_ms: int,
+        longest_ms: int,
     ) -> None:
         self._store = store
         self.kind = kind
@@ -45,13 +54,16 @@ class Worker:
         self._clock = clock
         self._emit = emit
         self._concurrency = concurrency
-        self._lease_ms = lease_ms
+        self._longest_ms = longest_ms
+        self._longest_nap = min(LONGEST_WAIT, store.poll_ms)
         self._running: set[asyncio.Task[None]] = set()
-        self._subjects: set[str] = set()
+        self._held: dict[str, tuple[Task, int]] = {}
+        self._renewing: asyncio.Task[None] | None = None
         self._due = store.due(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Faults of the ledger are announced and waited out."""
+        self._renewing = asyncio.create_task(self._renew_forever(), name=f"renew {self.kind} leases")
         while not stop.is_set():
             self._due.clear()
             try:
@@ -66,41 +78,78 @@ class Worker:
         """Start everything that is due and fits, and return how long to wait for more, in milliseconds."""
         free = self._concurrency - len(self._running)
         if free <= 0:
-            return LONGEST_WAIT  # the first to end wakes us
+            return self._longest_nap  # the first to end wakes us
         now = self._clock()
-        tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + self._lease_ms, limit=free))
+        tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + LEASE_MS, limit=free))
+        held = [task for task in tasks if task.subject in self._held]
         for task in tasks:
-            if task.subject in self._subjects:  # our own lease ran out under us: whoever is at it goes on alone
+            if task.subject not in self._held:
+                self._begin(task, now)
+        if held:  # their leases ended under us, or were taken away to have them done again
+            for task in held:
                 self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
-                continue
-            self._subjects.add(task.subject)
-            running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
-            self._running.add(running)
-            running.add_done_callback(self._ended)
+            await self._postpone(held, BACKOFF_MS)
         if len(tasks) == free:
             return 0
         due_at = (await self._store.read("next_due", {"kind": self.kind}))[0]["due_at"]
-        return LONGEST_WAIT if due_at is None else min(max(due_at - self._clock(), 0), LONGEST_WAIT)
+        return self._longest_nap if due_at is None else min(max(due_at - self._clock(), 0), self._longest_nap)
+
+    async def renew_once(self) -> None:
+        """Renew the leases of what runs, and has not run for too long. Raises LedgerError."""
+        now = self._clock()
+        tasks = [task for task, begun_at in self._held.values() if now - begun_at < self._longest_ms]
+        if tasks:
+            await self._store.write(work.renew(tasks, until=now + LEASE_MS))
 
     async def drain(self, seconds: float) -> None:
-        """Let what is running finish for at most `seconds`, then abandon it to the end of its lease."""
-        if not self._running:
-            return
-        _, late = await asyncio.wait(set(self._running), timeout=seconds)
-        for running in late:
-            running.cancel()
-        if late:
-            await asyncio.wait(late)
-            self._emit("worker.abandoned", kind=self.kind, number=len(late))
+        """Let what is running finish for at most `seconds`, then cancel it and give its leases back."""
+        if self._running:
+            _, late = await asyncio.wait(set(self._running), timeout=max(0.0, seconds - RELEASE_SECONDS))
+            abandoned = [task for task, _ in self._held.values()]
+            for running in late:
+                running.cancel()
+            if late:
+                await asyncio.wait(late)
+                self._emit("worker.abandoned", kind=self.kind, number=len(late))
+                with contextlib.suppress(LedgerError, TimeoutError):  # they come due when their leases end
+                    await asyncio.wait_for(self._postpone(abandoned, 0), RELEASE_SECONDS)
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait({self._renewing})
+
+    def _begin(self, task: Task, now: int) -> None:
+        self._held[task.subject] = task, now
+        running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
+        self._running.add(running)
+        running.add_done_callback(self._ended)
 
     async def _do(self, task: Task) -> None:
         try:
             await self._handle(task)
         except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
-            with contextlib.suppress(LedgerError):  # announced: the lease's end will bring it back
-                await reschedule_failed(self._store, task, error, clock=self._clock, emit=self._emit)
+            await self._retry_later(task, error)
         finally:
-            self._subjects.discard(task.subject)
+            del self._held[task.subject]
+
+    async def _retry_later(self, task: Task, error: Exception) -> None:
+        self._emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
+        pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
+        try:
+            await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
+        except LedgerError as fault:  # it comes due when its lease ends
+            self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
+
+    async def _postpone(self, tasks: Iterable[Task], pause: int) -> None:
+        due_at = self._clock() + pause
+        await asyncio.gather(*(self._store.write(work.postpone(task, due_at=due_at, failed=False)) for task in tasks))
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.renew_once()
+            except LedgerError as error:
+                self._emit("worker.renew_failed", kind=self.kind, error=str(error))
 
     def _ended(self, running: asyncio.Task[None]) -> None:
         if len(self._running) >= self._concurrency:
@@ -114,14 +163,3 @@ class Worker:
         finally:
             for wait in waits:
                 wait.cancel()
-
-
-async def reschedule_failed(store: Store, task: Task, error: Exception, *, clock: Clock, emit: Emit) -> None:
-    """Emit that `error` ended `task`, and postpone it, longer each time. Raises LedgerError when that fails."""
-    emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
-    pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
-    try:
-        await store.write(work.postpone(task, due_at=clock() + pause, failed=True))
-    except LedgerError as fault:
-        emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
-        raise

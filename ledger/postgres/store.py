@@ -25,9 +25,8 @@ T = TypeVar("T")
 WRITERS = 2
 """Transactions at once: while one waits for the disk, the next is made."""
 
-
-QUEUE_CONNECTIONS = 2
-"""What the queue's workers have for themselves: were they to wait for a standby, nobody else should wait for them."""
+POLL_MS, POLL_MS_POOLED = 5_000, 1_000
+"""How often workers look for work that another process made due without waking them: a pooler passes no word on."""
 
 OPEN_SECONDS = 10.0
 """How long a database may take to say who it is. What it takes to bring its schema up to date is not bounded."""
@@ -43,11 +42,9 @@ class _Waiting(msgspec.Struct):
 class PostgresStore:
     """The `Store` on Postgres. Open it with `open_postgres`."""
 
-    def __init__(
-        self, url: str, pool: Pool, queue_pool: Pool, session: SessionSettings, *, waiting_limit: int, batch: int
-    ) -> None:
+    def __init__(self, url: str, pool: Pool, session: SessionSettings, *, waiting_limit: int, batch: int) -> None:
         self.pool = pool
-        self.queue_pool = queue_pool
+        self.poll_ms = POLL_MS_POOLED if session.pooled else POLL_MS
         self.session = session
         self._waiting: deque[_Waiting] = deque()
         self._waiting_limit = waiting_limit
@@ -103,8 +100,7 @@ class PostgresStore:
         self._something_waits.set()
         await asyncio.gather(*self._writers)
         await self.news.close()
-        for pool in (self.queue_pool, self.pool):
-            await pool.close(timeout=self.session.seconds)
+        await self.pool.close(timeout=self.session.seconds)
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> Rows | LedgerError:
         try:
@@ -125,7 +121,7 @@ class PostgresStore:
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
-        batch = sorted(batch, key=lambda each: _locks(each.transaction))
+        batch = sorted(batch, key=lambda each: _lock_order(each.transaction))
         results = await self._run([each.transaction for each in batch])
         for each, result in zip(batch, results, strict=True):
             if isinstance(result, Ran):
@@ -155,9 +151,16 @@ class PostgresStore:
             return [fault_of(error)] * len(transactions)
 
 
-def _locks(transaction: Transaction[Any]) -> str:
-    """Name what a transaction locks first: taken in one order everywhere, nobody waits for each other."""
-    return str(transaction.values.get("job_id") or transaction.values.get("delivery_id") or "")
+def _lock_order(transaction: Transaction[Any]) -> tuple[bool, str]:
+    """Order transactions so that transactions do not wait for each other in a circle.
+
+    Those that lock rows of one job or delivery come first, in the order of its id. Those that lock what belongs to many
+    (fetching, renewing, all that is about endpoints) come last: their statements wait for nobody.
+    """
+    values = transaction.values
+    subject = None if values.get("kind") == "deliver" else values.get("subject")
+    first = values.get("job_id") or values.get("delivery_id") or subject
+    return first is None, str(first or "")
 
 
 async def open_postgres(
@@ -165,8 +168,8 @@ async def open_postgres(
 ) -> PostgresStore:
     """Open the ledger at `url`, migrated to the newest schema.
 
-    `connections` bounds what this process opens, two of them for the queue, with one more to listen on; `seconds`
-    bounds every answer. Raises `CannotOpen` when an operator must act, `Unavailable` when the database is not there.
+    `connections` bounds what this process opens, with one more to listen on; `seconds` bounds every answer. Raises
+    `CannotOpen` when an operator must act, `Unavailable` when the database is not there.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
@@ -179,11 +182,10 @@ async def open_postgres(
             raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error
         if behind:
             await migrate(connection, now)
-    pool = make_pool(url, session, connections=max(1, connections - QUEUE_CONNECTIONS))
-    queue_pool = make_pool(url, session, connections=QUEUE_CONNECTIONS)
+    pool = make_pool(url, session, connections=connections)
     try:
         await pool.open(wait=True, timeout=OPEN_SECONDS)
     except PoolTimeout as error:
         await pool.close()
         raise Unavailable(f"cannot open the ledger: {error}") from error
-    return PostgresStore(url, pool, queue_pool, session, waiting_limit=waiting_limit, batch=batch)
+    return PostgresStore(url, pool, session, waiting_limit=waiting_limit, batch=batch)

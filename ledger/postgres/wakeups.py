@@ -58,9 +58,8 @@ class Wakeups:
     async def close(self) -> None:
         """Tell what is left to tell, then stop listening and telling, whatever the database does."""
         self._closing = True
-        if self._untold:
-            self._tasks.append(asyncio.create_task(self._tell(), name="ledger-last-news"))
-            await asyncio.wait(self._tasks[-1:], timeout=HANG_UP_SECONDS)
+        self._something_untold.set()
+        await asyncio.wait(self._tasks[:1], timeout=HANG_UP_SECONDS)  # it may be in the middle of telling
         for _ in range(3):  # the first asks the database to stop, which may not hear; the next one hangs up
             for task in self._tasks:
                 task.cancel()
@@ -77,6 +76,8 @@ class Wakeups:
 
     async def _tell(self) -> None:
         names, self._untold = self._untold, set()
+        if not names:
+            return
         payload = f"{self._us}:{','.join(sorted(names)) if len(names) <= MOST_NAMES else '*'}"
         with contextlib.suppress(*_AWAY):  # they look by themselves, a little later
             async with self._pool.connection() as connection:

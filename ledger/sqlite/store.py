@@ -18,6 +18,7 @@ from ledger.sqlite.transactions import Ran, Result, fault_of, run_batch
 from ledger.storage.migrations import migrate
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Row, Rows, Transaction
+from ledger.transitions.queue import end_leases
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -37,6 +38,8 @@ _PRAGMAS = (
 
 class SQLiteStore:
     """The `Store` on SQLite. Open it with `open_sqlite`."""
+
+    poll_ms = 60_000  # all work is enqueued by this process
 
     def __init__(
         self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, *, waiting_limit: int, batch: int
@@ -120,8 +123,9 @@ class SQLiteStore:
 async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:
     """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
 
-    Only one process may: a lock file beside it says so. `waiting_limit` bounds the writes that wait, `batch` those
-    committed together. Raises `CannotOpen`, with what an operator must do.
+    Only one process may: a lock file beside it says so. Leases and claims that an earlier one had are ended.
+    `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises `CannotOpen`, with what an
+    operator must do.
     """
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
@@ -131,6 +135,9 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
             for pragma in _PRAGMAS:
                 await writer.execute(pragma)
             await _on_thread(writer, migrate, now)
+            [ended] = await _on_thread(writer, run_batch, [end_leases(now=now)])
+            if isinstance(ended, LedgerError):
+                raise ended
             reader = await _open(path, "ro", undo)
         except sqlite3.Error as error:
             fault = fault_of(error)

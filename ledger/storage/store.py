@@ -12,6 +12,10 @@ T = TypeVar("T")
 class Store(Protocol):
     """A database that runs transactions, each whole or not at all, and reads."""
 
+    @property
+    def poll_ms(self) -> int:
+        """The longest time, in ms, that a worker may rely on `due` to be woken for what other processes enqueue."""
+
     async def write(self, transaction: Transaction[T]) -> T:
         """Run `transaction` in one transaction and return what it read, once it is committed and fsynced.
 

@@ -50,10 +50,8 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     [task] = await story.fetch("submit", at=1)
     await story.begin(job_id)
     assert await story.confirm(job_id)
-    await story.end(task)
     [task] = await story.fetch("poll", at=100)
     await store.write(work.postpone(task, due_at=ms(200), failed=True))
-    await story.end(task)
     assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"
     assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2

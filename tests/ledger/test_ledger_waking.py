@@ -9,13 +9,8 @@ from ledger.postgres.store import PostgresStore
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, submissions
 from ledger.transitions.jobs import endpoint_identifier
-from ledger.transitions.queue import Kind, Task
+from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
-
-
-def woken_for_later(store: Store, kind: Kind) -> set[Kind]:
-    """SQLite's workers sleep until something is due, and must hear of it. On Postgres it is promoted when it is due."""
-    return set() if isinstance(store, PostgresStore) else {kind}
 
 
 class Ears:
@@ -53,9 +48,7 @@ async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it_and_nobody_els
     await story.begin(job_id)
     assert ears.heard() == set()
     await story.confirm(job_id)
-    assert ears.heard() == {"deliver"} | woken_for_later(store, "poll")
-    await story.fetch("poll", at=1000)
-    assert "poll" in ears.heard() | woken_for_later(store, "poll")
+    assert ears.heard() == {"deliver", "poll"}
 
 
 async def told(story: Story) -> Task:
@@ -77,8 +70,7 @@ async def test_a_callback_for_an_endpoint_that_is_held_wakes_who_holds_it(
     [job] = await story.fetch("poll", at=1000)
     ears.heard()
     await story.report(job.subject)
-    # On Postgres the endpoint's next task waits already, which nobody can take before this one ends.
-    assert ears.heard() == ({"deliver"} if isinstance(store, PostgresStore) else set())
+    assert ears.heard() == set()
     assert (news.is_set(), news_of_another.is_set()) == (True, False)
     assert len(await deliveries.read_due(store, task.subject, now=ms(31), limit=10)) == 1
 
@@ -89,7 +81,6 @@ async def test_a_callback_for_an_endpoint_that_nobody_holds_wakes_who_tells(
     task = await told(story)
     ears.heard()
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
     assert ears.heard() == set()  # nothing is pending
     [job] = await story.fetch("poll", at=1000)
     ears.heard()
@@ -146,8 +137,7 @@ async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
     await store.write(deliveries.retry(delivery.id, attempted, due_at=ms(40)))
     ears.heard()
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
-    assert ears.heard() == woken_for_later(store, "deliver")
+    assert ears.heard() == {"deliver"}
     [task] = await story.fetch("deliver", at=40)
     ears.heard()
     await store.write(deliveries.release(task, now=ms(41)))  # it is overdue
@@ -157,14 +147,12 @@ async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
 async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: Store, ears: Ears) -> None:
     task = await told(story)
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
     job_id = await story.submit("req-2", at=5)
     [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
     refused = deliveries.Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
     [task] = await story.fetch("deliver", at=6)
     await store.write(deliveries.settle(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
-    await story.end(task)
     ears.heard()
     assert await store.write(deliveries.replay(delivery.id, now=ms(8)))
     assert ears.heard() == {"deliver"}

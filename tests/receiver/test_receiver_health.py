@@ -64,7 +64,7 @@ async def test_a_worker_that_ends_by_itself_is_seen_and_announced(house: House, 
             raise RuntimeError("a internal_error of ours")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(house.store, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000)
+        return made(house.store, kind, nothing, clock=clock, emit=heard, concurrency=1, longest_ms=1000)
 
     worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))  # type: ignore[arg-type]  # any Emit does
     async with worker_group:

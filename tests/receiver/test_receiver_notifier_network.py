@@ -92,7 +92,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
         office = Office(store, clock, heard, send, LOOPBACK)
         stuck = await office.ended(slow.url, request_id="req-0")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=4, lease_ms=60_000
+            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=4, longest_ms=60_000
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
@@ -119,7 +119,7 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             await office.ended(dead.url, request_id=f"dead-{number}")
         quick = await office.ended(endpoint.url, request_id="quick")
         worker = Worker(
-            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=2, lease_ms=60_000
+            store, "deliver", office.notifier.handle, clock=clock, emit=heard, concurrency=2, longest_ms=60_000
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))

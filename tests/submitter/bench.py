@@ -11,8 +11,10 @@ from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
 from ledger.transitions.queue import Task
-from tests.submitter.desk import LEASE, Desk
+from tests.submitter.desk import Desk
 from work.worker import Handler, Worker
+
+LONGEST = 70_000
 
 
 class Bench:
@@ -50,7 +52,7 @@ def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
         clock=desk.clock,
         emit=desk.heard,
         concurrency=concurrency,
-        lease_ms=LEASE,
+        longest_ms=LONGEST,
     )
 
 

@@ -6,11 +6,12 @@ import pytest
 
 from ledger.storage.transaction import Rows
 from ledger.transitions import queue as work
-from tests.submitter.bench import Bench, Counting, running, worker
+from tests.ledger.patience import soon
+from tests.submitter.bench import LONGEST, Bench, Counting, running, worker
 from tests.submitter.desk import Desk
 from tests.submitter.lines import until
 from work import worker as workers
-from work.worker import LONGEST_WAIT
+from work.worker import LEASE_MS, LONGEST_WAIT
 
 
 async def test_no_more_than_its_share_is_under_way_and_all_gets_done(desk: Desk) -> None:
@@ -50,7 +51,7 @@ async def test_just_as_many_as_fit_are_fetched_and_the_next_when_one_is_done(des
     bench.let_go(*bench.claimed)
     await until(desk.store.due("submit").is_set)
     await until(lambda: bench.now == 0)
-    assert await at_work.run_once() == LONGEST_WAIT
+    assert await at_work.run_once() == LEASE_MS  # the end of the lease just had
     await until(lambda: len(bench.claimed) == 3)
     assert set(bench.claimed) == set(jobs)
     await at_work.drain(0)
@@ -90,6 +91,36 @@ async def test_idle_it_asks_the_ledger_once_and_wakes_for_what_is_accepted(desk:
         for _ in range(200):
             await asyncio.sleep(0)
         assert counting.fetches == 2
+
+
+async def test_the_lease_of_what_runs_is_renewed_and_not_for_ever(desk: Desk) -> None:
+    job_id = await desk.accept()
+    bench = Bench(desk)
+    at_work = worker(desk, bench)
+    await at_work.run_once()
+    for _ in range(LONGEST // 10_000):
+        desk.clock.pass_seconds(10)
+        await at_work.renew_once()
+        assert await desk.due("submit") == []
+    desk.clock.pass_seconds(10)
+    await at_work.renew_once()
+    assert [task.subject for task in await desk.due("submit")] == [job_id]
+    await at_work.drain(0)
+
+
+async def test_leases_are_renewed_while_a_worker_runs(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "RENEW_SECONDS", 0.001)
+    await desk.accept()
+    bench = Bench(desk)
+    async with running(worker(desk, bench)):
+        await until(lambda: bench.now == 1)
+        desk.clock.pass_seconds(10)
+        ends = LEASE_MS / 1000
+
+        async def renewed() -> bool:
+            return await desk.seconds_until_due("submit") == ends
+
+        await soon("the lease is renewed", renewed)
 
 
 async def test_it_wakes_by_itself_when_something_comes_due(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
