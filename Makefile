@@ -12,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run demo test chaos bench bench-check check lock format clean FORCE
+.PHONY: help venv run demo docs test chaos bench bench-check check lock format clean FORCE
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +20,14 @@ help: ## Say what can be made
 venv: $(STAMP) ## Create .venv from requirements-dev.txt (the others do it by themselves)
 
 run: $(STAMP) ## Serve, with the settings of the environment
-	@$(PY) -m receiver $(ARGS)
+	@$(PY) -m renderhook serve $(ARGS)
 
 demo: $(STAMP) ## See real work done on loopback: no keys, no network
-	@$(PY) -m sandbox.demo $(ARGS)
+	@$(PY) -m renderhook demo $(ARGS)
+
+docs: $(STAMP) ## Write the pages that are made from the code
+	$(PY) -m receiver.settings_page > docs/settings.md
+	$(PY) -m telemetry.events_page > docs/events.md
 
 # Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests

@@ -9,7 +9,6 @@ from typing import Literal, Self
 
 import msgspec
 
-ProviderName = Literal["fal", "heygen"]
 Source = Literal["callback", "poll"]
 
 

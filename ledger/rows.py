@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from ledger.records import Fault, JobError, JobState, Output, ProviderName, Source
+from ledger.records import Fault, JobError, JobState, Output, Source
 from ledger.storage.transaction import Row, Rows
 
 
@@ -14,7 +14,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One request to one provider, as it stands. `input` and `metadata` are JSON text, as the user sent them."""
 
     id: str
-    provider: ProviderName
+    provider: str
     model: str
     state: JobState
     input: str
@@ -80,7 +80,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     job_id: str
-    provider: ProviderName
+    provider: str
     source: Source
     request_id: str | None
     result: str

@@ -1,1 +1,1 @@
-"""The HTTP client: limits of time and size, which failures certainly sent nothing, and the SSRF guard."""
+"""The HTTP client: time and size limits, which failures certainly sent nothing, and the SSRF guard."""

@@ -1,8 +1,8 @@
-"""One HTTP exchange: a request out, an answer read whole, within bounds of time and size.
+"""The HTTP client: one request and its whole response, within limits of time and size.
 
-The one question that money hangs on is answered here: did the request leave? httpx-aiohttp reports a connection that
-was lost after the request had gone by the same exception as one that never came about, so the aiohttp error beneath
-decides.
+It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent
+is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that was never
+made and for one lost after the request was sent, so the aiohttp exception underneath decides.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from httpx_aiohttp import AiohttpTransport
 from providers.http import NeverSent, Request, Response, Unread
 
 CONNECT_SECONDS = 10.0
-"""The longest wait for a connection; half of an exchange's own bound when that is less."""
+"""The longest wait for a connection, or half of the client's time limit when that is less."""
 
 SocketFactory = Callable[[Any], Any]
 
@@ -27,11 +27,10 @@ _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "rende
 
 
 class Client:
-    """The `Send` over one of httpx's transports: without a client no redirect is followed and no cookie kept.
+    """A `Send` over an httpx transport. It follows no redirects and keeps no cookies.
 
-    `seconds` bounds the whole exchange, `max_bytes` the answer's body.
-
-    With `cut` a longer body is cut, and kept as it came; without, it is `Unread`, because half an answer is none.
+    `seconds` limits the whole exchange, `max_bytes` the response's body. With `cut` a longer body is cut, and is not
+    decompressed; without, it is `Unread`.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Client:
         self._cut = cut
 
     async def __call__(self, request: Request) -> Response:
-        """See `Send`."""
+        """Send `request` and read the whole response. Raises `NeverSent` or `Unread`."""
         outgoing = self._build(request)
         try:
             async with asyncio.timeout(self._seconds):
@@ -53,15 +52,15 @@ class Client:
                 finally:
                     await response.aclose()
         except TimeoutError as error:
-            raise Unread(f"no whole answer within {self._seconds:g} s") from error
+            raise Unread(f"no complete response within {self._seconds:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError, zlib.error) as error:
             kind = NeverSent if never_sent(error) else Unread
-            raise kind(_words(error)) from error
+            raise kind(_describe(error)) from error
         headers = {name.lower(): value for name, value in response.headers.items()}
         return Response(status=response.status_code, headers=headers, body=body)
 
     def _build(self, request: Request) -> httpx.Request:
-        # Before the exchange's own time is over, or a connection that never came about would pass for an unread answer.
+        # Less than the client's own limit, or a connection that was never made would count as an unread response.
         limit = min(CONNECT_SECONDS, self._seconds / 2)
         try:
             return httpx.Request(
@@ -72,25 +71,25 @@ class Client:
                 extensions={"timeout": {"connect": limit, "pool": limit}},
             )
         except (httpx.InvalidURL, ValueError) as error:
-            raise NeverSent(_words(error)) from error
+            raise NeverSent(_describe(error)) from error
 
     async def _read(self, response: httpx.Response) -> bytes:
-        # Not by httpx, which unpacks a chunk whole, however often it is packed: some kilobytes fill the memory.
-        packing = None if self._cut else _packing(response.headers.get("content-encoding", ""))
+        # httpx decompresses a whole chunk at once: a few kilobytes can expand to fill the memory.
+        decompressor = None if self._cut else _decompressor(response.headers.get("content-encoding", ""))
         body = bytearray()
         async for chunk in response.aiter_raw():
-            body += packing.decompress(chunk, self._max_bytes + 1 - len(body)) if packing else chunk
+            body += decompressor.decompress(chunk, self._max_bytes + 1 - len(body)) if decompressor else chunk
             if len(body) > self._max_bytes:
                 if self._cut:
                     break
-                raise Unread(f"the answer is longer than {self._max_bytes} bytes")
-        if packing and response.num_bytes_downloaded and not packing.eof:
-            raise Unread("the answer is compressed, and ends too early")
+                raise Unread(f"the response is longer than {self._max_bytes} bytes")
+        if decompressor and response.num_bytes_downloaded and not decompressor.eof:
+            raise Unread("the compressed response is truncated")
         return bytes(body[: self._max_bytes])
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether `error` proves that no byte of the request left: it never had a connection, or no usable address."""
+    """Tell whether `error` proves that nothing was sent: there was no connection, or no usable address."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientError):
         return isinstance(
@@ -113,12 +112,11 @@ def open_transport(
     socket_factory: SocketFactory | None = None,
     resolver: AbstractResolver | None = None,
 ) -> AiohttpTransport:
-    """Open a pool of connections that follows no redirect, keeps no cookie, and reads no proxy or netrc.
+    """Open a connection pool that follows no redirects, keeps no cookies and ignores proxy settings and netrc.
 
-    `connections` bounds the sockets open at once. Without `keep_alive` each request has a connection of its own: one
-    that was kept may be closed by the other side just as a request goes out, and then nobody knows whether it arrived.
-    `socket_factory` and `resolver` see every address before it is
-    connected to, and may refuse it with an OSError.
+    `connections` limits the open sockets. Without `keep_alive` each request has its own connection: the server may
+    close an idle one just as a request is sent, and then it is unknown whether the request arrived. `socket_factory`
+    and `resolver` see every address before it is connected to, and may refuse it with an OSError.
     """
 
     def session() -> aiohttp.ClientSession:
@@ -128,7 +126,7 @@ def open_transport(
             ssl=ssl.create_default_context(),
             socket_factory=socket_factory,
             resolver=resolver,
-            use_dns_cache=resolver is None,  # a guarded name is looked at anew for every connection
+            use_dns_cache=resolver is None,  # a guarded name is resolved again for every connection
         )
         return aiohttp.ClientSession(
             connector=connector, trust_env=False, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -137,23 +135,23 @@ def open_transport(
     return AiohttpTransport(client=session)
 
 
-def _packing(encoding: str) -> Any:
+def _decompressor(encoding: str) -> Any:
     if encoding.strip().lower() in {"", "identity"}:
         return None
-    if encoding.strip().lower() in {"gzip", "x-gzip"}:  # some send it unasked
+    if encoding.strip().lower() in {"gzip", "x-gzip"}:  # some servers send it unasked
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    raise Unread(f"the answer is encoded as {encoding[:40]!r}, which was not asked for")
+    raise Unread(f"the response is encoded as {encoding[:40]!r}, which was not asked for")
 
 
-def _words(error: BaseException) -> str:
-    """Say what happened without the request's URL: its query holds callback tokens and the users' own secrets."""
+def _describe(error: BaseException) -> str:
+    """Describe an exception without the request's URL: its query has callback tokens and users' secrets."""
     cause = error.__cause__ or error
     if isinstance(cause, aiohttp.ClientConnectorError):
-        said = f"{cause.host}:{cause.port} {cause.os_error.strerror or cause.os_error}"
+        text = f"{cause.host}:{cause.port} {cause.os_error.strerror or cause.os_error}"
     elif isinstance(cause, aiohttp.ClientResponseError):
-        said = cause.message  # its text would have the URL
+        text = cause.message  # its str() has the URL
     elif isinstance(cause, aiohttp.InvalidURL | httpx.InvalidURL | UnicodeError):
-        said = "it cannot be put on the wire"
+        text = "the URL or a header is invalid"
     else:
-        said = str(cause)
-    return f"{type(cause).__name__}: {said}"[:500]
+        text = str(cause)
+    return f"{type(cause).__name__}: {text}"[:500]

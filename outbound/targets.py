@@ -1,7 +1,7 @@
-"""Where notifications may go: public addresses only, but for the named exceptions.
+"""The SSRF guard: notifications go to public addresses only, except for those that the settings allow.
 
-Every address that a name resolves to is judged, and the one connected to is judged again at the socket, so that
-nothing can change in between. Addresses that carry another inside (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
+Every address that a name resolves to is checked, and the one connected to is checked again at the socket, so that it
+cannot change in between. Addresses that embed another (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
 """
 
 import asyncio
@@ -21,11 +21,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # https://www.rfc-editor.org/rfc/rfc6052
 
 
-_NOT_PUBLIC_EITHER = (
-    # What the ipaddress of some Python that we run on takes for global.
+_ALSO_NOT_PUBLIC = (
+    # Networks that the ipaddress module of some supported Python version considers global.
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
     ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
-    ipaddress.IPv6Network("64:ff9b:1::/48"),  # https://www.rfc-editor.org/rfc/rfc8215: who knows where the address is
+    ipaddress.IPv6Network(
+        "64:ff9b:1::/48"
+    ),  # https://www.rfc-editor.org/rfc/rfc8215: where the embedded address is depends on its user
     ipaddress.IPv6Network("3fff::/20"),  # https://www.rfc-editor.org/rfc/rfc9637
 )
 
@@ -33,15 +35,15 @@ _NOT_PUBLIC_EITHER = (
 class TargetRefused(OSError):
     """The target is not a public address, and ALLOW_PRIVATE_TARGETS does not name it."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(errno.EACCES, words)  # aiohttp shows an OSError's `strerror` and nothing else
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EACCES, message)  # aiohttp shows only the `strerror` of an OSError
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class Targets:
-    """Which addresses and names may be told. `allowed` are the values of ALLOW_PRIVATE_TARGETS."""
+    """Decides which addresses and names may be connected to. `allowed` are the values of ALLOW_PRIVATE_TARGETS."""
 
     def __init__(self, allowed: Sequence[str]) -> None:
         self._networks: list[Network] = []
@@ -54,7 +56,7 @@ class Targets:
                 self._names.add(entry)
 
     def check_address(self, text: str) -> None:
-        """Do nothing when the address may be connected to. Raises TargetRefused."""
+        """Raise TargetRefused unless the address may be connected to."""
         address = _bare(text)
         if any(address in network for network in self._networks):
             return
@@ -62,7 +64,7 @@ class Targets:
             raise TargetRefused(f"{address} is not a public address; ALLOW_PRIVATE_TARGETS can name it")
 
     def check_host(self, host: str) -> None:
-        """Refuse early what can be seen without a look-up: a literal address. Raises TargetRefused."""
+        """Raise TargetRefused for a literal address or a name of loopback that may not be connected to."""
         bare = host.strip("[]")
         if _is_address(bare):
             self.check_address(bare)
@@ -70,25 +72,25 @@ class Targets:
             self.check_address("127.0.0.1")
 
     def allows_name(self, host: str) -> bool:
-        """Whether the name itself is an exception, wherever it points."""
+        """Tell whether the name itself is allowed, whatever it resolves to."""
         return host.lower().rstrip(".") in self._names
 
     def grant(self, text: str) -> None:
-        """Let the socket pass an address because an excepted name resolved to it; a literal one is still refused."""
-        if len(self._granted) >= 1024:  # the names are an operator's few; their addresses are not worth a leak
+        """Allow sockets to an address that an allowed name resolved to; the literal address is still refused."""
+        if len(self._granted) >= 1024:  # allowed names are few; this only bounds the memory
             self._granted.clear()
         self._granted.add(_bare(text))
 
     def socket_factory(self, addr_info: Any) -> socket.socket:
-        """Make the socket for one connection, or refuse: the last look, at the address that is connected to."""
+        """Make the socket for one connection, after a last check of its address. Raises TargetRefused."""
         family, kind, protocol, _, address = addr_info
         if _bare(address[0]) not in self._granted:
             self.check_address(address[0])
         return socket.socket(family, kind, protocol)
 
 
-class OwnThreads(AbstractResolver):
-    """Resolve names on threads of our own: a slow name server of one endpoint must not keep providers waiting."""
+class ThreadedResolver(AbstractResolver):
+    """Resolve names on threads of its own: a slow name server of one endpoint must not delay other look-ups."""
 
     def __init__(self, threads: int = 32) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
@@ -96,7 +98,7 @@ class OwnThreads(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Look `host` up. Raises OSError when there is no such name."""
+        """Resolve `host`. Raises OSError when there is no such name."""
         look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         return [
@@ -107,21 +109,21 @@ class OwnThreads(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Leave the threads to end by themselves."""
+        """Stop the threads without waiting for them."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolve names and refuse those with any address that may not be told."""
+    """Resolve names, and refuse those with any address that may not be connected to."""
 
     def __init__(self, targets: Targets, resolver: AbstractResolver | None = None) -> None:
         self._targets = targets
-        self._resolver = resolver or OwnThreads()
+        self._resolver = resolver or ThreadedResolver()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Look `host` up. Raises TargetRefused, or OSError when there is no such name."""
+        """Resolve `host`. Raises TargetRefused, or OSError when there is no such name."""
         results = await self._resolver.resolve(host, port, family)
         for result in results:
             if self._targets.allows_name(host):
@@ -131,12 +133,12 @@ class GuardedResolver(AbstractResolver):
         return results
 
     async def close(self) -> None:
-        """Let the resolver beneath go."""
+        """Close the underlying resolver."""
         await self._resolver.close()
 
 
 def unwrapped(address: Address) -> list[Address]:
-    """Return the address and every address that it carries inside."""
+    """Return the address and every address that it embeds."""
     found: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
@@ -155,7 +157,7 @@ def _bare(text: str) -> Address:
 
 
 def _is_public(address: Address) -> bool:
-    if any(address in network for network in _NOT_PUBLIC_EITHER):
+    if any(address in network for network in _ALSO_NOT_PUBLIC):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -1,4 +1,5 @@
-"""What fal and HeyGen say: bytes and mappings in, values out. No socket, no store, no clock.
+"""What each provider's API says: bytes and mappings in, values out. No sockets, no database, no clock.
 
-`wire` has the values that go in and come out; each provider has a folder.
+`provider` is the interface, `registry` the list of providers, `http` the values that go in and come out; each
+provider has a folder.
 """

@@ -1,4 +1,4 @@
-"""Which job a callback URL may settle: the job id, signed, in the URL's path."""
+"""Signed callback URLs: the token in the path names the job that the callback is for."""
 
 import hashlib
 import hmac
@@ -9,22 +9,22 @@ from itsdangerous.encoding import want_bytes
 from itsdangerous.signer import SigningAlgorithm
 
 _SALT = b"renderhook.callback-token.v1"
-"""The purpose: no other use of the same keys can make such a token."""
+"""Signatures made for other purposes with the same key are not valid tokens."""
 
 
 class _HmacSha256(SigningAlgorithm):
-    """itsdangerous' HMACAlgorithm with SHA-256, in one call of OpenSSL instead of a handful."""
+    """itsdangerous' HMACAlgorithm with SHA-256, in one call of OpenSSL instead of several."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        """Sign `value`."""
+        """Return the signature of `value`."""
         return hmac.digest(key, value, hashlib.sha256)
 
 
 class CallbackTokens:
-    """Sign job ids into URL tokens, and read them back.
+    """Signs job ids into URL tokens, and reads them back.
 
-    `keys` are newest first: the first signs, all are believed, so that a key can be rotated while callbacks of
-    the old one are still out.
+    `keys` are newest first: the first one signs, all of them verify, so that a key can be rotated while callbacks
+    with tokens of the old one are still expected.
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class CallbackTokens:
         return self._signer.sign(job_id).decode("ascii")
 
     def job_id(self, token: str) -> str | None:
-        """Return the job that `token` names, or None when we did not sign it."""
+        """Return the job that `token` names; None when none of our keys signed it."""
         try:
             return self._signer.unsign(token.encode("ascii")).decode("ascii")
         except (BadSignature, UnicodeError):

@@ -1,50 +1,51 @@
-"""What this package raises, and nothing else, whatever bytes it is given.
+"""The exceptions of this package. Parsers raise nothing else, whatever bytes they are given.
 
 ProviderError
-├── Unverified       a callback that is not believed; `reason` is for log and metric, never for the reply
+├── Unverified       a callback that failed verification; `reason` is for the log and metrics, never for the reply
 │   └── NoKeyMatches     no known key made the signature: the keys may have changed, so fetch them again
-├── Malformed        an answer or a key set that cannot be read; asking again may help
-└── InputRefused     a job's input that would be paid for in vain: the caller mends it
+├── Malformed        a response or a key set that cannot be read; a retry may help
+├── InputRefused     a job's input that the provider would reject: the caller corrects it
+└── InvalidProvider  an installed provider that does not satisfy the interface, or whose name is taken
 """
 
 import enum
 
 
 class Reason(enum.StrEnum):
-    """Why a callback is not believed: one stable word each, in the order the checks are made."""
+    """Why a callback failed verification: one stable word each, in the order of the checks."""
 
     HEADER_MISSING = "header_missing"
-    """One of the four signed headers is not there."""
+    """A signed header is missing."""
     HEADER_DOUBLED = "header_doubled"
-    """One of the four came twice, and nobody can say which one was signed."""
+    """A signed header came twice: it is not known which one was signed."""
     HEADER_MALFORMED = "header_malformed"
-    """A request id or user id that is empty, too long, or not plain ASCII on one line."""
+    """A signed id that is empty, too long, or not visible ASCII."""
     SIGNATURE_MALFORMED = "signature_malformed"
-    """Not 128 hexadecimal digits."""
+    """Not a signature in the provider's encoding."""
     TIMESTAMP_MALFORMED = "timestamp_malformed"
     """Not 1 to 12 decimal digits."""
     OTHER_ACCOUNT = "other_account"
-    """Signed for another account than the pinned one."""
+    """Signed for another account than the configured one."""
     TIMESTAMP_TOO_OLD = "timestamp_too_old"
-    """Sent longer ago than the tolerance: a replay, or a slow clock there."""
+    """Older than the tolerance: a replay, or the provider's clock is slow."""
     TIMESTAMP_AHEAD = "timestamp_ahead"
-    """Sent further in the future than the tolerance: a slow clock here."""
+    """Further in the future than the tolerance: our clock is slow."""
     NO_KEY_MATCHES = "no_key_matches"
     """No known key made this signature over these bytes."""
     BODY_NOT_JSON = "body_not_json"
     """Signed, but the body is not JSON."""
     BODY_MALFORMED = "body_malformed"
-    """Signed JSON, but not a callback: a wrong type, an unknown status, or absurd nesting."""
+    """Signed JSON, but not a callback: a wrong type, an unknown status, or too deeply nested."""
     REQUEST_ID_DIFFERS = "request_id_differs"
-    """The header names one request and the body another."""
+    """The header and the body name different requests."""
 
 
 class ProviderError(Exception):
-    """Be the base of everything this package raises."""
+    """Base of every exception of this package."""
 
 
 class Unverified(ProviderError):
-    """Refuse to believe a callback. `reason` is a word of `Reason`."""
+    """A callback failed verification. `reason` is a word of `Reason`."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -52,20 +53,24 @@ class Unverified(ProviderError):
 
 
 class NoKeyMatches(Unverified):
-    """Refuse a signature that none of the known keys made, or that no key is known for."""
+    """None of the known keys made the signature, or no key is known."""
 
     def __init__(self) -> None:
         super().__init__(Reason.NO_KEY_MATCHES)
 
 
 class Malformed(ProviderError):
-    """Say that what a provider sent cannot be read, and why."""
+    """A provider's response or key set cannot be read; the message says why."""
 
 
 class InputRefused(ProviderError):
-    """Refuse a job's input: `field` is its path, `message` says what was wrong and what would be right."""
+    """A job's input is not acceptable: `field` is its path, `message` says what is wrong and what would be right."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
+
+
+class InvalidProvider(ProviderError):
+    """An installed provider cannot be used; the message names its entry point and says why."""

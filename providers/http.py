@@ -1,12 +1,20 @@
-"""What passes between us and a provider, as values: the request to send, the answer read, and what it means."""
+"""Requests and responses as values, and what a provider's response means."""
 
 import enum
-from collections.abc import Mapping
-from typing import Protocol
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from ledger.records import JobError, Outcome
+from providers.errors import Malformed
+from providers.reading import read_json
+
+UNREADABLE = msgspec.UNSET
+"""The `json` of a response whose body is not JSON. It is not None, which is JSON's null."""
+
+_NO_FIELDS: Mapping[str, Any] = {}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,19 +26,35 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP response, read whole. Header names are lower case."""
+class Response(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One complete HTTP response. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
 
+    @functools.cached_property
+    def json(self) -> Any:
+        """The decoded body; `UNREADABLE` when it is not JSON. Decoded once, when first read."""
+        try:
+            return read_json(self.body)
+        except Malformed:
+            return UNREADABLE
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The body's JSON object; empty when the body is anything else."""
+        value = self.json
+        return value if isinstance(value, dict) else _NO_FIELDS
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider has the job.
-
-    The URLs are where it says to look, each None when it did not say or must not be trusted.
-    """
+    """The provider has the job. Each URL is None when the provider did not return it or it must not be followed."""
 
     request_id: str
     status_url: str | None = None
@@ -39,78 +63,78 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider read the request and said no for good. Nothing runs; the job fails with this error."""
+    """The provider rejected the request for good. Nothing runs; the job fails with this error."""
 
     error: JobError
 
 
-class TryLater(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider answered that it did not take the request this time.
-
-    `retry_after` is seconds, when it named them.
-    """
+class RetryLater(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider did not process the request this time. `retry_after` is seconds, when it named them."""
 
     error: JobError
     retry_after: float | None = None
 
 
-class Unclear(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider may or may not have taken the request: the answer cannot be read as either."""
+class Unknown(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider may have taken the job: the response does not say."""
 
     error: JobError
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """Still at work. Waiting is not failing. `retry_after` is seconds, when the provider named them."""
+    """The job has not ended. `retry_after` is seconds, when the provider named them."""
 
     retry_after: float | None = None
 
 
-class ResultReady(msgspec.Struct, frozen=True, kw_only=True):
-    """Finished, and the result has to be fetched with a request of its own."""
+class AskNext(msgspec.Struct, frozen=True, kw_only=True):
+    """The poll needs another request; `read` says what its response means."""
+
+    request: Request
+    read: Callable[[Response], "PollResult"]
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider decided."""
+    """The job has ended."""
 
     outcome: Outcome
 
 
-class Missing(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider says it does not know the request. It may only not know it yet: the poller decides."""
+class NotFound(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider does not know the request, or does not know it yet: the poller decides."""
 
 
-class CancelVerdict(enum.StrEnum):
-    """What became of asking a provider to stop. Only `canceled` ends a job; the others leave it to callback or poll."""
+class CancelResult(enum.StrEnum):
+    """What a provider did with a cancel. Only `canceled` ends the job; otherwise its callback or poll does."""
 
     CANCELED = "canceled"
-    """Taken out of the queue before it ran."""
+    """Removed from the queue before it ran."""
     REQUESTED = "requested"
-    """Running: asked to stop, and may complete all the same."""
+    """Running: the provider will try to stop it, and it may still complete."""
     TOO_LATE = "too_late"
-    """Finished already; its outcome is on its way or can be fetched."""
-    UNKNOWN = "unknown"
+    """Already ended."""
+    NOT_FOUND = "not_found"
     """The provider does not know the request."""
     REFUSED = "refused"
-    """The provider will not do it for us: key, permission, or a wrong address."""
-    TRY_LATER = "try_later"
-    """The provider did not answer the question this time."""
+    """The provider rejected the cancel: wrong key, permission or address."""
+    RETRY_LATER = "retry_later"
+    """The provider did not process the cancel this time."""
 
 
-SubmitResult = Submitted | Refused | TryLater | Unclear
-PollResult = Running | ResultReady | Ended | TryLater | Missing
+SubmitResult = Submitted | Refused | RetryLater | Unknown
+PollResult = Running | AskNext | Ended | RetryLater | NotFound
 
 
 class NeverSent(Exception):
-    """The request certainly did not reach the provider: refused connection, no such host, no connection in time."""
+    """The request certainly did not reach the provider: connection refused, unknown host, or connect timeout."""
 
 
 class Unread(Exception):
-    """The request left, or may have, and no whole answer was read."""
+    """The request was sent, or may have been, and no complete response was read."""
 
 
 class Send(Protocol):
-    """Whatever carries a request over the network. Raises `NeverSent` or `Unread`; any answer, even a 500, returns."""
+    """Sends one request over the network, within its own limits of time and size."""
 
     async def __call__(self, request: Request) -> Response:
-        """Send `request` and read its answer whole, within this carrier's bounds of time and size."""
+        """Send `request` and return its complete response, whatever its status. Raises `NeverSent` or `Unread`."""

@@ -1,4 +1,4 @@
-"""Reading what a provider wrote, one fact at a time, believing none of it before it is checked."""
+"""Reading single values of a provider's response, each checked before it is used."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import msgspec
 from providers.errors import Malformed
 
 LONGEST_WAIT = 86_400.0
-"""Seconds. A longer `Retry-After` is cut to this; who waits may have a shorter bound."""
+"""Seconds. A longer `Retry-After` is cut to this; the caller may have a shorter limit."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
@@ -19,22 +19,13 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
 def read_json(body: bytes | msgspec.Raw) -> Any:
-    """Decode JSON, raising `Malformed` for anything that is not, or that nests or counts beyond reason."""
+    """Decode JSON. Raises `Malformed` for anything else, and for numbers or nesting beyond the decoder's limits."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"not JSON: {error}") from error
     except RecursionError as error:
         raise Malformed("JSON nested too deeply") from error
-
-
-def read_mapping(body: bytes) -> Mapping[str, Any] | None:
-    """Decode a JSON object; None when the body is anything else."""
-    try:
-        value = read_json(body)
-    except Malformed:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def read_retry_after(headers: Mapping[str, str], now: int | None = None) -> float | None:
@@ -56,7 +47,7 @@ def read_retry_after(headers: Mapping[str, str], now: int | None = None) -> floa
 
 
 def read_id(value: object) -> str | None:
-    """Read a provider's id: 1 to 200 visible ASCII characters that no URL can take for a step up; None otherwise."""
+    """Read a provider's id: 1 to 200 visible ASCII characters, not `.` or `..`; None otherwise."""
     if isinstance(value, str) and _ID.fullmatch(value) and value.strip("."):
         return value
     return None
@@ -70,18 +61,18 @@ def read_code(value: object) -> str | None:
 
 
 def read_text(value: object, limit: int = 1000) -> str | None:
-    """Read text for people: on one line, at most `limit` characters; None when it is not text or says nothing."""
+    """Read text for people: on one line, at most `limit` characters; None when it is no text or blank."""
     if not isinstance(value, str):
         return None
-    if len(value) <= limit and value.isprintable() and "  " not in value:  # as nearly all are
+    if len(value) <= limit and value.isprintable() and "  " not in value:  # the common case
         return value.strip() or None
-    return _tidied(value, limit)
+    return _normalize(value, limit)
 
 
-def _tidied(value: str, limit: int) -> str | None:
-    # Postgres refuses NUL, and a log line must stay one line: whatever cannot be printed becomes a space.
-    seen = "".join(char if char.isprintable() else " " for char in value[: 4 * limit])
-    line = " ".join(seen.split())
+def _normalize(value: str, limit: int) -> str | None:
+    # Postgres refuses NUL, and a log entry must stay one line: unprintable characters become spaces.
+    printable = "".join(char if char.isprintable() else " " for char in value[: 4 * limit])
+    line = " ".join(printable.split())
     return (line if len(line) <= limit else line[: limit - 1] + "…") or None
 
 

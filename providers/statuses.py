@@ -1,22 +1,22 @@
-"""What an HTTP status says about whether a job was taken, read the same way for every provider."""
+"""What an HTTP status says about a job, read the same way for every provider."""
+
+TEMPORARY = frozenset({408, 409, 425, 429})
+"""Client errors that the same request may not meet again: 408 and 425 were not read, 409 and 429 not accepted now."""
 
 
-def not_taken(status: int) -> bool:
-    """Tell whether the server answered for itself that it did not take the request this time.
-
-    408 and 425 say that it was not read; 409 and 429 that it was put off; 500, 501, 503 that the server broke or rests.
-    """
-    return status in {408, 409, 425, 429} or (500 <= status < 520 and status not in {502, 504})
+def is_rejected_for_now(status: int) -> bool:
+    """Return whether the provider itself did not take the job this time: a `TEMPORARY` status, or its own 5xx."""
+    return status in TEMPORARY or (500 <= status < 520 and status not in {502, 504})
 
 
-def may_hide_a_job(status: int) -> bool:
-    """Tell whether a gateway answered because it could not read the server's answer: the job may exist.
+def may_have_taken_job(status: int) -> bool:
+    """Return whether a gateway answered without the provider's response, so that the job may exist.
 
-    502 and 504, and the 52x and above that content networks made up for the same thing.
+    These are 502 and 504, and the statuses from 520 on that content networks use for the same thing.
     """
     return status in {502, 504} or status >= 520 or status < 200
 
 
-def busy(status: int) -> bool:
-    """Tell whether a question (not a submit) is worth asking again: nothing was decided by this answer."""
-    return status in {408, 409, 425, 429} or status >= 500 or status < 200
+def is_temporary(status: int) -> bool:
+    """Return whether a poll or a cancel answered with this status says nothing about the job and is worth a retry."""
+    return status in TEMPORARY or status >= 500 or status < 200

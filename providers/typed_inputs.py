@@ -1,4 +1,4 @@
-"""Checking a job's input against a Struct before money is spent, in words that say what would be right."""
+"""Checking a job's input against a Struct before it is submitted, with messages that say what would be right."""
 
 import difflib
 import re
@@ -9,7 +9,7 @@ import msgspec
 
 from providers.errors import InputRefused
 from providers.reading import read_text
-from providers.urls import LONGEST_URL, read_web_url
+from providers.urls import LONGEST_URL, read_http_url
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -18,64 +18,64 @@ _NAMED = re.compile(r"required field `(?P<name>[^`]+)`")
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(;[\w.=+-]+)*,\S", re.ASCII)
 
 
-def check_fields(kind: type[T], given: Mapping[str, object], *, of: str) -> T:
-    """Convert an input to its Struct, raising `InputRefused` that names the first wrong field.
+def check_fields(kind: type[T], fields: Mapping[str, object], *, of: str) -> T:
+    """Convert an input to its Struct. Raises `InputRefused` for the first wrong field.
 
-    `of` is the model, for the message. Where the Struct forbids unknown fields, the refusal lists the known ones.
+    `of` is the model, for the message. When the Struct forbids unknown fields, the message lists the known ones.
     """
     if kind.__struct_config__.forbid_unknown_fields:
-        _refuse_unknown(given, kind.__struct_fields__, of)
+        _refuse_unknown(fields, kind.__struct_fields__, of)
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(fields, kind)
     except (msgspec.ValidationError, RecursionError) as error:
         raise _refusal(kind, str(error), of) from error
 
 
-def check_web_url(field: str, value: str) -> None:
+def check_http_url(field: str, value: str) -> None:
     """Raise `InputRefused` unless the value is an http(s) URL that a provider could fetch."""
-    if read_web_url(value) is None:
+    if read_http_url(value) is None:
         raise InputRefused(
             field, f"is not a usable URL; give an http:// or https:// URL of at most {LONGEST_URL} characters"
         )
 
 
 def check_file_url(field: str, value: str) -> None:
-    """Raise `InputRefused` unless the value is an http(s) URL or a data: URI with something in it."""
+    """Raise `InputRefused` unless the value is an http(s) URL or a data: URI with content."""
     if not value.startswith("data:"):
-        check_web_url(field, value)
+        check_http_url(field, value)
     elif not _DATA_URI.match(value):
         raise InputRefused(field, "is not a usable data: URI; give it as data:<type>/<subtype>;base64,<content>")
 
 
-def _refuse_unknown(given: Mapping[str, object], known: Iterable[str], of: str) -> None:
+def _refuse_unknown(fields: Mapping[str, object], known: Iterable[str], of: str) -> None:
     names = list(known)
-    for field in given:
+    for field in fields:
         if field not in names:
-            near = difflib.get_close_matches(str(field)[:100], names, n=1)
-            guess = f"; did you mean {near[0]}?" if near else "."
+            close = difflib.get_close_matches(str(field)[:100], names, n=1)
+            guess = f"; did you mean {close[0]}?" if close else "."
             raise InputRefused(str(field)[:100], f"is not an input of {of}{guess} Known inputs: {', '.join(names)}")
 
 
-def _refusal(kind: type[msgspec.Struct], complaint: str, of: str) -> InputRefused:
-    place = _PLACE.search(complaint)
+def _refusal(kind: type[msgspec.Struct], message: str, of: str) -> InputRefused:
+    place = _PLACE.search(message)
     path = place["path"] if place else ""
-    named = _NAMED.search(complaint)
+    named = _NAMED.search(message)
     if named:
         field = f"{path}.{named['name']}" if path else named["name"]
-        return InputRefused(field, f"is missing and {of} requires it; give {_wanted(kind, field)}")
-    what = read_text(complaint[: place.start()] if place else complaint, 200)
-    return InputRefused(path or "input", f"is wrong ({what}); give {_wanted(kind, path)}")
+        return InputRefused(field, f"is missing and {of} requires it; give {_expected(kind, field)}")
+    reason = read_text(message[: place.start()] if place else message, 200)
+    return InputRefused(path or "input", f"is wrong ({reason}); give {_expected(kind, path)}")
 
 
-def _wanted(kind: type[msgspec.Struct], path: str) -> str:
-    """Say what a field should hold, from its own description."""
+def _expected(kind: type[msgspec.Struct], path: str) -> str:
+    """Return the description of a field, from its annotation."""
     for field in msgspec.structs.fields(kind):
         if path.partition(".")[0].partition("[")[0] == field.name:
-            for mark in get_args(field.type)[1:]:
-                if isinstance(mark, msgspec.Meta) and mark.description:
-                    return mark.description
+            for meta in get_args(field.type)[1:]:
+                if isinstance(meta, msgspec.Meta) and meta.description:
+                    return meta.description
     return "what its documentation describes"
 
 
 FileUrl = Annotated[str, msgspec.Meta(description="an http(s) URL or a data: URI")]
-WebUrl = Annotated[str, msgspec.Meta(description="an http(s) URL that the provider can fetch")]
+HttpUrl = Annotated[str, msgspec.Meta(description="an http(s) URL that the provider can fetch")]

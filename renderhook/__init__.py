@@ -1,1 +1,1 @@
-"""The command line."""
+"""The program `renderhook`: its command line."""

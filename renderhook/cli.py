@@ -1,19 +1,98 @@
-"""`renderhook WORD …`: the same as `python -m receiver|submitter|sandbox …`, whichever knows the word."""
+"""The commands of `renderhook`. A command's module is imported when the command is used, not before."""
 
-import runpy
-import sys
+from collections.abc import Collection
+from pkgutil import resolve_name
+from typing import NamedTuple
 
-_RECEIVER = frozenset({"serve", "migrate", "copy"})
+import click
+
+from renderhook.errors import CommandError
+from renderhook.version import version
 
 
-def main() -> None:
-    """Run the module that knows the first word; without one, serve."""
-    word = sys.argv[1] if len(sys.argv) > 1 else "serve"
-    if word == "sandbox":
-        del sys.argv[1]
-        module = "sandbox"
-    else:
-        module = "receiver" if word in _RECEIVER else "submitter"
-    sys.argv[0] = "renderhook"
-    # By name, not by import: no arrow of the architecture points from here.
-    runpy.run_module(module, run_name="__main__", alter_sys=False)
+class _Command(NamedTuple):
+    place: str
+    """`module:attribute` of a click command."""
+    summary: str
+
+
+_COMMANDS = {
+    "serve": _Command("renderhook.server_commands:serve", "Serve HTTP, submit, poll and notify until SIGTERM."),
+    "work": _Command("renderhook.server_commands:work", "Submit, poll and notify beside receivers; serve no HTTP."),
+    "migrate": _Command("renderhook.server_commands:migrate", "Bring the database's schema up to date."),
+    "copy": _Command("renderhook.copy_command:copy", "Move a database from SQLite to Postgres."),
+    "sandbox": _Command("sandbox.command:main", "Run simulated providers on loopback."),
+    "demo": _Command("sandbox.demo.run:main", "Run five jobs against simulated providers, without keys or network."),
+    "jobs": _Command("renderhook.job_commands:jobs", "List jobs, newest first."),
+    "status": _Command("renderhook.job_commands:status", "Show a job as JSON."),
+    "wait": _Command("renderhook.job_commands:wait", "Wait until a job has ended."),
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that lists its commands without importing them. Each provider of the registry is a command too."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Return the names in the order of `--help`."""
+        return [*_COMMANDS, *_providers()]
+
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, or make that of a provider. None for any other name."""
+        if cmd_name in _COMMANDS:
+            command: click.Command = resolve_name(_COMMANDS[cmd_name].place)
+            return command
+        if cmd_name not in _providers():
+            return None
+        from renderhook.job_commands import submit_command  # noqa: PLC0415 - imports httpx
+
+        return submit_command(cmd_name)
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a line for each command."""
+        rows = [(name, command.summary) for name, command in _COMMANDS.items()]
+        rows += [(name, f"Submit a job to {name}.") for name in _providers()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _providers() -> Collection[str]:
+    from providers.errors import InvalidProvider  # noqa: PLC0415 - as the next line
+    from providers.registry import providers  # noqa: PLC0415 - most commands need no provider
+
+    try:
+        return providers().keys()
+    except InvalidProvider as error:
+        raise CommandError(str(error)) from None
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        click.echo(f"renderhook {version()}")
+        context.exit()
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option(
+    "--url", envvar="RENDERHOOK_URL", default="http://127.0.0.1:8000", show_default=True, help="[RENDERHOOK_URL]"
+)
+@click.option("--api-key", envvar="API_KEY", default="", help="The receiver's API key. [API_KEY, the first of several]")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.pass_context
+def main(context: click.Context, url: str, api_key: str) -> None:
+    """Submit jobs to fal and HeyGen, record every outcome once, and notify your systems.
+
+    The settings of serve, work and migrate are environment variables. The commands for jobs send requests to a
+    running receiver at --url.
+
+    Exit codes: 0 done (wait and --wait: the job completed), 1 the job ended otherwise or the server cannot run,
+    2 wrong usage, or no answer from the receiver.
+    """
+    context.obj = (url, api_key.split(",", maxsplit=1)[0].strip())
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

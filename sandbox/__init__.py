@@ -1,1 +1,1 @@
-"""A pretend fal and HeyGen on loopback, which sign, retry and misbehave like the real ones."""
+"""Simulated fal and HeyGen on loopback: they sign, retry and fail as the real ones do."""

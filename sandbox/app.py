@@ -1,4 +1,4 @@
-"""The whole sandbox as one ASGI app: fal under /fal, HeyGen under /heygen, files under /files."""
+"""The sandbox as one ASGI application: fal under /fal, HeyGen under /heygen, files under /files."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from sandbox import media
-from sandbox.fal.callbacks import AttemptSender
+from sandbox.fal.callbacks import CallbackSender
 from sandbox.fal.keys import Keyring
-from sandbox.fal.queue import FalQueue, UnknownRequestError, answer_unknown
+from sandbox.fal.queue import FalQueue, UnknownRequestError, not_found
 from sandbox.fal.storage import FalStorage
 from sandbox.heygen.workflows import HeyGen
 from sandbox.inspection import Inspection
@@ -20,11 +20,11 @@ from sandbox.options import Options
 
 
 def create_app(options: Options | None = None) -> Starlette:
-    """Build a sandbox that remembers, as long as it lives, whatever it was asked."""
+    """Build a sandbox. It keeps its jobs and files in memory."""
     options = options or Options()
     jobs = Jobs(options.render_seconds, options.faults)
     keyring = Keyring(options.key_seed)
-    sender = AttemptSender(options, keyring)
+    sender = CallbackSender(options, keyring)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -39,12 +39,12 @@ def create_app(options: Options | None = None) -> Starlette:
             *FalStorage().routes(),
             *FalQueue(jobs, keyring, sender).routes(),
         ],
-        exception_handlers={HTTPException: _detail, UnknownRequestError: answer_unknown},
+        exception_handlers={HTTPException: _http_error, UnknownRequestError: not_found},
         lifespan=lifespan,
     )
 
 
-async def _detail(_: Request, error: Exception) -> Response:
-    """Word a refusal as FastAPI does, on which fal's endpoints are built."""
+async def _http_error(_: Request, error: Exception) -> Response:
+    """Return the error in the format of FastAPI, which fal's endpoints use."""
     assert isinstance(error, HTTPException)
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)

@@ -1,4 +1,4 @@
-"""What no provider has: a look at what the sandbox was asked, and switches to turn while it runs."""
+"""Endpoints that providers do not have: the sandbox's jobs, and faults that are set while it runs."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from sandbox.jobs import Job, Jobs
 
 
 class Inspection:
-    """The endpoints under /sandbox, for tests and the demo. They ask for no key."""
+    """The endpoints under /sandbox, for tests and the demo. They need no key."""
 
     def __init__(self, jobs: Jobs, keyring: Keyring) -> None:
         self._jobs = jobs
         self._keyring = keyring
 
     def routes(self) -> list[Route]:
-        """List the paths."""
+        """Return the routes."""
         return [
             Route("/sandbox/submissions", self.submissions),
             Route("/sandbox/faults", self.set_faults, methods=["POST"]),
@@ -27,20 +27,20 @@ class Inspection:
         ]
 
     async def submissions(self, _: Request) -> Response:
-        """List every billed job with its callbacks' attempts, oldest first. Times are seconds since the epoch."""
+        """List every billed job with the attempts of its callbacks, oldest first. Times are seconds since the epoch."""
         return JSONResponse([_submission(job) for job in self._jobs])
 
     async def set_faults(self, request: Request) -> Response:
-        """Replace the faults of all jobs to come by `{"faults": "late,5xx=1"}`; an empty text clears them."""
+        """Set the faults of all later jobs to those of `{"faults": "late,5xx=1"}`; an empty text clears them."""
         try:
-            asked = await request.json()
-            self._jobs.faults_for_all = parse_faults(asked["faults"])
+            body = await request.json()
+            self._jobs.faults_for_all = parse_faults(body["faults"])
         except (UnknownFaultError, ValueError, LookupError, TypeError, AttributeError) as error:
             return JSONResponse({"detail": str(error)}, 400)
         return JSONResponse({"faults": dict(self._jobs.faults_for_all)})
 
     async def rotate_key(self, _: Request) -> Response:
-        """Sign with a new key from now on, and show the JWKS."""
+        """Sign with a new key from now on, and return the JWKS."""
         self._keyring.rotate()
         return JSONResponse(self._keyring.jwks())
 

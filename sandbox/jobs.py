@@ -1,4 +1,4 @@
-"""What the pretend providers have been asked to do, kept in memory and in order."""
+"""The jobs of the simulated providers, kept in memory and in order."""
 
 import asyncio
 import hashlib
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sandbox.faults import Faults, faults_asked_for, number, parse_faults
+from sandbox.faults import Faults, faults_in, number, parse_faults
 
 Provider = Literal["fal", "heygen"]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job will fail: fal's error type or HeyGen's, a sentence, and the input fields at fault."""
+    """Why a job will fail: the provider's error type, a message, and the input fields at fault."""
 
     kind: str
     message: str
@@ -33,23 +33,23 @@ class Job:
     model: str
     input: dict[str, Any]
     base_url: str
-    """Where the submitter reached us, with a trailing slash; every URL that we give begins with it."""
+    """Scheme and host of the submit request, with a trailing slash. Every URL in a response begins with it."""
     webhook_url: str | None
     faults: Faults
     failure: Failure | None
-    """None when it will complete."""
+    """None if it will complete."""
     submitted_at: float
     starts_at: float
     ends_at: float
     canceled: bool = False
     gateway_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     callbacks: list[dict[str, Any]] = field(default_factory=list)
-    called: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set after the first attempt of its callback, or when there will be none."""
+    called_back: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set after the first attempt of its callback, or if there will be none."""
 
     @property
     def state(self) -> Literal["queued", "running", "completed", "failed", "canceled"]:
-        """Where the job is now."""
+        """The state at this moment."""
         now = time.time()
         if self.canceled:
             return "canceled"
@@ -61,11 +61,11 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change its state any more."""
+        """Whether the state is final."""
         return self.state in {"completed", "failed", "canceled"}
 
     def cancel(self) -> None:
-        """Shutdown the job, unless it was asked to ignore that."""
+        """Cancel the job, unless its faults say to ignore that."""
         if "cancel-ignored" not in self.faults:
             self.canceled = True
 
@@ -77,7 +77,7 @@ class Jobs:
         self.render_seconds = render_seconds
         self.faults_for_all = parse_faults(faults)
         self._jobs: dict[str, Job] = {}
-        self._turned_away: Counter[str] = Counter()
+        self._rejections: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self._jobs.values())
@@ -88,10 +88,10 @@ class Jobs:
         return job if job and job.provider == provider else None
 
     def faults_of(self, job_input: Any) -> Faults:
-        """Join what an input asks for with what is set for all; the input's numbers win."""
-        # Set for all, an unreachable JWKS is a state of the house and not of a job.
+        """Merge the faults of an input with those set for all jobs; the input's numbers win."""
+        # Set for all jobs, `jwks-down` is a state of the JWKS endpoint and not of any job.
         shared = {name: value for name, value in self.faults_for_all.items() if name != "jwks-down"}
-        return {**shared, **faults_asked_for(job_input)}
+        return {**shared, **faults_in(job_input)}
 
     def accept(
         self,
@@ -105,7 +105,7 @@ class Jobs:
         base_url: str,
         webhook_url: str | None = None,
     ) -> Job:
-        """Take a job on: from here it is billed, whatever becomes of the answer."""
+        """Add a job. It is billed from here on, even if the submit's response is lost."""
         now = time.time()
         render = number(faults, "long", 60) if "long" in faults else self.render_seconds
         render = 0.0 if "early" in faults else render
@@ -125,24 +125,24 @@ class Jobs:
         self._jobs[job_id] = job
         return job
 
-    def turned_away(self, faults: Faults, what: str) -> Literal[429, 503] | None:
-        """Say whether this request is to be answered 429 or 503, and count it.
+    def reject(self, faults: Faults, key: str) -> Literal[429, 503] | None:
+        """Return the status with which the faults reject this request, and count it; None if it may pass.
 
-        `what` names the input or the job. The count starts anew once a request has passed.
+        `key` is the job's id, or the fingerprint of the input.
         """
-        for name, status in (("429", 429), ("5xx", 503)):
-            key = f"{name} {what}"
-            if self._turned_away[key] < number(faults, name, 2):
-                self._turned_away[key] += 1
-                return 429 if status == 429 else 503
+        statuses: tuple[tuple[str, Literal[429, 503]], ...] = (("429", 429), ("5xx", 503))
+        for name, status in statuses:
+            if self._rejections[f"{name} {key}"] < number(faults, name, 2):
+                self._rejections[f"{name} {key}"] += 1
+                return status
         return None
 
-    def passed(self, what: str) -> None:
-        """Forget the refusals of an input, so that the next job with the same one meets them again."""
+    def forget_rejections(self, key: str) -> None:
+        """Reset the counts of an input, so that the next job with the same one is rejected again."""
         for name in ("429", "5xx"):
-            self._turned_away.pop(f"{name} {what}", None)
+            self._rejections.pop(f"{name} {key}", None)
 
 
 def fingerprint(model: str, job_input: Any) -> str:
-    """Name an input, equal for equal inputs."""
+    """Return a digest that is equal for equal models and inputs."""
     return hashlib.sha256(json.dumps([model, job_input], sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The small real files that every render answers with, and the route that serves them."""
+"""The small playable files that every job returns, and the routes that serve them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,12 @@ class Medium:
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """The file's path."""
         return FOLDER / self.name
 
     @property
     def size(self) -> int:
-        """Its length in bytes."""
+        """The file's size in bytes."""
         return self.path.stat().st_size
 
 
@@ -43,7 +43,7 @@ MEDIA = {
 
 
 async def download(request: Request) -> Response:
-    """Serve a file, whole or by range. The job in the path and the signature in the query are not looked at."""
+    """Serve a file, whole or by range. The job id in the path and the signature in the query are ignored."""
     medium = MEDIA.get(request.path_params["name"])
     if medium is None:
         raise HTTPException(404, "no such file")

@@ -1,6 +1,5 @@
-"""What the models need and what they answer, in the shapes of the providers' model pages."""
+"""The inputs that models require, and their results in the formats of the providers' documentation."""
 
-import re
 from typing import Any
 
 from sandbox.faults import Faults
@@ -11,7 +10,7 @@ FACE_SWAP_APP = "half-moon-ai/ai-face-swap"
 
 
 def failure_of(model: str, job_input: dict[str, Any], faults: Faults) -> Failure | None:
-    """Say why this job will fail, or None when it will complete."""
+    """Return why this job will fail, or None if it will complete."""
     if missing := missing_fields(model, job_input):
         return Failure("missing", "Field required", tuple(missing))
     if "failed" in faults:
@@ -21,7 +20,7 @@ def failure_of(model: str, job_input: dict[str, Any], faults: Faults) -> Failure
 
 
 def missing_fields(model: str, job_input: dict[str, Any]) -> list[str]:
-    """Name the required fields that an input lacks; other models than the face swaps require nothing."""
+    """List the required fields that are missing. Only the face swaps and avatars have required fields."""
     if model == "FaceswapNode":
         required = ["source_image_url", "target_video_url"]
     elif model == "AvatarInferenceNode":
@@ -35,18 +34,18 @@ def missing_fields(model: str, job_input: dict[str, Any]) -> list[str]:
 
 
 def fal_result(job: Job) -> dict[str, Any]:
-    """Describe what a job rendered. Sizes are bytes and pixels, times milliseconds."""
-    took = round((job.ends_at - job.starts_at) * 1000)
+    """Return a job's result as fal does. Sizes are bytes and pixels, times milliseconds."""
+    elapsed = round((job.ends_at - job.starts_at) * 1000)
     if _kind(job.model) == "video":
-        return {"video": _file(job, MEDIA["swapped.mp4"]), "processing_time_ms": took, "warning": None}
+        return {"video": _file(job, MEDIA["swapped.mp4"]), "processing_time_ms": elapsed, "warning": None}
     image = _file(job, MEDIA["swapped.jpg" if _multi(job.model) else "swapped.png"])
     if job.model.startswith(FACE_SWAP_APP):
-        return {"image": image, "processing_time_ms": took}
-    return {"images": [image], "timings": {"inference": took / 1000}}
+        return {"image": image, "processing_time_ms": elapsed}
+    return {"images": [image], "timings": {"inference": elapsed / 1000}}
 
 
 def fal_detail(failure: Failure) -> dict[str, Any]:
-    """Word a model's failure as the result endpoint and the callback do, one entry for each field at fault."""
+    """Return a failure as the result endpoint and the callback do, with an entry for each field at fault."""
     return {
         "detail": [
             {
@@ -61,7 +60,7 @@ def fal_detail(failure: Failure) -> dict[str, Any]:
 
 
 def heygen_output(job: Job, query: str) -> dict[str, Any]:
-    """Describe what an execution rendered, with a signed query on its URL."""
+    """Return an execution's output as HeyGen does, with `query` on its URL."""
     url = f"{file_url(job, MEDIA['swapped.mp4'])}?{query}"
     if job.model == "FaceswapNode":
         return {"video_url": url}
@@ -69,24 +68,24 @@ def heygen_output(job: Job, query: str) -> dict[str, Any]:
 
 
 def file_url(job: Job, medium: Medium) -> str:
-    """Return where a job's file can be downloaded; each job has its own address."""
+    """Return the URL of a job's file. It is different for each job."""
     return f"{job.base_url}files/{job.id}/{medium.name}"
 
 
 def _file(job: Job, medium: Medium) -> dict[str, Any]:
-    telemetry = {
+    file = {
         "url": file_url(job, medium),
         "content_type": medium.content_type,
         "file_name": medium.name,
         "file_size": medium.size,
     }
     pixels = {"width": medium.width, "height": medium.height} if medium.content_type.startswith("image/") else {}
-    return telemetry | pixels
+    return file | pixels
 
 
 def _kind(model: str) -> str:
-    # Only faceswapvideo is spelled out on the page we know; its three siblings are told by their words.
-    return "video" if re.search(r"video", model.rpartition("/")[2]) else "image"
+    # fal documents only faceswapvideo; the other three models are recognised by the words in their names.
+    return "video" if "video" in model.rpartition("/")[2] else "image"
 
 
 def _multi(model: str) -> bool:

@@ -1,4 +1,4 @@
-"""Running one of the sandbox's apps as a process of its own."""
+"""Running an application in a process of its own."""
 
 import signal
 import socket
@@ -10,9 +10,9 @@ from starlette.applications import Starlette
 
 
 def serve(app: Starlette, name: str, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT, then return. Port 0 takes a free one; the line printed names it."""
+    """Serve until SIGTERM or SIGINT, then exit with 0. Port 0 takes a free port, which the line printed names."""
     for stop in (signal.SIGTERM, signal.SIGINT):
-        # Uvicorn raises the signal again once it has shut down; to have been asked to stop is no failure.
+        # Uvicorn raises the signal again after its shutdown. Exit with 0 instead of being killed by it.
         signal.signal(stop, lambda *_: sys.exit(0))
     config = uvicorn.Config(
         app,
@@ -22,11 +22,11 @@ def serve(app: Starlette, name: str, host: str, port: int) -> None:
         access_log=False,
         timeout_graceful_shutdown=1,
     )
-    _Announced(config, name).run()
+    _Server(config, name).run()
 
 
-class _Announced(uvicorn.Server):
-    """A server that says, once, that it really listens."""
+class _Server(uvicorn.Server):
+    """Prints `NAME listening on URL` once the socket is open."""
 
     def __init__(self, config: uvicorn.Config, name: str) -> None:
         super().__init__(config)

@@ -1,1 +1,1 @@
-"""Settings: how the text of an environment variable becomes a value."""
+"""Settings: declared once each, read from the environment into frozen Structs."""

@@ -1,74 +1,74 @@
-"""How the text of one setting becomes its value. Each raises ValueError saying what would be right."""
+"""Readers: each makes a setting's value of its text, or raises ValueError saying what would be right."""
 
 import base64
 import binascii
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Literal
-from urllib.parse import urlsplit
+
+from settings.urls import parse_http_url
 
 SHORTEST_KEY = 16
-LONGEST_URL = 2048
 SHORTEST_SECONDS = 0.05
 SHORTEST_SECRET, LONGEST_SECRET = 24, 64
 """Bytes of a notification secret. https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md"""
 
 
 def read_text(text: str) -> str:
-    """Take the text as it is, on one line."""
+    """Read one line of printable characters."""
     if not text.isprintable():
         raise ValueError("must be one line of printable characters")
     return text
 
 
 def read_token(text: str) -> str:
-    """Take a provider's key: it goes into a header, so visible ASCII only."""
+    """Read a provider's API key. It is sent in a header, so only visible ASCII is accepted."""
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ValueError("must be visible ASCII characters without spaces: was something pasted with it?")
+        raise ValueError("must be visible ASCII characters without spaces")
     return text
 
 
 def read_url(text: str) -> str:
-    """Take an absolute http or https URL. What is wrong is not repeated: it may hold a password."""
-    parts = urlsplit(read_text(text))
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.fragment or "@" in parts.netloc:
-        raise ValueError("must be a URL such as https://example.com, without user or fragment")
-    _ = parts.port  # raises ValueError when it is no number
-    if not re.fullmatch(r"[A-Za-z0-9.:_-]+", parts.hostname) or not text.isascii() or len(text) > LONGEST_URL:
-        raise ValueError(f"must be a URL such as https://example.com, in ASCII, of {LONGEST_URL} characters at most")
+    """Read an absolute http or https URL."""
+    parse_http_url(text)
     return text
 
 
 def read_base_url(text: str) -> str:
-    """Take a URL that others are made of by adding to its path; a trailing slash is dropped."""
-    if urlsplit(read_url(text)).query:
+    """Read a URL to which paths are appended; a trailing slash is dropped."""
+    if parse_http_url(text).query:
         raise ValueError("must be a URL such as https://example.com, without a query")
     return text.rstrip("/")
 
 
 def read_path(text: str) -> str:
-    """Take the path of a URL, such as /v1/things."""
+    """Read the path of a URL, such as /v1/things."""
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
         raise ValueError(f"must be a path such as /v1/workflows/executions, not {text!r}")
     return text
 
 
-def read_count(text: str, least: int, most: int) -> int:
-    """Take a whole number between `least` and `most`."""
-    if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
-        raise ValueError(f"must be a whole number from {least} to {most}, not {text!r}")
-    return int(text)
+def count_between(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from `least` to `most`."""
+
+    def read_count(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not least <= int(text) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}, not {text!r}")
+        return int(text)
+
+    return read_count
 
 
 def read_seconds(text: str) -> float:
-    """Take a number of seconds, from a twentieth to 30 days; fractions are fine."""
+    """Read seconds, from 0.05 to 30 days; fractions are allowed."""
     if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,6})?", text) or not SHORTEST_SECONDS <= float(text) <= 30 * 86400:
         raise ValueError(f"must be a number of seconds from {SHORTEST_SECONDS} to 2592000, not {text!r}")
     return float(text)
 
 
 def read_keys(text: str) -> tuple[str, ...]:
-    """Take one or more keys, comma-separated, newest first."""
+    """Read one or more keys, comma-separated, newest first."""
     keys = tuple(key.strip() for key in text.split(",") if key.strip())
     if not keys or any(len(key) < SHORTEST_KEY for key in keys):
         raise ValueError(
@@ -78,7 +78,7 @@ def read_keys(text: str) -> tuple[str, ...]:
 
 
 def read_secrets(text: str) -> tuple[bytes, ...]:
-    """Take one or more Standard Webhooks secrets, `whsec_` and base64, comma-separated, newest first."""
+    """Read one or more Standard Webhooks secrets, `whsec_` and base64, comma-separated, newest first."""
     return tuple(_secret(part.strip()) for part in text.split(","))
 
 
@@ -93,20 +93,20 @@ def _secret(text: str) -> bytes:
 
 
 def read_targets(text: str) -> tuple[str, ...]:
-    """Take host names, addresses or networks (CIDR), comma-separated, that notifications may go to though private."""
+    """Read host names, addresses and networks (CIDR), comma-separated."""
     targets = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     for target in targets:
         if "/" in target:
-            ipaddress.ip_network(target)  # raises ValueError that says what is wrong with it
+            ipaddress.ip_network(target)  # its ValueError says what is wrong
         elif ":" in target:
-            ipaddress.ip_address(target)  # an IPv6 address; a port has no place here
+            ipaddress.ip_address(target)  # IPv6; a port is not allowed
         elif not re.fullmatch(r"[a-z0-9._-]{1,253}", target):
             raise ValueError(f"must be host names, addresses or networks such as 10.0.0.0/8, not {target!r}")
     return targets
 
 
 def read_resubmit(text: str) -> Literal["never"] | int:
-    """Take `never`, or `after:` and seconds; the result is `never` or milliseconds."""
+    """Read `never`, or `after:` and seconds, which are returned in milliseconds."""
     if text == "never":
         return "never"
     if not re.fullmatch(r"after:[0-9]{1,7}", text):
@@ -114,13 +114,17 @@ def read_resubmit(text: str) -> Literal["never"] | int:
     return int(text.removeprefix("after:")) * 1000
 
 
-def read_choice(text: str, words: tuple[str, ...]) -> str:
-    """Take one of `words`."""
-    if text.lower() not in words:
-        raise ValueError(f"must be {' or '.join(words)}, not {text!r}")
-    return text.lower()
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a reader of one of `words`, in any case."""
+
+    def read_word(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"must be {' or '.join(words)}, not {text!r}")
+        return text.lower()
+
+    return read_word
 
 
-def read_log_level(text: str) -> str:
-    """Take the name of a log level."""
-    return read_choice(text, ("debug", "info", "warning", "error"))
+def read_switch(text: str) -> bool:
+    """Read `1` or `0` as a bool."""
+    return one_of("1", "0")(text) == "1"

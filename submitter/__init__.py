@@ -1,1 +1,1 @@
-"""What we ask of providers: submit and poll, and the command line that asks for it."""
+"""Submitting jobs to providers, and polling them."""

@@ -1,6 +1,6 @@
-"""`python -m submitter`: submit, look and wait, through a running receiver."""
+"""`python -m submitter COMMAND`: the same as `renderhook COMMAND`."""
 
-from renderhook.job_commands import main
+from renderhook.cli import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m submitter")

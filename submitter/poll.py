@@ -1,140 +1,123 @@
-"""Checking: ask a provider what became of a job, and record what it says through the same mouth as a callback."""
+"""Polls providers for submitted jobs, and records outcomes as a callback would."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 
 import msgspec
 
 from ledger.clock import Clock
-from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.ledger import Ledger
+from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.requests import Report, Task
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.transitions import outcomes
-from ledger.transitions import queue as work
-from ledger.transitions.jobs import read_job
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Task
-from providers.http import (
-    Ended,
-    Missing,
-    NeverSent,
-    PollResult,
-    Request,
-    Response,
-    ResultReady,
-    Running,
-    Send,
-    TryLater,
-    Unread,
-)
-from submitter.accounts import Account
+from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
+from providers.provider import Account
 from submitter.backoff import next_poll
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
-MISSING_TRIES = 5
-"""How often a provider may say that it does not know a request before we believe it: it may only not know it yet."""
+NOT_FOUND_TRIES = 5
+"""How often a provider may not find a request before the job fails: the provider may not know it yet."""
+
+MOST_REQUESTS = 4
+"""Requests of one poll. A provider that asks for more is polled again later."""
 
 
 class Poller:
-    """Handles `check` tasks."""
+    """Handles `poll` tasks."""
 
     def __init__(
-        self,
-        store: Store,
-        accounts: Mapping[ProviderName, Account],
-        send: Send,
-        *,
-        clock: Clock,
-        emit: Emit,
+        self, ledger: Ledger, accounts: Mapping[str, Account], send: Send, *, clock: Clock, emit: Emit
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._accounts = accounts
         self._send = send
         self._clock = clock
         self._emit = emit
 
     async def handle(self, task: Task) -> None:
-        """Look at the job of `task`: record its end, or look again later, or give it up."""
-        job = await read_job(self._store, task.subject)
+        """Poll the job of `task`: record its outcome, reschedule the task, or expire the job."""
+        job = await self._ledger.job(task.subject)
         if job is None or job.state is not JobState.SUBMITTED:
-            await self._store.write(work.finish(task))
+            await self._ledger.queue.finish(task)
             return
         account = self._accounts.get(job.provider)
         if account is None:
             self._emit("provider.not_configured", job=job.id, provider=job.provider)
-            await self._store.write(work.postpone(task, due_at=self._clock() + 60_000, failed=False))
+            await self._ledger.queue.reschedule(task, due_at=self._clock() + 60_000, failed=False)
             return
-        verdict, answer = await self._ask(account, account.check(job), account.read_poll)
-        if isinstance(verdict, ResultReady):
-            verdict, answer = await self._ask(account, account.result(job), account.read_result)
-        if isinstance(verdict, Missing) and task.tries >= MISSING_TRIES:
-            verdict = Ended(outcome=Outcome.failed(_missing(job)))
-        # An answer, once read, is recorded even if this task is cancelled.
-        await run_shielded(self._settle(task, job, account, verdict, answer))
+        result, response = await self._poll(account, job)
+        if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
+            result = Ended(outcome=Outcome.failed(_not_found_error(job)))
+        # A response that was read is recorded even if this task is cancelled.
+        await run_shielded(self._settle(task, job, account, result, response))
 
-    async def _ask(
-        self, account: Account, request: Request, read: Callable[[Response], PollResult]
-    ) -> tuple[PollResult, Response | None]:
-        try:
-            answer = await self._send(request)
-        except (NeverSent, Unread) as error:
-            message = f"{account.provider} did not answer: {error}"
-            return TryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
-        if warning := account.warning(answer):
-            self._emit("provider.warning_received", provider=account.provider, warning=warning)
-        return read(answer), answer
+    async def _poll(self, account: Account, job: Job) -> tuple[PollResult, Response | None]:
+        result: PollResult = AskNext(request=account.poll(job), read=partial(account.read_poll, job))
+        response = None
+        for _ in range(MOST_REQUESTS):
+            if not isinstance(result, AskNext):
+                break
+            try:
+                response = await self._send(result.request)
+            except (NeverSent, Unread) as error:
+                message = f"{job.provider} did not answer: {error}"
+                return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
+            if warning := account.warning(response):
+                self._emit("provider.warning_received", provider=job.provider, warning=warning)
+            result = result.read(response)
+        return result, response
 
     async def _settle(
-        self, task: Task, job: Job, account: Account, verdict: PollResult, answer: Response | None
+        self, task: Task, job: Job, account: Account, result: PollResult, response: Response | None
     ) -> None:
-        if isinstance(verdict, Ended) and answer is not None:
-            await self._record(job, verdict.outcome, answer)
+        if isinstance(result, Ended) and response is not None:
+            await self._record(job, result.outcome, response)
             return
-        if isinstance(verdict, TryLater):
+        if isinstance(result, RetryLater):
+            error = result.error
             self._emit(
                 "poll.failed",
                 job=job.id,
                 provider=job.provider,
-                fault=verdict.error.fault,
-                code=verdict.error.code,
-                message=verdict.error.message,
+                fault=error.fault,
+                code=error.code,
+                message=error.message,
             )
-        await self._wait_or_expire(task, job, account, verdict)
+        await self._reschedule_or_expire(task, job, account, result)
 
-    async def _record(self, job: Job, outcome: Outcome, answer: Response) -> None:
+    async def _record(self, job: Job, outcome: Outcome, response: Response) -> None:
         report = Report(
             job_id=job.id,
             provider=job.provider,
             source="poll",
             request_id=job.provider_request_id or "",
             outcome=outcome,
-            headers=msgspec.json.encode({"status": answer.status}).decode(),
-            body=answer.body,
+            headers=msgspec.json.encode({"status": response.status}).decode(),
+            body=response.body,
         )
-        result = await self._store.write(outcomes.record(report, now=self._clock()))
+        result = await self._ledger.record(report)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
 
-    async def _wait_or_expire(self, task: Task, job: Job, account: Account, verdict: PollResult) -> None:
+    async def _reschedule_or_expire(self, task: Task, job: Job, account: Account, result: PollResult) -> None:
         now = self._clock()
         submitted_at = job.submitted_at or now
         deadline = submitted_at + account.give_up_after
-        looked = isinstance(verdict, Running | ResultReady)
-        if now >= deadline and (looked or now >= deadline + account.give_up_after):
-            # This was the last look. One that nobody answered is none: it is tried for as long again.
-            error = _nobody_answered(job, now - submitted_at)
-            if await self._store.write(
-                outcomes.expire(task, Outcome.expired(error), claim=job.last_transition, now=now)
-            ):
+        still_running = isinstance(result, Running | AskNext)
+        if now >= deadline and (still_running or now >= deadline + account.give_up_after):
+            # This was the last poll. One without a usable response is repeated for as long again.
+            error = _timeout_error(job, now - submitted_at)
+            if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
-        retry_after = verdict.retry_after if isinstance(verdict, Running | TryLater) else None
+        retry_after = result.retry_after if isinstance(result, Running | RetryLater) else None
         delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
-        missing = isinstance(verdict, Missing)  # the only answer that is counted; waiting is not failing
-        await self._store.write(work.postpone(task, due_at=due_at, failed=missing))
+        failed = isinstance(result, NotFound)  # the only result that counts as a try: a running job may take long
+        await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
 
 
-def _missing(job: Job) -> JobError:
+def _not_found_error(job: Job) -> JobError:
     return JobError(
         fault=Fault.PROVIDER,
         code="not_found",
@@ -142,10 +125,10 @@ def _missing(job: Job) -> JobError:
     )
 
 
-def _nobody_answered(job: Job, age: int) -> JobError:
+def _timeout_error(job: Job, age: int) -> JobError:
     return JobError(
         fault=Fault.PROVIDER,
         code="timed_out",
-        message=f"{job.provider} was not seen to finish request {job.provider_request_id} within "
-        f"{age // 1000} s; it may still finish, and be billed",
+        message=f"{job.provider} did not report the end of request {job.provider_request_id} within {age // 1000} s; "
+        f"it may still finish, and be billed",
     )

@@ -1,4 +1,4 @@
-"""Submitting: claim the job, ask the provider once, and note what it said, or that nobody knows."""
+"""Submits accepted jobs: claims a job, sends it to its provider once, and records whether the provider has it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,35 +8,30 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError, Unanswered, Unavailable
-from ledger.records import Fault, JobError, JobState, Outcome, ProviderName
+from ledger.identifiers import new_identifier
+from ledger.ledger import Ledger
+from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.requests import ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.storage.transaction import Transaction
-from ledger.transitions import outcomes, submissions
-from ledger.transitions import queue as work
-from ledger.transitions.jobs import read_job
-from ledger.transitions.queue import Task
-from ledger.transitions.submissions import ClaimResult, ProviderRequest
-from providers.http import NeverSent, Refused, Send, SubmitResult, Submitted, TryLater, Unclear, Unread
-from submitter.accounts import Account
+from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, Submitted, Unknown, Unread
+from providers.provider import Account
+from providers.registry import providers
 from submitter.backoff import next_poll, next_submit
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
 Resubmit = Literal["never"] | int
-"""RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a sign of the job."""
-
+"""RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a callback."""
 
 MOST_SUBMISSIONS = 2
-"""A job is submitted again once, as `claim_resubmission` says: each time may be billed."""
+"""A job is submitted a second time at most, as in `claim_resubmission`: each submission may be billed."""
 
-
-NOTE_AGAIN_SECONDS = 0.5
-"""How long to wait before trying again to note a request id that the ledger would not take."""
+RETRY_SECONDS = 0.5
+"""How long to wait before a claim or a request id is written again."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """A job that is ours to submit until the lease ends, and the claim that proves it."""
+    """A job that this worker may submit until its claim ends."""
 
     task: Task
     job: Job
@@ -44,12 +39,12 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """Handles `submit` tasks. `lease_ms` bounds a claim; `give_up_after` (ms) the time a job may stay untaken."""
+    """Handles `submit` tasks. `lease_ms` is the length of a claim, `give_up_after` (ms) how long a job is retried."""
 
     def __init__(
         self,
-        store: Store,
-        accounts: Mapping[ProviderName, Account],
+        ledger: Ledger,
+        accounts: Mapping[str, Account],
         send: Send,
         *,
         clock: Clock,
@@ -59,7 +54,7 @@ class Submitter:
         give_up_after: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._accounts = accounts
         self._send = send
         self._clock = clock
@@ -70,173 +65,155 @@ class Submitter:
         self._sleep = sleep
 
     async def handle(self, task: Task) -> None:
-        """Submit the job of `task` if it is its turn, or apply the policy for an unconfirmed one."""
+        """Submit the job of `task` if it can be claimed, or apply the policy for an unconfirmed one."""
         now = self._clock()
-        before = None if self._resubmit == "never" else now - self._resubmit
-        until = now + self._lease_ms
-        claimed = await self._claim(
-            submissions.begin(task.subject, now=now, until=until, unconfirmed_before=before), until
-        )
+        claimed = await self._claim(task.subject, now)
         job = claimed.job
         if job is not None and claimed.lost:
-            message = "its worker went away between claiming it and noting an answer"
-            self._emit("job.became_unconfirmed", job=job.id, provider=job.provider, code="claim_ended", message=message)
+            message = "the worker that claimed it stopped before it recorded a response"
+            error = JobError(fault=Fault.US, code="claim_ended", message=message)
+            self._emit_error("job.became_unconfirmed", job, error)
         if job is not None and claimed.claim is not None:
             if job.submissions > 1:
                 self._emit("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
             await self._submit(Claimed(task, job, claimed.claim))
         elif job is not None and job.state is JobState.UNCONFIRMED:
-            await self._wait_or_expire(task, job, now)
+            await self._reschedule_or_expire(task, job, now)
         elif job is not None and job.state is JobState.SUBMITTING:
-            await self._store.write(work.postpone(task, due_at=job.claimed_until or now, failed=False))
+            await self._ledger.queue.reschedule(task, due_at=job.claimed_until or now, failed=False)
         else:
-            await self._store.write(work.finish(task))
+            await self._ledger.queue.finish(task)
 
-    async def _claim(self, transaction: Transaction[ClaimResult], until: int) -> ClaimResult:
-        """Claim the job, and ask again under the claim's own name when nobody knows whether it was had.
+    async def _claim(self, job_id: str, now: int) -> ClaimResult:
+        """Claim the job, and repeat the same claim while the database does not confirm its commit.
 
-        Otherwise a job that was never sent would become `unconfirmed` whenever the database changes its machine.
+        Otherwise a job that was never sent would become `unconfirmed` whenever the database fails over.
         """
+        claim, until = new_identifier("claim", now), now + self._lease_ms
+        unconfirmed_before = None if self._resubmit == "never" else now - self._resubmit
         while True:
             try:
-                return await self._store.write(transaction)
+                return await self._ledger.claim(job_id, claim=claim, until=until, unconfirmed_before=unconfirmed_before)
             except Unanswered:
                 if self._clock() >= until:
                     raise
-            await self._sleep(NOTE_AGAIN_SECONDS)
+            await self._sleep(RETRY_SECONDS)
 
     async def _submit(self, claimed: Claimed) -> None:
         account = self._accounts.get(claimed.job.provider)
         if account is None:
-            await self._settle(claimed, Refused(error=_no_account(claimed.job.provider)))
+            await self._settle(claimed, Refused(error=_no_account_error(claimed.job.provider)))
             return
-        # An answer, once read, is noted even if this task is cancelled: noting runs to its end on its own.
-        verdict = await self._ask(account, claimed.job)
-        await run_shielded(self._settle(claimed, verdict))
+        result = await self._send_submission(account, claimed.job)
+        # A response that was read is recorded even if this task is cancelled.
+        await run_shielded(self._settle(claimed, result))
 
-    async def _ask(self, account: Account, job: Job) -> SubmitResult:
+    async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
         try:
-            answer = await self._send(account.submission(job))
+            response = await self._send(account.submission(job))
         except NeverSent as error:
-            return TryLater(error=_network("never_sent", f"{account.provider} was not reached: {error}"))
+            return RetryLater(error=_network_error("never_sent", f"{job.provider} was not reached: {error}"))
         except Unread as error:
-            return Unclear(error=_network("answer_unread", f"no answer of {account.provider} was read: {error}"))
-        if warning := account.warning(answer):
-            self._emit("provider.warning_received", provider=account.provider, warning=warning)
-        return account.read_submission(answer)
+            return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
+        if warning := account.warning(response):
+            self._emit("provider.warning_received", provider=job.provider, warning=warning)
+        return account.read_submission(response)
 
-    async def _settle(self, claimed: Claimed, verdict: SubmitResult) -> None:
-        match verdict:
+    async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
+        match result:
             case Submitted():
-                await self._confirm(claimed, verdict)
+                await self._confirm(claimed, result)
             case Refused(error=error):
                 await self._refuse(claimed, error)
-            case TryLater(error=error, retry_after=retry_after):
-                await self._put_back(claimed, error, retry_after)
-            case Unclear(error=error):
-                await self._doubt(claimed, error)
+            case RetryLater(error=error, retry_after=retry_after):
+                await self._return_to_accepted(claimed, error, retry_after)
+            case Unknown(error=error):
+                await self._mark_unconfirmed(claimed, error)
 
     async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
-        job, now = claimed.job, self._clock()
-        account = self._accounts[job.provider]
-        poll_at = now + next_poll(account.poll_interval, 0, None, stretch=False)
-        handle = ProviderRequest(**msgspec.structs.asdict(submitted))
-        transaction = submissions.confirm(job.id, job.provider, handle, now=now, poll_at=poll_at)
-        moved = await self._insist(transaction, claimed, handle)
-        fact = "job.submitted" if moved else await self._late(job, handle)
-        self._emit(fact, job=job.id, provider=job.provider, request=handle.request_id)
+        job = claimed.job
+        interval = self._accounts[job.provider].poll_interval
+        poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
+        request = ProviderRequest(**msgspec.structs.asdict(submitted))
+        confirmed = await self._write_request(claimed, request, poll_at)
+        event = "job.submitted" if confirmed else await self._event_of_late_response(job, request)
+        self._emit(event, job=job.id, provider=job.provider, request=request.request_id)
 
-    async def _insist(self, transaction: Transaction[bool], claimed: Claimed, handle: ProviderRequest) -> bool:
-        """Write what must not be lost: the id of a request that is paid for. Tries until the claim ends."""
+    async def _write_request(self, claimed: Claimed, request: ProviderRequest, poll_at: int) -> bool:
+        """Record the id of a request that is paid for. Repeated until the claim ends."""
+        job = claimed.job
         while True:
             try:
-                return await self._store.write(transaction)
+                return await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
             except LedgerError as error:
-                job = claimed.job
                 self._emit(
-                    "job.record_failed", job=job.id, provider=job.provider, request=handle.request_id, error=str(error)
+                    "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
                 )
                 if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
                     raise
-                await self._sleep(NOTE_AGAIN_SECONDS)
+                await self._sleep(RETRY_SECONDS)
 
-    async def _late(self, job: Job, handle: ProviderRequest) -> str:
-        """Name what it means that an answer confirmed nothing."""
-        now_known = await read_job(self._store, job.id)
-        same = now_known is not None and now_known.provider_request_id == handle.request_id
-        # The same: its callback was here first. Another: two requests, and both may be billed.
-        return "job.already_confirmed" if same else "job.request_id_conflict"
+    async def _event_of_late_response(self, job: Job, request: ProviderRequest) -> str:
+        """Return the event for a response that did not change the job."""
+        current = await self._ledger.job(job.id)
+        same = current is not None and current.provider_request_id == request.request_id
+        # The same request: its callback was recorded first. Another: two requests, and both may be billed.
+        return "job.already_confirmed" if same else "job.request_id_conflicted"
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
-        if claimed.job.submissions > 1:  # the request before may be running all the same: its callback decides
-            await self._doubt(claimed, error)
+        if claimed.job.submissions > 1:  # the first submission may be running: its callback decides
+            await self._mark_unconfirmed(claimed, error)
             return
-        transaction = outcomes.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim, now=self._clock())
-        if await self._store.write(transaction):
-            self._emit(
-                "job.refused",
-                job=claimed.job.id,
-                provider=claimed.job.provider,
-                fault=error.fault,
-                code=error.code,
-                message=error.message,
-            )
+        if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
+            self._emit_error("job.refused", claimed.job, error, fault=error.fault)
 
-    async def _put_back(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
-        now = self._clock()
-        if now - max(claimed.job.created_at, claimed.job.unconfirmed_at or 0) >= self._give_up_after:
+    async def _return_to_accepted(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
+        job, now = claimed.job, self._clock()
+        if now - max(job.created_at, job.unconfirmed_at or 0) >= self._give_up_after:
             await self._refuse(claimed, error)
             return
         due_at = now + next_submit(claimed.task.tries, retry_after)
-        transaction = submissions.put_back(claimed.task, claim=claimed.claim, now=now, due_at=due_at)
-        if await self._store.write(transaction):
-            self._emit(
-                "job.submit_rescheduled",
-                job=claimed.job.id,
-                provider=claimed.job.provider,
-                tries=claimed.task.tries + 1,
-                code=error.code,
-                message=error.message,
-            )
+        if await self._ledger.return_to_accepted(claimed.task, claim=claimed.claim, due_at=due_at):
+            self._emit_error("job.submit_rescheduled", job, error, tries=claimed.task.tries + 1)
 
-    async def _doubt(self, claimed: Claimed, error: JobError) -> None:
-        job, now = claimed.job, self._clock()
-        due_at = self._decide_at(job, unconfirmed_at=now)
-        # Not moved: its callback was here first, and there is no doubt.
-        if await self._store.write(submissions.doubt(claimed.task, claim=claimed.claim, now=now, due_at=due_at)):
-            self._emit(
-                "job.became_unconfirmed", job=job.id, provider=job.provider, code=error.code, message=error.message
-            )
+    async def _mark_unconfirmed(self, claimed: Claimed, error: JobError) -> None:
+        due_at = self._unconfirmed_until(claimed.job, unconfirmed_at=self._clock())
+        # False when its callback was recorded first.
+        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, due_at=due_at):
+            self._emit_error("job.became_unconfirmed", claimed.job, error)
 
-    async def _wait_or_expire(self, task: Task, job: Job, now: int) -> None:
-        decide_at = self._decide_at(job, unconfirmed_at=job.unconfirmed_at or now)
-        if now < decide_at:
-            await self._store.write(work.postpone(task, due_at=decide_at, failed=False))
+    async def _reschedule_or_expire(self, task: Task, job: Job, now: int) -> None:
+        until = self._unconfirmed_until(job, unconfirmed_at=job.unconfirmed_at or now)
+        if now < until:
+            await self._ledger.queue.reschedule(task, due_at=until, failed=False)
             return
         error = JobError(
             fault=Fault.NETWORK,
             code="unconfirmed",
-            message=f"{job.provider} may have taken this job and billed it, but its answer was never read and no "
-            f"callback came; look at the provider's own dashboard before submitting it again",
+            message=f"{job.provider} may have taken this job and billed it, but no response was read and no "
+            f"callback came; check the provider's own dashboard before submitting it again",
         )
-        if await self._store.write(outcomes.expire(task, Outcome.expired(error), claim=job.last_transition, now=now)):
-            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+        if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
+            self._emit_error("job.expired", job, error)
 
-    def _decide_at(self, job: Job, *, unconfirmed_at: int) -> int:
-        """When an unconfirmed job is submitted again or given up: ms since the epoch."""
+    def _unconfirmed_until(self, job: Job, *, unconfirmed_at: int) -> int:
+        """Return when an unconfirmed job is submitted again or expires: ms since the epoch."""
         if self._resubmit != "never" and job.submissions < MOST_SUBMISSIONS:
             return unconfirmed_at + self._resubmit
         account = self._accounts.get(job.provider)
-        # Without a callback nobody can tell us of a job whose id we never read: waiting would be for nothing.
+        # Without a callback there is nothing to wait for: the request's id is not known.
         return unconfirmed_at + (account.give_up_after if account and account.calls_back else 0)
 
-
-def _no_account(provider: ProviderName) -> JobError:
-    setting = {"fal": "FAL_KEY", "heygen": "HEYGEN_API_KEY"}[provider]
-    return JobError(
-        fault=Fault.US, code="no_account", message=f"{setting} is not set: {provider} cannot be asked", retryable=True
-    )
+    def _emit_error(self, event: str, job: Job, error: JobError, **fields: object) -> None:
+        self._emit(event, job=job.id, provider=job.provider, **fields, code=error.code, message=error.message)
 
 
-def _network(code: str, message: str) -> JobError:
+def _no_account_error(name: str) -> JobError:
+    provider = providers().get(name)
+    reason = f"{provider.missing} is not set" if provider else "it is not installed"
+    message = f"{reason}: no job can be submitted to {name}"
+    return JobError(fault=Fault.US, code="no_account", message=message, retryable=True)
+
+
+def _network_error(code: str, message: str) -> JobError:
     return JobError(fault=Fault.NETWORK, code=code, message=message, retryable=True)

@@ -1,1 +1,1 @@
-"""Log events and metrics, and running to completion what must not be cancelled."""
+"""Log events and metrics, and running to completion what must not be lost."""

@@ -1,10 +1,10 @@
-"""How the rooms say what happened: a past-tense name and its fields. Who listens is the process's business."""
+"""How the packages report events, without knowing where they are logged and counted."""
 
 from typing import Protocol
 
 
 class Emit(Protocol):
-    """Take one fact. Fields are identifiers, words and numbers, never secrets, headers or bodies."""
+    """Report one event. Fields are identifiers, words and numbers, never secrets, headers or bodies."""
 
-    def __call__(self, fact: str, /, **fields: object) -> None:
-        """Emit `fact`, such as `job.submitted`, with its fields."""
+    def __call__(self, event: str, /, **fields: object) -> None:
+        """Report `event`, a name in `telemetry.events.EVENTS`, with its fields."""

@@ -1,144 +1,99 @@
-"""One place that turns announced telemetry into log lines and metrics."""
+"""The table of events: what each means, how it is logged, and how it is counted.
 
-import json
-import logging
-import sys
-from collections.abc import MutableMapping
-from datetime import UTC, datetime
-from typing import Any
+A name is `subject.past_participle`. Names, labels and levels are public: operators' searches and alerts use them.
+"""
+
+from collections.abc import Mapping
 
 import msgspec
-import structlog
-from prometheus_client import CollectorRegistry, Counter
 
-from ledger.clock import Clock, wall_clock
+HOUR_MS = 3_600_000
 
-_COUNTED: dict[str, tuple[str, ...]] = {
-    # fact: the fields that become labels, each with few values
-    "callback.recorded": ("provider", "state", "result"),
-    "callback.refused": ("provider", "reason"),
-    "callback.unavailable": ("provider", "reason"),
-    "poll.recorded": ("provider", "state", "result"),
-    "job.accepted": ("provider",),
-    "job.submitted": ("provider",),
-    "job.submit_rescheduled": ("provider", "code"),
-    "job.became_unconfirmed": ("provider", "code"),
-    "job.resubmitted": ("provider",),
-    "job.refused": ("provider", "fault"),
-    "job.expired": ("provider", "code"),
-    "poll.failed": ("provider", "code"),
-    "delivery.attempted": ("outcome",),
-    "delivery.finished": ("state",),
-    "keys.fetched": (),
-    "keys.fetch_failed": (),
-    "worker.task_failed": ("kind",),
-    "work.missing_enqueued": (),
-    "database.unavailable": (),
+
+class EventType(msgspec.Struct, frozen=True, kw_only=True):
+    """How an event is logged and counted.
+
+    `help` says what happened, for the documentation and for the counter. `labels` are the fields that become the
+    counter's labels; each has few values, never an identifier. It is logged at `warning` level when that is set, or
+    when a field has one of the values in `warning_when`. With `repeat_after` (ms) the same event with the same fields
+    is logged only once in so long; it is counted every time.
+    """
+
+    help: str
+    labels: tuple[str, ...] = ()
+    warning: bool = False
+    warning_when: Mapping[str, frozenset[str]] = {}
+    repeat_after: int = 0
+
+
+def _event(help: str, *labels: str, warning: bool = False, repeat_after: int = 0, **when: str) -> EventType:  # noqa: A002 - Prometheus' own word
+    values = {field: frozenset(words.split()) for field, words in when.items()}
+    return EventType(help=help, labels=labels, warning=warning, warning_when=values, repeat_after=repeat_after)
+
+
+EVENTS: Mapping[str, EventType] = {
+    "receiver.started": _event("Starts of the process that serves HTTP."),
+    "receiver.shutdown_requested": _event("Shutdowns of the process that serves HTTP, at their beginning."),
+    "worker.started": _event("Starts of a process that only works."),
+    "worker.shutdown_requested": _event("Shutdowns of a process that only works, at their beginning."),
+    "database.call_failed": _event("Database calls that failed because the database did not answer.", warning=True),
+    "job.accepted": _event("Jobs accepted by the API.", "provider"),
+    "job.submitted": _event("Jobs accepted by a provider.", "provider"),
+    "job.submit_rescheduled": _event("Submissions postponed because a provider did not take them.", "provider", "code"),
+    "job.refused": _event("Jobs that failed because a provider refused them.", "provider", "fault"),
+    "job.became_unconfirmed": _event(
+        "Jobs that a provider may have taken, because its answer was not read.", "provider", "code", warning=True
+    ),
+    "job.resubmitted": _event("Unconfirmed jobs that were submitted once more.", "provider", warning=True),
+    "job.already_confirmed": _event("Submissions whose callback was recorded before their answer.", "provider"),
+    "job.request_id_conflicted": _event(
+        "Submissions answered with a request id other than the job's: both requests may be billed.",
+        "provider",
+        warning=True,
+    ),
+    "job.record_failed": _event(
+        "Attempts to record a provider's request id that the database did not confirm.", "provider", warning=True
+    ),
+    "job.expired": _event("Jobs that ended without a result in the time allowed.", "provider", "code", warning=True),
+    "callback.recorded": _event(
+        "Verified callbacks, by what became of them.", "provider", "state", "result", result="conflict orphan"
+    ),
+    "callback.refused": _event("Callbacks that were refused, by reason.", "provider", "reason"),
+    "callback.deferred": _event(
+        "Callbacks answered 503 because keys or database were unavailable; the provider retries.",
+        "provider",
+        "reason",
+        warning=True,
+    ),
+    "keys.fetched": _event("Fetches of a provider's public keys.", "provider"),
+    "keys.fetch_failed": _event("Failed fetches of a provider's public keys.", "provider", warning=True),
+    "poll.recorded": _event(
+        "Polls that found a job ended, by what became of them.", "provider", "state", "result", result="conflict orphan"
+    ),
+    "poll.failed": _event("Polls that a provider did not answer.", "provider", "code"),
+    "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
+    "provider.warning_received": _event(
+        "Responses in which a provider announced a change or an end of its API.",
+        "provider",
+        warning=True,
+        repeat_after=HOUR_MS,
+    ),
+    "delivery.attempted": _event("Delivery attempts, by class of HTTP status.", "outcome"),
+    "delivery.finished": _event("Deliveries that ended, by state.", "state", state="dead"),
+    "delivery.replayed": _event("Dead deliveries that were made pending again."),
+    "endpoint.disabled": _event("Endpoints disabled because they answered 410 Gone.", warning=True),
+    "worker.task_failed": _event("Tasks whose handler raised an exception.", "kind", warning=True),
+    "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True),
+    "worker.renew_failed": _event("Renewals of leases that failed.", "kind", warning=True),
+    "worker.reschedule_failed": _event("Failed tasks that could not be rescheduled.", "kind", warning=True),
+    "worker.lease_expired": _event("Tasks whose lease expired while they were still running.", "kind", warning=True),
+    "worker.tasks_abandoned": _event("Shutdowns that abandoned tasks when their time was over.", "kind"),
+    "worker.stopped": _event("Workers that stopped although no shutdown was requested.", warning=True),
+    "work.missing_enqueued": _event("Repairs of jobs or endpoints that had no task.", warning=True),
+    "work.sweep_failed": _event("Sweeps for missing work that failed.", warning=True),
 }
 
-_LOUD = frozenset(
-    {
-        "callback.unavailable",
-        "job.became_unconfirmed",
-        "job.expired",
-        "job.record_failed",
-        "job.request_id_conflict",
-        "job.resubmitted",
-        "provider.warning_received",
-        "keys.fetch_failed",
-        "worker.task_failed",
-        "worker.fetch_failed",
-        "worker.reschedule_failed",
-        "worker.stopped",
-        "worker.lease_expired",
-        "worker.renew_failed",
-        "work.missing_enqueued",
-        "work.sweep_failed",
-        "database.unavailable",
-        "provider.not_configured",
-        "endpoint.disabled",
-    }
-)
-"""Telemetry that somebody should read: logged as warnings."""
 
-
-_SAID_ONCE_AN_HOUR = frozenset({"provider.warning_received"})
-"""Telemetry that come with every answer while they last: the same words are logged once an hour."""
-
-_HOUR_MS = 3_600_000
-
-
-class Telemetry:
-    """The process's `Emit`: a log line for each fact, and a counter for those in the table."""
-
-    def __init__(self, registry: CollectorRegistry, *, clock: Clock = wall_clock, log: Any = None) -> None:
-        self._clock = clock
-        self._said: dict[str, int] = {}
-        self._log = log if log is not None else structlog.get_logger()
-        self._counters = {
-            fact: Counter(f"renderhook_{fact.replace('.', '_')}", f"How often: {fact}", labels, registry=registry)
-            for fact, labels in _COUNTED.items()
-        }
-        self._counting: dict[tuple[str, ...], Counter] = {}
-
-    def __call__(self, fact: str, /, **fields: object) -> None:
-        """See `Emit`."""
-        if fact in _COUNTED:
-            self._counter(fact, fields).inc()
-        if fact in _SAID_ONCE_AN_HOUR and self._said_lately(f"{fact} {fields}"):
-            return
-        needs_reading = fact in _LOUD or fields.get("result") in {"conflict", "orphan"} or fields.get("state") == "dead"
-        (self._log.warning if needs_reading else self._log.info)(fact, **fields)
-
-    def _counter(self, fact: str, fields: dict[str, object]) -> Counter:
-        labels = [str(fields.get(label, "")) for label in _COUNTED[fact]]
-        key = (fact, *labels)
-        if key not in self._counting:  # asking prometheus_client takes longer than counting
-            self._counting[key] = self._counters[fact].labels(*labels) if labels else self._counters[fact]
-        return self._counting[key]
-
-    def _said_lately(self, words: str) -> bool:
-        now = self._clock()
-        self._said = {old: at for old, at in self._said.items() if now - at < _HOUR_MS}
-        if words in self._said:
-            return True
-        self._said[words] = now
-        return False
-
-
-def configure_logs(log_format: str, log_level: str) -> None:
-    """Send every log line to standard error, one line an event, as JSON or as text. Levels are names."""
-    level = logging.getLevelNamesMapping()[log_level.upper()]
-    processors: list[Any] = [_json_line]
-    factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
-    if log_format == "text":
-        processors = [
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
-        ]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
-    structlog.configure(
-        processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=factory,
-        cache_logger_on_first_use=True,
-    )
-    for library in ("psycopg", "psycopg.pool"):  # what they warn of, we say ourselves, as telemetry
-        logging.getLogger(library).setLevel(logging.ERROR)
-    logging.basicConfig(
-        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
-    )
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=repr)
-
-
-def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
-    """Write an event out, in a third of the time that structlog's own processors take: each callback is a line."""
-    event["level"] = level
-    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    try:
-        return _ENCODER.encode(event)
-    except UnicodeEncodeError:  # a lone surrogate, as in a header that is not UTF-8: json has a way to write it
-        return json.dumps(event, default=repr).encode()
+def counter_name(event: str) -> str:
+    """Return the name of the event's counter in Prometheus."""
+    return f"renderhook_{event.replace('.', '_')}_total"

@@ -1,4 +1,4 @@
-"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, and a list of telemetry."""
+"""What every test may use: a fixed date, a clock that tests move, the ledger on both databases, emitted events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +10,7 @@ import pytest
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.storage.store import Store
+from telemetry.events import EVENTS
 from tests.postgres.databases import Databases, fresh_database
 from tests.postgres.servers import database_url, postgres_server
 
@@ -33,9 +34,10 @@ class Clock:
 
 
 class Heard(list[tuple[str, dict[str, object]]]):
-    """An `Emit` that remembers."""
+    """An `Emit` that remembers the events, and accepts only those in the table."""
 
     def __call__(self, fact: str, /, **fields: object) -> None:
+        assert fact in EVENTS, f"{fact} is not in telemetry/events.py"
         self.append((fact, fields))
 
     def named(self, fact: str) -> list[dict[str, object]]:

@@ -1,33 +1,47 @@
-"""The rooms and their doors: who may import whom, where SQL lives, how long things get, what no file may name.
+"""The structure of the repository: who may import whom, where SQL lives, how long things get, what no file may name.
 
-Each check is a plain function that returns what is wrong: run on this repository, and on bad samples it must catch.
+Each check is a function that returns what is wrong. It is run on this repository, and on samples it must catch.
 """
 
 import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ROOMS = ("ledger", "providers", "receiver", "submitter", "sandbox")
+PACKAGES = (
+    "ledger",
+    "outbound",
+    "providers",
+    "receiver",
+    "renderhook",
+    "sandbox",
+    "settings",
+    "submitter",
+    "telemetry",
+    "work",
+)
 LONGEST_FILE = 300  # the design aims at 250
 LONGEST_FUNCTION = 60  # the design aims at 40
-SAY_NOTHING = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "core"}
-MAY_SPEAK_SQL = (
-    "ledger/copying",  # takes whole tables from one database to another
-    "ledger/storage/migrations.py",  # reads which migrations have run, before any statement of ours can be
-    "ledger/postgres/connections.py",  # opens the database: its sessions' settings
-    "ledger/copying/target.py",  # as ledger/copying
-    "ledger/postgres/migrate.py",  # as ledger/storage/migrations.py
+LONGEST_LINE = 120
+MOST_MODULES = 12
+EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "core"}
+MAY_CONTAIN_SQL = (
+    "ledger/copying/",  # copies whole tables from one database to another
+    "ledger/postgres/connections.py",  # session settings
+    "ledger/postgres/migrate.py",  # reads which migrations were applied, before any statement of ours can be
+    "ledger/postgres/transactions.py",  # begins and ends transactions
     "ledger/postgres/wakeups.py",  # LISTEN and NOTIFY
-    "ledger/postgres/transactions.py",  # begins and ends them
-    "ledger/sqlite/store.py",  # opens the file: pragmas
+    "ledger/sqlite/migrate.py",  # as ledger/postgres/migrate.py
+    "ledger/sqlite/store.py",  # pragmas
+    "ledger/storage/migrations.py",  # as ledger/postgres/migrate.py
     "sandbox/demo/run.py",  # prints what was recorded from the file itself
-    "tests/",  # look for themselves
+    "tests/",  # read the database themselves
 )
 
 
@@ -37,7 +51,7 @@ def repository_files() -> list[str]:
     try:
         listed = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     except (OSError, subprocess.CalledProcessError):
-        ours = (*ROOMS, "tests", "docs", ".ci")
+        ours = (*PACKAGES, "tests", "docs", ".ci")
         inside = [path for room in ours for path in (ROOT / room).rglob("*") if "__pycache__" not in path.parts]
         listed = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*"), *inside]]
     return sorted(path for path in listed if path and (ROOT / path).is_file())
@@ -53,7 +67,7 @@ def texts(*suffixes: str, under: tuple[str, ...] = ("",)) -> Iterator[tuple[str,
                 continue
 
 
-CODE = tuple(f"{room}/" for room in (*ROOMS, "tests"))
+CODE = tuple(f"{room}/" for room in (*PACKAGES, "tests"))
 
 # --- who may import whom --------------------------------------------------------------------------------------------
 
@@ -64,72 +78,151 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", LINT], cwd=folder, capture_output=True, text=True, check=False)
 
 
-def test_imports_follow_the_arrows() -> None:
-    told = lint_imports(ROOT)
-    assert told.returncode == 0, told.stdout + told.stderr
+def test_imports_keep_every_contract() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+MODULES = """\
+ledger: __init__ ledger records rows other
+ledger/copying: __init__ copy
+ledger/postgres: __init__ store
+ledger/sqlite: __init__ store
+ledger/storage: __init__ store
+ledger/transitions: __init__ jobs
+outbound: __init__ client other
+providers: __init__ http provider registry
+providers/fal: __init__ provider other
+providers/heygen: __init__ provider
+receiver: __init__ __main__ process other
+renderhook: __init__ cli copy_command other
+sandbox: __init__ other
+sandbox/demo: __init__ run
+settings: __init__ other
+submitter: __init__ __main__ other
+telemetry: __init__ other
+work: __init__ other
+"""
+
+PRESENT = """\
+receiver/__main__.py: import renderhook.cli
+submitter/__main__.py: import renderhook.cli
+receiver/process.py: import submitter.other
+"""
 
 
 @pytest.fixture
-def empty_rooms(tmp_path: Path) -> Path:
-    """The same rooms with nothing in them but the one import that composes the process, under the same contracts."""
+def empty_packages(tmp_path: Path) -> Path:
+    """The same packages without code, but for the imports that the contracts name, under the same contracts."""
     (tmp_path / ".importlinter").write_text((ROOT / ".importlinter").read_text())
-    for room in ROOMS:
-        (tmp_path / room).mkdir()
-        for module in ("__init__", "records", "process", "demo", "other"):
-            (tmp_path / room / f"{module}.py").touch()
-    (tmp_path / "receiver/process.py").write_text("import submitter.other\n")
+    for line in MODULES.splitlines():
+        folder, modules = line.split(": ")
+        (tmp_path / folder).mkdir(parents=True)
+        for module in modules.split():
+            (tmp_path / folder / f"{module}.py").touch()
+    for sample in PRESENT.splitlines():
+        add(tmp_path, sample)
     return tmp_path
 
 
 ALLOWED = """\
-providers/other.py: from ledger.records import anything
-receiver/other.py: import providers.other, ledger.other
-submitter/other.py: import providers.other, ledger.other
-sandbox/other.py: import providers.other, ledger.other
+providers/provider.py: from ledger.records import anything
+providers/fal/provider.py: from ledger.rows import anything
+providers/fal/other.py: import settings.other, providers.http
+providers/registry.py: import providers.fal.provider, providers.heygen.provider
+outbound/client.py: import providers.http, ledger.ledger, telemetry.other
+work/other.py: import ledger.ledger, telemetry.other
+receiver/other.py: import providers.registry, ledger.ledger, work.other, outbound.client, settings.other
+submitter/other.py: import providers.registry, ledger.ledger, work.other, outbound.client
+renderhook/other.py: import receiver.other, sandbox.other
+renderhook/copy_command.py: import ledger.copying.copy
 ledger/other.py: import sqlite3, aiosqlite, psycopg, psycopg_pool
 sandbox/demo/run.py: import sqlite3
 """
 
 REFUSED = """\
-ledger imports none of ours <- ledger/other.py: import providers.other
-ledger imports none of ours <- ledger/records.py: from receiver import other
-providers imports only the records of ledger <- providers/other.py: import ledger.other
-providers imports only the records of ledger <- providers/other.py: import submitter
-nothing imports receiver <- submitter/other.py: import receiver.other
-nothing imports receiver <- sandbox/other.py: import receiver
+imports point down <- ledger/other.py: import providers.http
+imports point down <- ledger/records.py: from receiver import other
+imports point down <- providers/provider.py: import outbound.client
+imports point down <- work/other.py: import submitter.other
+imports point down <- outbound/other.py: import work.other
+imports point down <- submitter/other.py: import receiver.other
+imports point down <- receiver/other.py: import renderhook.cli
+imports point down <- telemetry/other.py: import settings.other
+imports point down <- settings/other.py: import ledger.records
+sandbox is a second opinion: it imports none of ours <- sandbox/other.py: import providers.http
+sandbox is a second opinion: it imports none of ours <- sandbox/demo/run.py: import ledger.records
+only the command line imports sandbox <- receiver/process.py: import sandbox.other
 submitter is imported only where the process is composed <- receiver/other.py: import submitter.other
-submitter imports neither receiver nor sandbox <- submitter/other.py: import sandbox.other
-nothing imports sandbox <- receiver/process.py: import sandbox.other
-sandbox imports neither receiver nor submitter <- sandbox/demo/run.py: import submitter.other
+submitter is imported only where the process is composed <- renderhook/other.py: import submitter.other
+providers import records, settings, and nothing else of ours <- providers/fal/other.py: import ledger.ledger
+providers import records, settings, and nothing else of ours <- providers/http.py: import telemetry.other
+a provider is found through the registry <- receiver/other.py: import providers.fal.provider
+a provider is found through the registry <- providers/heygen/provider.py: import providers.fal.other
+a provider is found through the registry <- submitter/other.py: from providers.heygen import provider
+the HTTP client knows requests and responses, and no provider <- outbound/other.py: import providers.registry
+the ledger's inside is its own <- receiver/process.py: import ledger.sqlite.store
+the ledger's inside is its own <- submitter/other.py: import ledger.transitions.jobs
+the ledger's inside is its own <- work/other.py: import ledger.storage.store
+the ledger's inside is its own <- renderhook/other.py: import ledger.copying.copy
 only ledger opens a database <- receiver/other.py: import sqlite3
 only ledger opens a database <- sandbox/other.py: import sqlite3
 only ledger opens a database <- submitter/other.py: from aiosqlite import connect
 only ledger opens a database <- receiver/other.py: import psycopg
-only ledger opens a database <- providers/other.py: from psycopg_pool import AsyncConnectionPool
+only ledger opens a database <- providers/http.py: from psycopg_pool import AsyncConnectionPool
 only ledger opens a database <- sandbox/demo/run.py: import psycopg
+no import circle <- ledger/sqlite/store.py: import ledger.ledger
 """
 
 
-def add(rooms: Path, sample: str) -> None:
+def add(packages: Path, sample: str) -> None:
     path, line = sample.split(": ")
-    with (rooms / path).open("a") as module:
+    with (packages / path).open("a") as module:
         module.write(f"{line}\n")
 
 
-def test_the_arrows_allow_what_the_design_allows(empty_rooms: Path) -> None:
+def test_the_contracts_allow_what_the_design_allows(empty_packages: Path) -> None:
     for sample in ALLOWED.splitlines():
-        add(empty_rooms, sample)
-    told = lint_imports(empty_rooms)
-    assert told.returncode == 0, told.stdout + told.stderr
+        add(empty_packages, sample)
+    result = lint_imports(empty_packages)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("line", REFUSED.splitlines())
-def test_the_arrows_refuse(line: str, empty_rooms: Path) -> None:
+def test_each_contract_refuses_what_breaks_it(line: str, empty_packages: Path) -> None:
     contract, sample = line.split(" <- ")
-    add(empty_rooms, sample)
-    told = lint_imports(empty_rooms)
-    assert told.returncode == 1
-    assert f"{contract} BROKEN" in told.stdout
+    if contract == "no import circle":
+        add(empty_packages, "ledger/ledger.py: import ledger.sqlite.store")
+    add(empty_packages, sample)
+    result = lint_imports(empty_packages)
+    assert result.returncode == 1
+    assert f"{contract} BROKEN" in result.stdout
+
+
+def test_every_contract_is_broken_once() -> None:
+    contracts = set(re.findall(r"^name = (.+)$", (ROOT / ".importlinter").read_text(), re.MULTILINE))
+    assert {line.split(" <- ")[0] for line in REFUSED.splitlines()} == contracts
+
+
+# --- how many modules stand in a folder -----------------------------------------------------------------------------
+
+
+def crowded(paths: list[str]) -> list[str]:
+    """Folders with more modules than a reader takes in at once; `__init__` and `__main__` do not count."""
+    modules = Counter(
+        str(Path(path).parent) for path in paths if path.endswith(".py") and not Path(path).name.startswith("__")
+    )
+    return [f"{folder}: {number} modules" for folder, number in modules.items() if number > MOST_MODULES]
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded([path for path in repository_files() if path.startswith(tuple(f"{p}/" for p in PACKAGES))]) == []
+
+
+def test_a_crowded_folder_is_found() -> None:
+    paths = ["ledger/__init__.py", *(f"ledger/module_{number}.py" for number in range(MOST_MODULES))]
+    assert crowded(paths) == []
+    assert crowded([*paths, "ledger/one_more.py"]) == [f"ledger: {MOST_MODULES + 1} modules"]
 
 
 # --- where SQL lives ------------------------------------------------------------------------------------------------
@@ -149,7 +242,7 @@ def sql_in_python(path: str, source: str) -> list[str]:
 
 
 def test_sql_lives_in_the_sql_files_of_the_ledger() -> None:
-    elsewhere = [(path, text) for path, text in texts(".py") if not path.startswith(MAY_SPEAK_SQL)]
+    elsewhere = [(path, text) for path, text in texts(".py") if not path.startswith(MAY_CONTAIN_SQL)]
     assert [found for path, text in elsewhere for found in sql_in_python(path, text)] == []
 
 
@@ -205,18 +298,38 @@ def test_long_files_and_functions_are_found() -> None:
     assert too_long("a.py", "def f():\n" + "    pass\n" * (LONGEST_FUNCTION - 1)) == []
 
 
-def says_nothing(path: str) -> bool:
-    return any(not SAY_NOTHING.isdisjoint(Path(part).stem.lower().split("_")) for part in Path(path).parts)
+def long_lines(path: str, text: str) -> list[str]:
+    """Lines that are too long, of SQL and of prose. A table's row and a lone link cannot be wrapped."""
+    wrapped = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if not (path.endswith(".md") and (line.lstrip().startswith("|") or re.search(r"^\W*\S+$", line)))
+    ]
+    return [f"{path}:{number}: {len(line)} characters" for number, line in wrapped if len(line) > LONGEST_LINE]
 
 
-def test_names_say_something() -> None:
-    assert [path for path in repository_files() if path.endswith(".py") and says_nothing(path)] == []
+def test_lines_of_sql_and_documentation_are_short() -> None:
+    assert [found for path, text in texts(".sql", ".md") for found in long_lines(path, text)] == []
 
 
-def test_names_that_say_nothing_are_found() -> None:
+def test_long_lines_are_found() -> None:
+    assert long_lines("a.sql", "SELECT 1;\n" + "-- " + "x " * 60) == ["a.sql:2: 123 characters"]
+    assert long_lines("a.md", "a " * 61) == ["a.md:1: 122 characters"]
+    assert long_lines("a.md", f"| {'a ' * 61} |\n<https://example.com/{'a' * 120}>") == []
+
+
+def has_empty_name(path: str) -> bool:
+    return any(not EMPTY_NAMES.isdisjoint(Path(part).stem.lower().split("_")) for part in Path(path).parts)
+
+
+def test_module_names_say_what_is_in_them() -> None:
+    assert [path for path in repository_files() if path.endswith(".py") and has_empty_name(path)] == []
+
+
+def test_empty_names_are_found() -> None:
     bad = ["ledger/utils.py", "receiver/helpers/urls.py", "tests/common.py", "submitter/job_manager.py", "core/a.py"]
-    assert [path for path in bad if not says_nothing(path)] == []
-    assert not says_nothing("receiver/score.py")
+    assert [path for path in bad if not has_empty_name(path)] == []
+    assert not has_empty_name("receiver/score.py")
 
 
 # --- what no file may name ------------------------------------------------------------------------------------------

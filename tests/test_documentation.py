@@ -1,7 +1,6 @@
 """The documentation is held to what it speaks of: settings, states, events, routes, links, and the examples, run."""
 
 import contextlib
-import inspect
 import os
 import re
 import shutil
@@ -11,19 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import Mock
 
 import httpx
 import pytest
-from starlette.routing import Route
 
 from ledger.records import JobState, RecordResult
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import statements
-from receiver.callbacks.application import CALLBACKS
 from receiver.notifier.signatures import signed_headers
-from receiver.settings import _READERS
-from receiver.web.app import create_app
 from sandbox.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,25 +27,6 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*
 
 def page(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
-
-
-# --- settings -------------------------------------------------------------------------------------------------------
-
-
-def setting_rows() -> dict[str, str]:
-    """Name and default, as the README's table has them."""
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| .+ \|$", page("README.md"), re.MULTILINE)
-    assert len(rows) == len(dict(rows)), "a setting has two rows"
-    return dict(rows)
-
-
-def test_every_setting_has_its_row_and_no_other_has_one() -> None:
-    assert list(setting_rows()) == [*_READERS, "RENDERHOOK_URL"]
-
-
-@pytest.mark.parametrize("name", [name for name, (_, default) in _READERS.items() if default is not None])
-def test_the_row_tells_the_default(name: str) -> None:
-    assert setting_rows()[name] == f"`{_READERS[name][1]}`"
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -98,26 +73,6 @@ def test_every_statement_that_moves_a_state_is_an_arrow() -> None:
     }
     arrows = " ".join(re.findall(r"^\s+\S+ --> \S+: (.+)$", page("docs/states.md"), re.MULTILINE))
     assert {name for name in moves if name not in arrows.split()} == set()
-
-
-def routes() -> list[str]:
-    """Every method and address of the application: that of callbacks, and those that Starlette routes."""
-    given = {name: Mock() for name in inspect.signature(create_app).parameters} | {"api_keys": ()}
-    found = [f"POST {CALLBACKS}/{{token}}"]
-    for route in create_app(**given)._others.routes:
-        assert isinstance(route, Route)
-        found += [f"{method} {route.path}" for method in sorted((route.methods or set()) - {"HEAD"})]
-    return found
-
-
-@pytest.mark.parametrize("route", routes())
-def test_every_route_is_told_of(route: str) -> None:
-    assert f"`{route}`" in page("docs/api.md")
-
-
-def test_every_address_that_is_told_of_is_there() -> None:
-    told = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)`", page("docs/api.md"))
-    assert set(told) - set(routes()) == set()
 
 
 def test_faults_that_are_told_of_exist() -> None:

@@ -37,7 +37,7 @@ class ShutdownRequested(Exception):
 
 
 async def unless_shutdown(waited_for: Awaitable[T], stop: Shutdown) -> T:
-    """Wait for something, or until it is asked to stop: then what was claimed is left to itself. Raises ShutdownRequested."""
+    """Wait for an awaitable, or cancel it when shutdown is requested. Raises ShutdownRequested."""
     waiting, stopping = asyncio.ensure_future(waited_for), asyncio.create_task(stop.asked.wait())
     try:
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)

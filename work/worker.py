@@ -1,4 +1,4 @@
-"""Workers: fetch what is due, do it under a lease that is renewed meanwhile, and sleep until something is due."""
+"""Workers: fetch tasks that are due, run them under leases that are renewed, and sleep until the next is due."""
 
 import asyncio
 import contextlib
@@ -6,40 +6,39 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError
-from ledger.storage.store import Store
-from ledger.transitions import queue as work
-from ledger.transitions.queue import Kind, Task
+from ledger.queue import WorkQueue
+from ledger.requests import Kind, Task
 from telemetry.emit import Emit
 
 Handler = Callable[[Task], Awaitable[None]]
-"""Does one task, and settles it: finished or postponed."""
+"""Runs one task, and finishes or reschedules it."""
 
 LEASE_MS = 20_000
-"""How long a lease lasts from its last renewal: what a killed worker had comes due after so long at most."""
+"""How long a lease lasts after its last renewal. The tasks of a killed worker come due again within this time."""
 
 RENEW_SECONDS = 5.0
-"""How often leases are renewed while their handlers run: a database that is away for a moment costs none."""
+"""How often leases are renewed while their handlers run. One renewal that fails does not end a lease."""
 
-LONGEST_WAIT = 60_000
-"""A worker looks at least once a minute; more often where other processes may enqueue without waking it."""
+LONGEST_WAIT_MS = 60_000
+"""A worker polls at least once a minute; more often if other processes may enqueue without waking it."""
 
 BACKOFF_MS = 1_000
 LONGEST_BACKOFF_MS = 300_000
 
 RELEASE_SECONDS = 0.5
-"""What is kept of the time to stop for giving leases back."""
+"""The part of the grace period that is kept for giving leases back."""
 
 
 class Worker:
-    """Does one kind of work, at most `concurrency` tasks at once, each under a lease.
+    """Runs one kind of task, at most `concurrency` at once, each under a lease.
 
-    `handle` settles its own task (finished or postponed). One that raises is retried, later each time. The lease of one
-    that runs longer than `longest_ms` is not renewed any more, so that nothing that hangs is kept for ever.
+    `handle` finishes or reschedules its own task. A task whose handler raises is retried with backoff. The lease of a
+    handler that runs longer than `longest_ms` is not renewed, so that a handler that hangs does not keep its task.
     """
 
     def __init__(
         self,
-        store: Store,
+        queue: WorkQueue,
         kind: Kind,
         handle: Handler,
         *,
@@ -48,21 +47,21 @@ class Worker:
         concurrency: int,
         longest_ms: int,
     ) -> None:
-        self._store = store
+        self._queue = queue
         self.kind = kind
         self._handle = handle
         self._clock = clock
         self._emit = emit
         self._concurrency = concurrency
         self._longest_ms = longest_ms
-        self._longest_nap = min(LONGEST_WAIT, store.poll_ms)
+        self._longest_wait = min(LONGEST_WAIT_MS, queue.poll_ms)
         self._running: set[asyncio.Task[None]] = set()
         self._held: dict[str, tuple[Task, int]] = {}
         self._renewing: asyncio.Task[None] | None = None
-        self._due = store.due(kind)
+        self._due = queue.due(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Faults of the ledger are announced and waited out."""
+        """Work until `stop` is set. After an error of the database it waits and tries again."""
         self._renewing = asyncio.create_task(self._renew_forever(), name=f"renew {self.kind} leases")
         while not stop.is_set():
             self._due.clear()
@@ -78,31 +77,31 @@ class Worker:
         """Start everything that is due and fits, and return how long to wait for more, in milliseconds."""
         free = self._concurrency - len(self._running)
         if free <= 0:
-            return self._longest_nap  # the first to end wakes us
+            return self._longest_wait  # the first handler to end wakes it
         now = self._clock()
-        tasks = await self._store.write(work.fetch(self.kind, now=now, until=now + LEASE_MS, limit=free))
+        tasks = await self._queue.fetch(self.kind, lease_ms=LEASE_MS, limit=free)
         held = [task for task in tasks if task.subject in self._held]
         for task in tasks:
             if task.subject not in self._held:
                 self._begin(task, now)
-        if held:  # their leases ended under us, or were taken away to have them done again
+        if held:  # their leases ended while they run here, or were ended to have them run again
             for task in held:
                 self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
-            await self._postpone(held, BACKOFF_MS)
+            await self._reschedule(held, BACKOFF_MS)
         if len(tasks) == free:
             return 0
-        due_at = (await self._store.read("next_due", {"kind": self.kind}))[0]["due_at"]
-        return self._longest_nap if due_at is None else min(max(due_at - self._clock(), 0), self._longest_nap)
+        due_at = await self._queue.next_due(self.kind)
+        return self._longest_wait if due_at is None else min(max(due_at - self._clock(), 0), self._longest_wait)
 
     async def renew_once(self) -> None:
-        """Renew the leases of what runs, and has not run for too long. Raises LedgerError."""
+        """Renew the leases of the tasks that run here and have not run too long. Raises LedgerError."""
         now = self._clock()
         tasks = [task for task, begun_at in self._held.values() if now - begun_at < self._longest_ms]
         if tasks:
-            await self._store.write(work.renew(tasks, until=now + LEASE_MS))
+            await self._queue.renew(tasks, lease_ms=LEASE_MS)
 
     async def drain(self, seconds: float) -> None:
-        """Let what is running finish for at most `seconds`, then cancel it and give its leases back."""
+        """Wait at most `seconds` for running handlers, then cancel them and give their leases back."""
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=max(0.0, seconds - RELEASE_SECONDS))
             abandoned = [task for task, _ in self._held.values()]
@@ -110,9 +109,9 @@ class Worker:
                 running.cancel()
             if late:
                 await asyncio.wait(late)
-                self._emit("worker.abandoned", kind=self.kind, number=len(late))
+                self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
                 with contextlib.suppress(LedgerError, TimeoutError):  # they come due when their leases end
-                    await asyncio.wait_for(self._postpone(abandoned, 0), RELEASE_SECONDS)
+                    await asyncio.wait_for(self._reschedule(abandoned, 0), RELEASE_SECONDS)
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait({self._renewing})
@@ -126,7 +125,7 @@ class Worker:
     async def _do(self, task: Task) -> None:
         try:
             await self._handle(task)
-        except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
+        except Exception as error:  # noqa: BLE001 - a worker survives every exception of a handler, and emits it
             await self._retry_later(task, error)
         finally:
             del self._held[task.subject]
@@ -135,13 +134,13 @@ class Worker:
         self._emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
         pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
         try:
-            await self._store.write(work.postpone(task, due_at=self._clock() + pause, failed=True))
+            await self._queue.reschedule(task, due_at=self._clock() + pause, failed=True)
         except LedgerError as fault:  # it comes due when its lease ends
             self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
 
-    async def _postpone(self, tasks: Iterable[Task], pause: int) -> None:
+    async def _reschedule(self, tasks: Iterable[Task], pause: int) -> None:
         due_at = self._clock() + pause
-        await asyncio.gather(*(self._store.write(work.postpone(task, due_at=due_at, failed=False)) for task in tasks))
+        await asyncio.gather(*(self._queue.reschedule(task, due_at=due_at, failed=False) for task in tasks))
 
     async def _renew_forever(self) -> None:
         while True:

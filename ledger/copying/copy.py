@@ -14,8 +14,8 @@ from ledger.copying import source as sources
 from ledger.copying.source import Source
 from ledger.copying.tables import TABLES, Chunk, Seen, Table, Values, first_difference
 from ledger.errors import CannotOpen
-from ledger.open import POSTGRES, SQLITE
 from ledger.storage.migrations import Note
+from ledger.urls import POSTGRES, SQLITE
 
 if TYPE_CHECKING:
     from ledger.copying.target import Target

@@ -13,8 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from ledger.errors import CannotOpen
-from ledger.open import UNREADABLE
 from ledger.postgres.faults import fault_of
+from ledger.urls import UNREADABLE
 
 CONNECT_SECONDS = 3
 """How long one attempt to connect may take: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT."""

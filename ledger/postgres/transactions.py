@@ -11,9 +11,8 @@ from psycopg.types.numeric import Int8
 from ledger.errors import LedgerError, Unanswered
 from ledger.postgres.connections import Connection, SessionSettings
 from ledger.postgres.faults import concerns_one_verb, fault_of
-from ledger.sqlite.transactions import Ran, Result
 from ledger.storage.statements import Statement, statements
-from ledger.storage.transaction import Row, Rows, Transaction
+from ledger.storage.transaction import Ran, Result, Row, Rows, Transaction, due_after
 
 Cursor = AsyncRawCursor[Row]
 
@@ -24,7 +23,7 @@ _CLOSING = ("SET LOCAL statement_timeout = 0", "COMMIT")
 async def run_batch(
     connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
 ) -> Sequence[Result]:
-    """Run transactions in one transaction and commit it. Returns what came of each, or its fault: a transaction fails alone."""
+    """Run a batch in one database transaction and commit it. Return the result or error of each; each fails alone."""
     results = await _attempt(connection, transactions, session)
     if not isinstance(results, LedgerError):
         return results
@@ -99,7 +98,7 @@ async def _ask(connection: Connection, transaction: Transaction[Any], session: S
     for step in transaction.steps:
         statement = named[step.statement]
         if statement.text:
-            asked.append(await _execute(connection, statement, step.values or transaction.values, session))
+            asked.append(await _execute(connection, statement, transaction.values_of(step), session))
         else:  # this database has no need of it
             asked.append(None)
     return asked
@@ -120,10 +119,7 @@ async def _ran(transaction: Transaction[Any], cursors: Sequence[Cursor | None]) 
     for step, cursor in zip(transaction.steps, cursors, strict=True):
         found = await cursor.fetchall() if cursor and cursor.description else []
         rows.append(found)
-        if step.wakes and cursor and cursor.rowcount > 0:
-            due += step.wakes
-        if step.wakes_each:
-            due += [row[step.wakes_each] for row in found]
+        due += due_after(step, found, cursor.rowcount if cursor else 0)
     return Ran(rows, due)
 
 

@@ -93,11 +93,16 @@ SELECT j.* FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_state
--- Each provider's newest, and of those the newest: the index has the provider before the id.
-SELECT j.* FROM (SELECT id FROM (SELECT id FROM (SELECT id FROM jobs WHERE state = :state AND provider = 'fal' AND id < :before ORDER BY id DESC LIMIT :limit) AS fal
-                                 UNION ALL
-                                 SELECT id FROM (SELECT id FROM jobs WHERE state = :state AND provider = 'heygen' AND id < :before ORDER BY id DESC LIMIT :limit) AS heygen) AS newest
-                 ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+-- The newest of each provider, and of those the newest: the index has the provider before the id. `names` steps through the
+-- index from provider to provider.
+WITH RECURSIVE names (provider) AS (
+    SELECT min(provider) FROM jobs WHERE state = :state
+    UNION ALL
+    SELECT (SELECT min(provider) FROM jobs WHERE state = :state AND provider > names.provider) FROM names WHERE names.provider IS NOT NULL
+)
+SELECT j.* FROM (SELECT jobs.id FROM names JOIN jobs ON jobs.state = :state AND jobs.provider = names.provider AND jobs.id < :before
+                     AND jobs.id >= (SELECT min(newest.id) FROM (SELECT id FROM jobs WHERE state = :state AND provider = names.provider AND id < :before ORDER BY id DESC LIMIT :limit) AS newest)
+                 ORDER BY jobs.id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider

@@ -1,29 +1,27 @@
-"""The ledger on one SQLite file: one writer that commits whatever is waiting together, and a reader beside it."""
+"""The ledger in one SQLite file: one connection that writes, and one that reads beside it."""
 
 import asyncio
 import contextlib
 import fcntl
 import os
 import sqlite3
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, LedgerError, Locked, Overloaded, Unavailable
-from ledger.sqlite.transactions import Ran, Result, fault_of, run_batch
+from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
+from ledger.sqlite.transactions import fault_of, run_batch
+from ledger.storage.due_events import DueEvents
+from ledger.storage.group_commit import GroupCommit
 from ledger.storage.migrations import migrate
 from ledger.storage.statements import statements
-from ledger.storage.transaction import Row, Rows, Transaction
+from ledger.storage.transaction import Result, Row, Rows, Transaction
 from ledger.transitions.queue import end_leases
 
 T = TypeVar("T")
 A = TypeVar("A")
-
-Waiting = tuple[Transaction[Any], "asyncio.Future[Ran]"]
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -37,9 +35,9 @@ _PRAGMAS = (
 
 
 class SQLiteStore:
-    """The `Store` on SQLite. Open it with `open_sqlite`."""
+    """The `Store` on SQLite. Open one with `open_sqlite`."""
 
-    poll_ms = 60_000  # all work is enqueued by this process
+    poll_ms = 60_000  # this process enqueues all work, and wakes its own workers
 
     def __init__(
         self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, *, waiting_limit: int, batch: int
@@ -47,29 +45,18 @@ class SQLiteStore:
         self._writer = writer
         self._reader = reader
         self._lock = lock
-        self._waiting: deque[Waiting] = deque()
-        self._waiting_limit = waiting_limit
-        self._batch = batch
-        self._something_waits = asyncio.Event()
-        self._due: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        self._closing = False
-        self._committer = asyncio.create_task(self._commit_forever(), name="ledger-writer")
+        self._due = DueEvents()
+        self._commits = GroupCommit(self._run, self._due.set, waiting_limit=waiting_limit, batch=batch)
+        self._closed = False
 
     async def write(self, transaction: Transaction[T]) -> T:
-        """See `Store.write`."""
-        if self._closing:
-            raise Unavailable("the ledger is closed")
-        if len(self._waiting) >= self._waiting_limit:
-            raise Overloaded(f"{self._waiting_limit} writes are waiting; nothing was written")
-        done: asyncio.Future[Ran] = asyncio.get_running_loop().create_future()
-        self._waiting.append((transaction, done))
-        self._something_waits.set()
-        return transaction.read((await done).rows)
+        """Commit `transaction` with whatever else waits. Cancelling the caller does not cancel it."""
+        return transaction.read((await self._commits.add(transaction).done).rows)
 
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
-        """See `Store.read`."""
-        if self._closing:
-            raise Unavailable("the ledger is closed")
+        """Run a reading statement on the reader's connection."""
+        if self._closed:
+            raise Unavailable("the database is closed")
         asked = statements()[statement]
         try:
             return list(await self._reader.execute_fetchall(asked.text, asked.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
@@ -77,55 +64,32 @@ class SQLiteStore:
             raise fault_of(error) from error
 
     def due(self, what: str) -> asyncio.Event:
-        """See `Store.due`."""
-        return self._due.setdefault(what, asyncio.Event())
+        """Return the event of that name."""
+        return self._due.get(what)
 
     async def close(self) -> None:
-        """See `Store.close`."""
-        if self._closing:
+        """Commit what waits, close the file and give up its lock."""
+        if self._closed:
             return
-        self._closing = True
-        self._something_waits.set()
-        await self._committer
+        self._closed = True
+        await self._commits.close()
         await self._reader.close()
         await self._writer.close()
         os.close(self._lock)
 
-    async def _commit_forever(self) -> None:
-        while self._waiting or not self._closing:
-            await self._something_waits.wait()
-            self._something_waits.clear()
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
-                await self._commit(batch)
-
-    async def _commit(self, batch: Sequence[Waiting]) -> None:
+    async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
         try:
-            results: Sequence[Result] = await _on_thread(
-                self._writer, run_batch, [transaction for transaction, _ in batch]
-            )
-        except Exception as error:  # noqa: BLE001 - whatever happened, each caller must hear of it and the writer must go on
-            results = [fault_of(error)] * len(batch)
-        due: set[str] = set()
-        for (_, done), result in zip(batch, results, strict=True):
-            if isinstance(result, LedgerError):
-                if not done.done():  # or the caller went away
-                    done.set_exception(result)
-                continue
-            due.update(result.due)
-            if not done.done():  # the caller went away; what it asked for is committed all the same
-                done.set_result(result)
-        for what in due:
-            if (event := self._due.get(what)) is not None:
-                event.set()
+            return await _on_thread(self._writer, run_batch, transactions)
+        except Exception as error:  # noqa: BLE001 - every caller gets the error, and the writer goes on
+            return [fault_of(error)] * len(transactions)
 
 
 async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:
     """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
 
-    Only one process may: a lock file beside it says so. Leases and claims that an earlier one had are ended.
-    `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises `CannotOpen`, with what an
-    operator must do.
+    A lock file beside it admits one process at a time, so the leases and claims of an earlier one are ended.
+    `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises `CannotOpen`, whose message
+    says what an operator must do.
     """
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
@@ -160,7 +124,7 @@ async def _open(path: Path, mode: str, undo: contextlib.AsyncExitStack) -> aiosq
     try:
         return await undo.enter_async_context(connection)
     except sqlite3.Error:
-        # aiosqlite tells its thread to end and does not wait for it: our loop must not be closed under it
+        # aiosqlite does not wait for its thread, which uses our event loop until it ends
         await asyncio.to_thread(connection._thread.join, 5)
         raise
 
@@ -183,9 +147,9 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
 
 
 def take_lock(path: Path) -> int:
-    """Take the lock of the ledger in `path`: whoever has it is the one who writes there. Closing the result ends it.
+    """Lock the file for writing and return the lock's file descriptor. Closing it gives up the lock.
 
-    Raises `CannotOpen`, and `Locked` when somebody has it.
+    Raises `Locked` if another process holds it, `CannotOpen` if the folder cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,26 +1,16 @@
-"""Verbs in one transaction of SQLite: together while all goes well, each apart from the others when one fails."""
+"""Run a batch of transactions in one of SQLite's: together, or each in a savepoint if one of them fails."""
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ledger.errors import Contradiction, Corrupt, DiskFull, LedgerError, Unavailable
 from ledger.storage.statements import statements
-from ledger.storage.transaction import Rows, Transaction
-
-
-class Ran(NamedTuple):
-    """What came of a transaction: the rows of each of its steps, and the kinds of work and the endpoints that it made due."""
-
-    rows: Sequence[Rows]
-    due: Sequence[str]
-
-
-Result = Ran | LedgerError
+from ledger.storage.transaction import Ran, Result, Rows, Transaction, due_after
 
 
 def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
-    """Run transactions in one transaction and commit it. Returns what came of each, or its fault: a transaction fails alone."""
+    """Run a batch in one database transaction and commit it. Return the result or error of each; each fails alone."""
     try:
         connection.execute("BEGIN IMMEDIATE")
         results = _together(connection, transactions)
@@ -30,7 +20,7 @@ def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction
             connection.execute("BEGIN IMMEDIATE")
             results = _apart(connection, transactions)
         connection.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001 - whatever it was, no transaction may stay open and every caller must hear
+    except Exception as error:  # noqa: BLE001 - no transaction may stay open, and every caller gets the error
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         return [fault_of(error)] * len(transactions)
@@ -38,56 +28,54 @@ def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction
 
 
 def _together(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result] | None:
-    """Run them one after another; None when one failed, whose traces are still there.
+    """Run them one after another. None if one failed; its changes are not rolled back yet.
 
-    A savepoint around each would let the others stand, and costs every transaction the copies of all pages that it changes.
+    A savepoint around each would let the others stand, but costs each of them a copy of every page that it changes.
     """
     cursor = connection.cursor()
     try:
         return [_run(cursor, transaction) for transaction in transactions]
-    except Exception:  # noqa: BLE001 - a value that SQLite cannot hold (OverflowError, UnicodeError) is met again apart, and told
+    except Exception:  # noqa: BLE001 - a value that SQLite cannot hold (OverflowError, UnicodeError) fails again in its savepoint, and is reported
         return None
 
 
 def _apart(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
-    """Run each in a savepoint. Raises what made SQLite give up the whole transaction."""
+    """Run each in a savepoint. Raises the error that made SQLite roll back the whole transaction."""
     cursor = connection.cursor()
     results: list[Result] = []
     for transaction in transactions:
-        cursor.execute("SAVEPOINT transaction")
+        cursor.execute("SAVEPOINT one")
         try:
             results.append(_run(cursor, transaction))
-        except Exception as error:  # whatever fails a transaction, even a value that SQLite cannot hold, fails it alone
-            if not connection.in_transaction:  # what came before is gone too
+        except Exception as error:  # also a value that SQLite cannot hold: it fails this one alone
+            if not connection.in_transaction:  # SQLite rolled back all of the batch
                 raise
-            cursor.execute("ROLLBACK TO transaction")
+            cursor.execute("ROLLBACK TO one")
             results.append(fault_of(error))
-        cursor.execute("RELEASE transaction")
+        cursor.execute("RELEASE one")
     return results
 
 
 def _run(cursor: sqlite3.Cursor, transaction: Transaction[Any]) -> Ran:
-    named, values = statements(), transaction.values
+    named = statements()
     rows: list[Rows] = []
     due: list[str] = []
     for step in transaction.steps:
         statement = named[step.statement]
-        found = cursor.execute(statement.text, statement.pick(step.values or values)).fetchall()
+        found = cursor.execute(statement.text, statement.pick(transaction.values_of(step))).fetchall()
         rows.append(found)
-        if step.wakes and cursor.rowcount > 0:
-            due += step.wakes
-        if step.wakes_each:
-            due += [row[step.wakes_each] for row in found]
+        if step.wakes or step.wakes_each:
+            due += due_after(step, found, cursor.rowcount)
     return Ran(rows, due)
 
 
 def fault_of(error: Exception) -> LedgerError:
-    """Sort a database's error by what comes next. The message keeps the database's own words."""
+    """Sort an error of SQLite by what comes next. The message keeps SQLite's own words."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
-        return DiskFull(f"no room for the ledger: {error}; free some disk space")
+        return DiskFull(f"the disk is full: {error}; free some disk space")
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-        return Corrupt(f"the ledger's file is damaged, or not a ledger: {error}; restore it from a backup")
+        return Corrupt(f"the database file is damaged, or not a database of Renderhook: {error}; restore a backup")
     if isinstance(error, sqlite3.OperationalError):
-        return Unavailable(f"the ledger did not answer: {error}")
-    return Contradiction(f"the ledger refused a row: {error}")
+        return Unavailable(f"the database did not answer: {error}")
+    return Contradiction(f"the database refused a row: {error}")

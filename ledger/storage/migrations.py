@@ -78,9 +78,7 @@ def is_of_this_release(applied: Iterable[Applied], dialect: Dialect) -> bool:
 def migrations(dialect: Dialect = "sqlite") -> list[Migration]:
     """Read the migrations in order. Raises ValueError for a missing number, a wrong name or no phase."""
     found = []
-    for file in sorted(
-        resources.files("ledger").joinpath("migrations", dialect).iterdir(), key=lambda entry: entry.name
-    ):
+    for file in sorted(resources.files("ledger").joinpath("schema", dialect).iterdir(), key=lambda entry: entry.name):
         match = _FILE.match(file.name)
         if not match:
             raise ValueError(f"migration {file.name} is not named NNNN_words.sql")

@@ -1,8 +1,8 @@
-"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <transaction>`, its comment saying which arrow it is.
+"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <name>`, its comment saying which transition it is.
 
-One text serves both databases. What one of them says otherwise, or alone, stands in its own folder, with the reason.
-Under `-- enqueue: <transaction>` stands a query of the work that is to be done; the statement is the database's own `enqueue`,
-in which it takes the place of `@wanted`.
+One text serves both databases. Where one of them needs another, it stands in its own folder, with the reason.
+Under `-- enqueue: <name>` stands a query of the work that is to be done. The statement is the database's own
+`enqueue`, in which the query replaces `@wanted`.
 """
 
 import re

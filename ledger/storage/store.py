@@ -1,4 +1,4 @@
-"""What a database must do for the ledger. SQLite does it in `ledger/sqlite/store.py`."""
+"""What the ledger needs of a database. SQLite and Postgres each have one."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,27 +10,27 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """A database that runs transactions, each whole or not at all, and reads."""
+    """A database that commits transactions, each all or nothing, and runs reading statements."""
 
     @property
     def poll_ms(self) -> int:
-        """The longest time, in ms, that a worker may rely on `due` to be woken for what other processes enqueue."""
+        """How often a worker must poll (ms), because other processes may enqueue work without setting `due`."""
 
     async def write(self, transaction: Transaction[T]) -> T:
-        """Run `transaction` in one transaction and return what it read, once it is committed and fsynced.
+        """Commit `transaction`, fsynced, and return what it read.
 
-        Cancelling the caller does not cancel the transaction. Raises `Unavailable` when nothing was written and
-        the same call may succeed later, `Contradiction` when the schema refused it.
+        Cancelling the caller does not cancel the transaction. Raises `Unavailable` if nothing was written and the same
+        call may succeed later, `Unanswered` if it may have been written, `Contradiction` if a constraint rejected it.
         """
 
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
-        """Run one named reading statement, seeing every transaction that was committed before. Raises `Unavailable`."""
+        """Run one named reading statement. It sees all that was committed before. Raises `Unavailable`."""
 
     def due(self, what: str) -> asyncio.Event:
-        """Return the event that is set when a committed transaction may have made something due.
+        """Return the event that is set when a commit may have made something due.
 
-        `what` is a kind of work, or an endpoint's id for its deliveries. The event is known while somebody holds it.
+        `what` is a kind of work, or an endpoint's id for its deliveries. It is kept only while a caller holds it.
         """
 
     async def close(self) -> None:
-        """Commit what is waiting, then let the database go."""
+        """Commit what waits, then close the database."""

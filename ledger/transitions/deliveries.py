@@ -5,26 +5,13 @@ from typing import Literal
 
 import msgspec
 
+from ledger.requests import AFTER_ALL_IDENTIFIERS, Attempted, Ending, Task
 from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
-from ledger.transitions.jobs import AFTER_ALL_IDENTIFIERS
-from ledger.transitions.queue import Task
 
 SETTINGS_ENDPOINT = "ep_settings"
 """The endpoint that NOTIFY_URL names."""
-
-Ending = Literal["delivered", "dead", "discarded"]
-
-
-class Attempted(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST as it went. Times are ms; `status` is None when no answer was read; `response` is cut to 2,048 bytes."""
-
-    at: int
-    latency_ms: int
-    status: int | None
-    error: str | None
-    response: bytes | None
 
 
 def put_settings_endpoint(url: str | None, *, now: int) -> Transaction[None]:
@@ -34,7 +21,7 @@ def put_settings_endpoint(url: str | None, *, now: int) -> Transaction[None]:
     return Transaction(steps=(Call(statement),), values=values, read=_nothing)
 
 
-def settle(
+def finish(
     delivery_id: str,
     attempted: Attempted | None,
     ending: Ending,

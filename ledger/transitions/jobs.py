@@ -3,41 +3,12 @@
 import hashlib
 from collections.abc import Sequence
 
-import msgspec
-
 from ledger.identifiers import new_identifier
-from ledger.records import JobState, ProviderName
+from ledger.records import JobState
+from ledger.requests import AFTER_ALL_IDENTIFIERS, Accepted, NewJob
 from ledger.rows import Event, Job, Receipt, jobs_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
-
-AFTER_ALL_IDENTIFIERS = "~"
-"""Sorts after every identifier: the cursor of a first page."""
-
-
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs to tell besides the settings' own."""
-
-    provider: ProviderName
-    model: str
-    input: str
-    metadata: str = "{}"
-    notify: tuple[str, ...] = ()
-    idempotency_key: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """Tell a repeated request from another under the same Idempotency-Key."""
-        parts = [self.provider, self.model, self.input, self.metadata, *self.notify]
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a request to accept a job: a new one, the same again, or a key used for something else."""
-
-    job_id: str
-    new: bool
-    same_request: bool
 
 
 def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
@@ -96,7 +67,7 @@ async def list_jobs(
     *,
     limit: int,
     before: str = AFTER_ALL_IDENTIFIERS,
-    provider: ProviderName | None = None,
+    provider: str | None = None,
     state: JobState | None = None,
 ) -> list[Job]:
     """Read a page of at most `limit` jobs, newest first, of those with identifiers before `before`."""

@@ -5,25 +5,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ledger.identifiers import new_identifier
-from ledger.records import Outcome, ProviderName, RecordResult, Source
+from ledger.records import Outcome, RecordResult
+from ledger.requests import Report, Task
 from ledger.storage.transaction import Call, Rows, Transaction
-from ledger.transitions.queue import Task, finished
-from ledger.transitions.submissions import announced, moved
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider said about a job, verified, as the bytes it came in.
-
-    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
-    """
-
-    job_id: str
-    provider: ProviderName
-    source: Source
-    request_id: str
-    outcome: Outcome | None
-    headers: str
-    body: bytes
+from ledger.transitions.queue import finished
+from ledger.transitions.submissions import announced, changed
 
 
 def record(report: Report, *, now: int) -> Transaction[RecordResult]:
@@ -45,9 +31,9 @@ def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Transaction
     return _end_by_us("settle_claimed_job", task.subject, outcome, now=now, claim=claim, task=task)
 
 
-def expire(task: Task, outcome: Outcome, *, claim: str, now: int) -> Transaction[bool]:
-    """End a job that nobody answered for. `claim` is its `last_transition` as read: a job that moved since stays."""
-    return _end_by_us("expire_job", task.subject, outcome, now=now, claim=claim, task=task)
+def expire(task: Task, outcome: Outcome, *, last_transition: str, now: int) -> Transaction[bool]:
+    """End a job that got no outcome in time, if it is still as it was read."""
+    return _end_by_us("expire_job", task.subject, outcome, now=now, claim=last_transition, task=task)
 
 
 def cancel(job_id: str, *, now: int) -> Transaction[bool]:
@@ -77,7 +63,7 @@ def _end_by_us(
     }
     done = (finished(task),) if task else ()
     steps = (Call(statement), *_outputs(outcome, job_id, values["move"]), *_ENDED, *done)
-    return Transaction(steps=steps, values=values, read=moved)
+    return Transaction(steps=steps, values=values, read=changed)
 
 
 _SETTLED = (Call("settle_job"), Call("set_request_id"))

@@ -1,19 +1,14 @@
-"""The work queue: who does what next, leased so that the tasks of a killed worker come due by themselves."""
+"""The work queue: tasks that are due, leased so that those of a killed worker come due again."""
 
 from collections.abc import Sequence
-from typing import Literal
-
-import msgspec
 
 from ledger.identifiers import new_identifier
+from ledger.requests import Kind, Task
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
 
-Kind = Literal["submit", "poll", "deliver"]
-"""The names in `work_kinds`. Subjects of submit and check are jobs, those of deliver are endpoints."""
-
 PAGE = 1_000
-"""Rows read in one transaction of `enqueue_missing`: a statement's time is bounded, the ledger's size is not."""
+"""Rows read in one transaction of `enqueue_missing`, so that its time is bounded."""
 
 _OPEN: tuple[tuple[str, Kind], ...] = (
     ("accepted", "submit"),
@@ -22,20 +17,6 @@ _OPEN: tuple[tuple[str, Kind], ...] = (
     ("submitted", "poll"),
 )
 """What an open job waits for, by its state."""
-
-
-class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to do, leased. `tries` counts the failures in a row, not the waits."""
-
-    kind: Kind
-    subject: str
-    lease: str
-    tries: int
-
-    @property
-    def values(self) -> dict[str, object]:
-        """Return what a statement repeats to act only while the lease is ours."""
-        return {"kind": self.kind, "subject": self.subject, "lease": self.lease}
 
 
 def fetch(kind: Kind, *, now: int, until: int, limit: int) -> Transaction[Sequence[Task]]:
@@ -50,42 +31,42 @@ def fetch(kind: Kind, *, now: int, until: int, limit: int) -> Transaction[Sequen
 
 
 def renew(tasks: Sequence[Task], *, until: int) -> Transaction[None]:
-    """Have the leases of `tasks` last until `until` (ms), those that are still ours."""
+    """Extend the leases that still hold to `until` (ms)."""
     steps = tuple(Call("renew_lease", task.values | {"until": until}) for task in tasks)
     return Transaction(steps=steps, values={}, read=_nothing)
 
 
 def finish(task: Task) -> Transaction[None]:
-    """Take the task off the queue. Does nothing when the lease is not ours any more."""
+    """Delete the task, if the lease still holds."""
     return Transaction(steps=(Call("finish_work"),), values=task.values, read=_nothing)
 
 
-def postpone(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
-    """Make the task due at `due_at` (ms), leased by nobody. `failed` counts a try; waiting for a provider does not."""
-    step = postponed(task, due_at=due_at, failed=failed)
+def reschedule(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
+    """Make the task due at `due_at` (ms) without a lease. `failed` counts a try; waiting for a provider does not."""
+    step = rescheduled(task, due_at=due_at, failed=failed)
     return Transaction(steps=(step,), values=task.values, read=_nothing)
 
 
 def finished(task: Task) -> Call:
-    """Return the step of another transaction that takes `task` off the queue."""
+    """Return the step of another transaction that deletes `task`."""
     return Call("finish_work", task.values)
 
 
-def postponed(task: Task, *, due_at: int, failed: bool) -> Call:
+def rescheduled(task: Task, *, due_at: int, failed: bool) -> Call:
     """Return the step of another transaction that makes `task` due at `due_at` (ms)."""
-    # Workers sleep towards the lease's end, and this comes sooner.
+    # Workers sleep until the lease ends, and this is sooner.
     return Call("reschedule_work", task.values | {"due_at": due_at, "failed": int(failed)}, wakes=(task.kind,))
 
 
 def end_leases(*, now: int) -> Transaction[None]:
-    """Make everything leased due now. Only where no other process can be at work: at start, holding the lock."""
+    """End every lease and claim. Only at start and with the file locked, when no other process can hold one."""
     return Transaction(steps=(Call("end_leases"), Call("end_claims")), values={"now": now}, read=_nothing)
 
 
 async def enqueue_missing(store: Store, *, now: int) -> int:
-    """Give work to every open job, and every endpoint with something pending, that has none. Returns how many.
+    """Enqueue work for open jobs and for endpoints with pending deliveries that have none. Return how many.
 
-    The ledger is the truth and the queue is made of it: one that was lost comes back. Raises LedgerError.
+    Raises LedgerError.
     """
     number = 0
     for state, kind in _OPEN:
@@ -96,7 +77,7 @@ async def enqueue_missing(store: Store, *, now: int) -> int:
 
 
 async def _through(store: Store, statements: tuple[str, str], values: dict[str, object], kind: Kind) -> int:
-    """Run both statements page by page, as far as the second says that there is one."""
+    """Run both statements page by page; the second returns where the next page begins, or nothing."""
     enqueue, end = statements
 
     def read(rows: Sequence[Rows]) -> tuple[int, Rows]:

@@ -1,1 +1,1 @@
-"""What fal says: requests to its queue, the answers read, and its signed callbacks verified."""
+"""fal: requests to its queue, their responses, and its signed callbacks."""

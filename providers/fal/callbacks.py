@@ -1,13 +1,12 @@
-"""fal's callbacks: verified in steps, the cheapest first, and only then read.
+"""fal's callbacks: signed headers, Ed25519 verification, and what the body reports.
 
-The receiver calls, in this order: `read_headers`, `check_account`, `check_timestamp`, `verify_signature`,
-`parse_callback`. Each raises `Unverified` with one reason. A signature proves that fal sent it, not that it is for
-this account: pin the user id.
+A signature proves that fal sent a callback, not that it is for this account: set the user id.
+https://fal.ai/docs/documentation/model-apis/inference/webhooks.md
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,11 +16,12 @@ from nacl.signing import VerifyKey
 
 from ledger.records import Outcome
 from providers.errors import Malformed, NoKeyMatches, Reason, Unverified
-from providers.fal.failures import end_with, read_failure
+from providers.fal.failures import failed_outcome, read_error
 from providers.fal.files import read_completion
+from providers.fal.keys import parse_jwks
+from providers.provider import Callback, PublishedKeys
 from providers.reading import read_id, read_json, read_text
 
-# https://fal.ai/docs/documentation/model-apis/inference/webhooks.md
 _SIGNED = {
     b"x-fal-webhook-request-id": "request_id",
     b"x-fal-webhook-user-id": "user_id",
@@ -33,7 +33,7 @@ _SIGNATURE = re.compile(r"[0-9a-fA-F]{128}")
 
 
 class SignedHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """The four headers of a callback, well-formed but not yet believed. `timestamp` is the text that was signed."""
+    """The four headers of a callback, well-formed but not yet verified. `timestamp` is the text that was signed."""
 
     request_id: str
     user_id: str
@@ -41,18 +41,47 @@ class SignedHeaders(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
 
 
-class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified callback says. `outcome` is None when the result has to be fetched."""
+class FalWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Verifies and reads fal's callbacks. `user_id` None accepts callbacks signed for any account."""
 
-    request_id: str
-    gateway_request_id: str | None = None
-    outcome: Outcome | None = None
+    user_id: str | None
+    tolerance_seconds: int
+    keys: PublishedKeys[VerifyKey]
+
+    def open(self, headers: Iterable[tuple[bytes, bytes]], now: int) -> SignedHeaders:
+        """Read the signed headers, and check the account and the timestamp."""
+        signed = read_headers(headers)
+        check_account(signed, self.user_id)
+        check_timestamp(signed, now, self.tolerance_seconds)
+        return signed
+
+    def verify(self, opened: SignedHeaders, body: bytes, keys: Sequence[VerifyKey]) -> None:
+        """Check the signature with every key."""
+        verify_signature(opened, body, keys)
+
+    def parse(self, opened: SignedHeaders, body: bytes) -> Callback:
+        """Read the body, which must name the request that the headers name."""
+        return parse_callback(body, opened)
+
+    def receipt_headers(self, opened: SignedHeaders) -> Mapping[str, str]:
+        """Return the four headers."""
+        return {
+            "x-fal-webhook-request-id": opened.request_id,
+            "x-fal-webhook-user-id": opened.user_id,
+            "x-fal-webhook-timestamp": opened.timestamp,
+            "x-fal-webhook-signature": opened.signature.hex(),
+        }
+
+
+def published_keys(jwks_url: str) -> PublishedKeys[VerifyKey]:
+    """Return where fal's keys are."""
+    return PublishedKeys(url=jwks_url, setting="FAL_JWKS_URL", read=parse_jwks)
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
-    """Pick the four signed headers out of raw pairs, as ASGI gives them; `Unverified` unless each is there once.
+    """Read the four signed headers of raw pairs, as ASGI gives them. Raises `Unverified` unless each is there once.
 
-    Names are in lower case, as ASGI session: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
+    Names are in lower case: https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
     """
     found: dict[str, str] = {}
     for name, value in headers:
@@ -77,14 +106,14 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> SignedHeaders:
     )
 
 
-def check_account(headers: SignedHeaders, pinned: str | None) -> None:
-    """Raise `Unverified` when an account is pinned and the callback is for another."""
-    if pinned is not None and headers.user_id != pinned:
+def check_account(headers: SignedHeaders, user_id: str | None) -> None:
+    """Raise `Unverified` when a user id is configured and the callback is for another account."""
+    if user_id is not None and headers.user_id != user_id:
         raise Unverified(Reason.OTHER_ACCOUNT)
 
 
 def check_timestamp(headers: SignedHeaders, now: int, tolerance_seconds: int) -> None:
-    """Raise `Unverified` when it was sent more than the tolerance ago, or ahead. `now` is ms since the epoch."""
+    """Raise `Unverified` when the timestamp differs from `now` (ms since the epoch) by more than the tolerance."""
     # Whole seconds on both sides, as fal counts them.
     age = now // 1000 - int(headers.timestamp)
     if age > tolerance_seconds:
@@ -95,7 +124,7 @@ def check_timestamp(headers: SignedHeaders, now: int, tolerance_seconds: int) ->
 
 def verify_signature(headers: SignedHeaders, body: bytes, keys: Sequence[VerifyKey]) -> None:
     """Raise `NoKeyMatches` unless one of the keys signed these headers and exactly these bytes."""
-    # No key id is sent, so each is tried. https://fal.ai/docs/documentation/model-apis/inference/webhooks.md
+    # No key id is sent, so each key is tried.
     digest = hashlib.sha256(body).hexdigest()
     message = f"{headers.request_id}\n{headers.user_id}\n{headers.timestamp}\n{digest}".encode()
     signed = headers.signature + message
@@ -111,7 +140,6 @@ def verify_signature(headers: SignedHeaders, body: bytes, keys: Sequence[VerifyK
 class _Envelope(msgspec.Struct):
     request_id: str
     status: str
-    gateway_request_id: Any = None
     payload: msgspec.Raw = msgspec.Raw(b"null")
     error: Any = None
     payload_error: Any = None
@@ -121,17 +149,13 @@ _DECODER = msgspec.json.Decoder(_Envelope)
 
 
 def parse_callback(body: bytes, headers: SignedHeaders) -> Callback:
-    """Read what a verified callback says; `Unverified` when it is no callback or is about another request."""
-    told = _decode(body)
-    if told.request_id != headers.request_id:
+    """Read a verified body. Raises `Unverified` when it is not a callback or is about another request."""
+    envelope = _decode(body)
+    if envelope.request_id != headers.request_id:
         raise Unverified(Reason.REQUEST_ID_DIFFERS)
-    if told.status not in {"OK", "ERROR"}:
+    if envelope.status not in {"OK", "ERROR"}:
         raise Unverified(Reason.BODY_MALFORMED)
-    return Callback(
-        request_id=told.request_id,
-        gateway_request_id=read_id(told.gateway_request_id),
-        outcome=_read_outcome(told),
-    )
+    return Callback(request_id=envelope.request_id, outcome=_read_outcome(envelope))
 
 
 def _decode(body: bytes) -> _Envelope:
@@ -143,13 +167,13 @@ def _decode(body: bytes) -> _Envelope:
         raise Unverified(Reason.BODY_NOT_JSON) from error
 
 
-def _read_outcome(told: _Envelope) -> Outcome | None:
+def _read_outcome(envelope: _Envelope) -> Outcome | None:
     try:
-        payload = read_json(told.payload)
+        payload = read_json(envelope.payload)
     except Malformed:
         payload = None
-    if told.status == "ERROR":
-        return end_with(read_failure(payload, text=read_text(told.error)))
-    if payload is None or told.payload_error:
+    if envelope.status == "ERROR":
+        return failed_outcome(read_error(payload, text=read_text(envelope.error)))
+    if payload is None or envelope.payload_error:
         return None
     return read_completion(payload)

@@ -1,7 +1,7 @@
-"""Why a fal job failed, in one shape, from the several shapes fal uses.
+"""fal's errors, read as one `JobError` from the several shapes that fal uses.
 
 Model errors are a list under `detail`; request errors are a text with an `error_type`, which is also a header; a
-callback may say no more than "Invalid status code: 422".
+callback may have nothing but "Invalid status code: 422".
 """
 
 import re
@@ -10,7 +10,8 @@ from typing import Any
 
 from ledger.records import Fault, JobError, Outcome
 from providers.http import Response
-from providers.reading import read_code, read_mapping, read_text
+from providers.reading import read_code, read_text
+from providers.statuses import TEMPORARY
 
 # https://fal.ai/docs/documentation/model-apis/request-errors
 _PROVIDER_CODES = frozenset(
@@ -45,71 +46,74 @@ _INPUT_CODES = frozenset(
 _ACCOUNT_WORDS = re.compile(
     r"exhausted balance|user is locked|invalid key|insufficient (balance|credit|funds)", re.IGNORECASE
 )
+_NOT_ABOUT_INPUT = TEMPORARY - {409} | {499}
+"""Client errors that do not mean that the input is wrong."""
 _INNER_STATUS = re.compile(r"Invalid status code: ([1-5][0-9]{2})\b")
-_NOTHING: Mapping[str, str] = {}
+_NO_HEADERS: Mapping[str, str] = {}
 
 
-def read_failure(
-    said: object, *, status: int | None = None, headers: Mapping[str, str] = _NOTHING, text: str | None = None
+def read_error(
+    body: object, *, status: int | None = None, headers: Mapping[str, str] = _NO_HEADERS, text: str | None = None
 ) -> JobError:
-    """Sort a failure by whose fault it is. Never raises; the message is never empty and at most 1,000 characters.
+    """Read an error and whose fault it is. Never raises; the message is never empty and at most 1,000 characters.
 
-    `said` is the decoded body, whatever it is; `status` the HTTP status when it speaks of the job; `text` what else
-    was said beside the body.
+    `body` is the decoded body, whatever it is; `status` the HTTP status when it is about the job; `text` an error
+    text from outside the body.
     """
-    told: Mapping[str, Any] = said if isinstance(said, dict) else {}
-    text = text or read_text(told.get("error"))
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    text = text or read_text(fields.get("error"))
     inner = _INNER_STATUS.search(text or "")
     status = int(inner[1]) if inner else status
-    details = _details(told)
-    code = _code(told, details, headers, status)
-    message = _message(told, details, text, status)
+    details = _details(fields)
+    code = _code(fields, details, headers, status)
+    message = _message(fields, details, text, status)
     fault = _fault(code, status, message, by_model=bool(details))
     return JobError(fault=fault, code=code, message=message, retryable=_retryable(fault, code, headers))
 
 
-def read_answer_failure(answer: Response) -> JobError:
-    """Sort a non-2xx answer, JSON or not."""
-    text = read_text(answer.body[:800].decode("utf-8", "replace"), 200)
+def read_error_response(response: Response) -> JobError:
+    """Read the error of a response that is not 2xx, JSON or not."""
+    text = read_text(response.body[:800].decode("utf-8", "replace"), 200)
     plain = text if text and text[0] not in "<{[" else None
-    return read_failure(read_mapping(answer.body), status=answer.status, headers=answer.headers, text=plain)
+    return read_error(response.fields, status=response.status, headers=response.headers, text=plain)
 
 
-def end_with(error: JobError) -> Outcome:
-    """End a job with a failure; one that the client's own cancel caused ends it as canceled."""
+def failed_outcome(error: JobError) -> Outcome:
+    """Return the outcome of a job that ended with an error: canceled when the client's own cancel caused it."""
     return Outcome.canceled() if error.code == "client_cancelled" else Outcome.failed(error)
 
 
-def is_model_error(answer: Response) -> bool:
-    """Tell whether the model itself answers, by a list of what was wrong, rather than the road to it."""
-    return bool(_details(read_mapping(answer.body) or {}))
+def is_model_error(response: Response) -> bool:
+    """Return whether the model itself answered, with a list of errors."""
+    return bool(_details(response.fields))
 
 
-def is_fal_error(answer: Response) -> bool:
-    """Tell whether fal itself answers, by its header or its error body, rather than some gateway's page."""
-    told = read_mapping(answer.body) or {}
-    named = answer.headers.keys() & {"x-fal-error-type", "x-fal-request-timeout-type"}
-    return bool(named or told.get("detail") or read_code(told.get("error_type")))
+def is_fal_error(response: Response) -> bool:
+    """Return whether fal answered, with its header or its error body, rather than a gateway with a page."""
+    named = response.headers.keys() & {"x-fal-error-type", "x-fal-request-timeout-type"}
+    return bool(named or response.fields.get("detail") or read_code(response.fields.get("error_type")))
 
 
-def _details(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    detail = told.get("detail")
+def _details(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    detail = fields.get("detail")
     return [item for item in detail if isinstance(item, dict)] if isinstance(detail, list) else []
 
 
 def _code(
-    told: Mapping[str, Any], details: list[Mapping[str, Any]], headers: Mapping[str, str], status: int | None
+    fields: Mapping[str, Any], details: list[Mapping[str, Any]], headers: Mapping[str, str], status: int | None
 ) -> str:
-    named = [item.get("type") for item in details[:1]] + [told.get("error_type"), headers.get("x-fal-error-type")]
-    unnamed = f"http_{status}" if status else "unexplained"
-    return next((code for code in map(read_code, named) if code), unnamed)
+    named = [item.get("type") for item in details[:1]] + [fields.get("error_type"), headers.get("x-fal-error-type")]
+    default = f"http_{status}" if status else "unexplained"
+    return next((code for code in map(read_code, named) if code), default)
 
 
-def _message(told: Mapping[str, Any], details: list[Mapping[str, Any]], text: str | None, status: int | None) -> str:
+def _message(fields: Mapping[str, Any], details: list[Mapping[str, Any]], text: str | None, status: int | None) -> str:
     lines = [line for line in map(_line, details[:5]) if line]
-    candidates = ["; ".join(lines), told.get("detail"), text, told.get("message")]
-    unsaid = f"fal answered HTTP {status} and gave no reason" if status else "fal reported a failure and gave no reason"
-    return next((message for message in map(read_text, candidates) if message), unsaid)
+    candidates = ["; ".join(lines), fields.get("detail"), text, fields.get("message")]
+    default = (
+        f"fal answered HTTP {status} and gave no reason" if status else "fal reported a failure and gave no reason"
+    )
+    return next((message for message in map(read_text, candidates) if message), default)
 
 
 def _line(item: Mapping[str, Any]) -> str | None:
@@ -129,12 +133,12 @@ def _fault(code: str, status: int | None, message: str, *, by_model: bool) -> Fa
         return Fault.ACCOUNT
     if status is None:
         return Fault.INPUT if by_model else Fault.PROVIDER
-    return Fault.INPUT if 400 <= status < 500 and status not in {408, 425, 429, 499} else Fault.PROVIDER
+    return Fault.INPUT if 400 <= status < 500 and status not in _NOT_ABOUT_INPUT else Fault.PROVIDER
 
 
 def _retryable(fault: Fault, code: str, headers: Mapping[str, str]) -> bool:
-    # Older answers name it x-fal-retryable, newer ones x-fal-needs-retry.
-    wish = (headers.get("x-fal-needs-retry") or headers.get("x-fal-retryable") or "").lower()
-    if wish in {"0", "false"}:
+    # Older responses name it x-fal-retryable, newer ones x-fal-needs-retry.
+    header = (headers.get("x-fal-needs-retry") or headers.get("x-fal-retryable") or "").lower()
+    if header in {"0", "false"}:
         return False
     return fault is Fault.PROVIDER and code != "unexplained"

@@ -1,4 +1,4 @@
-"""What the four face-swap models take, checked before fal is paid. Every other model passes through."""
+"""Inputs of the four face-swap models, checked before a job is submitted. Any other model passes through."""
 
 import re
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class _Swap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class VideoSwap(_Swap, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One face into a video. Over 25 minutes is cut, over 25 frames a second is thinned."""
+    """One face into a video. fal cuts it to 25 minutes and to 25 frames a second."""
 
     target_video_url: FileUrl
     enable_occlusion_prevention: Occlusion = False
@@ -77,16 +77,16 @@ def check_model(model: str) -> None:
         )
 
 
-def check_input(model: str, given: Mapping[str, object]) -> None:
-    """Raise `InputRefused` unless the input fits the model; a model that is not typed here takes anything.
+def check_input(model: str, fields: Mapping[str, object]) -> None:
+    """Raise `InputRefused` unless the input fits the model; a model without a type here accepts anything.
 
-    A file's extension is not judged: fal looks at what the file is.
+    A file's extension is not checked: fal reads the file's type from its content.
     """
     check_model(model)
     kind = INPUTS.get(model)
     if kind is None:
         return
-    checked = check_fields(kind, given, of=model)
+    checked = check_fields(kind, fields, of=model)
     for field in checked.__struct_fields__:
         value = getattr(checked, field)
         if "_url" in field and value is not None:

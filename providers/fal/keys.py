@@ -15,11 +15,11 @@ MOST_KEYS = 32
 def parse_jwks(body: bytes) -> tuple[VerifyKey, ...]:
     """Read the Ed25519 keys of a JWKS, in order, each once, at most `MOST_KEYS`.
 
-    Raises `Malformed` when it is no key set or holds no usable key: an empty set must not replace a good one.
+    Raises `Malformed` when there is no usable key: an empty set must not replace a good one.
     """
     # https://rest.fal.ai/.well-known/jwks.json
-    said = read_json(body)
-    entries = said.get("keys") if isinstance(said, dict) else None
+    fields = read_json(body)
+    entries = fields.get("keys") if isinstance(fields, dict) else None
     if not isinstance(entries, list):
         raise Malformed("the key set has no list of keys")
     found: dict[bytes, VerifyKey] = {}
@@ -32,13 +32,13 @@ def parse_jwks(body: bytes) -> tuple[VerifyKey, ...]:
 
 
 def _read_key(entry: object) -> bytes | None:
-    # Only `x` is promised; what the others say is believed when they say it.
+    # Only `x` is documented; the other fields are checked when they are present.
     if not isinstance(entry, dict) or entry.get("kty", "OKP") != "OKP" or entry.get("crv", "Ed25519") != "Ed25519":
         return None
     x = entry.get("x")
     if not isinstance(x, str) or len(x) > 100 or not x.isascii():
         return None
-    # fal's own sample decodes without padding and so drops every key; 43 characters need one "=".
+    # fal's own sample decodes without padding and so loses every key; 43 characters need one "=".
     unpadded = x.rstrip("=")
     try:
         raw = base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), altchars=b"-_", validate=True)

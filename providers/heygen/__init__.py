@@ -1,1 +1,1 @@
-"""What HeyGen says: workflow executions asked for, polled and read. It calls nobody back."""
+"""HeyGen: requests to its workflow API and their responses."""

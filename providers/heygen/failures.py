@@ -1,4 +1,4 @@
-"""Why HeyGen said no, in one shape, from the several shapes its versions use.
+"""HeyGen's errors, read as one `JobError` from the several shapes that its versions use.
 
 {"error": {"code", "message"}}, {"error": {"type", "message"}}, {"error": "text"}, each at the top or under `data`;
 {"code": 400664, "message"}; {"code": 100, "data": ...} is no error. HTTP 200 may carry any of them.
@@ -12,7 +12,8 @@ import msgspec
 
 from ledger.records import Fault, JobError
 from providers.http import Response
-from providers.reading import read_code, read_mapping, read_text
+from providers.reading import read_code, read_text
+from providers.statuses import TEMPORARY, is_temporary
 
 # https://developers.heygen.com/docs/usage-limits
 _ACCOUNT_CODES = frozenset(
@@ -43,69 +44,69 @@ _INPUT_CODES = frozenset(
         "payload_too_large",
     ]
 )
-_BUSY_CODES = frozenset(
+_TEMPORARY_CODES = frozenset(
     ["rate_limit_exceeded", "request_in_progress", "resource_not_ready", "internal_error", "service_unavailable"]
 )
-# The old numbers do not say whose fault it is: 400112 is a wrong key and 400664 a used-up trial.
+# The older numeric codes do not show whose fault it is: 400112 is a wrong key and 400664 an exhausted trial.
 _ACCOUNT_WORDS = re.compile(
     r"unauthori[sz]ed|api key|insufficient|credit|subscription|upgrade|quota|trial", re.IGNORECASE
 )
 _SUCCESS = frozenset({"100", "0", "200"})
 
 
-class Complaint(msgspec.Struct, frozen=True, kw_only=True):
-    """What HeyGen gave as the reason, before it is sorted. Either may be None."""
+class ErrorFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The code and message of an error, as HeyGen wrote them. Either may be None."""
 
     code: str | None
     message: str | None
 
 
-def find_complaint(said: object) -> Complaint | None:
-    """Find the error in an answer's body, wherever it stands; None when there is none."""
-    told: Mapping[str, Any] = said if isinstance(said, dict) else {}
-    data = told.get("data")
-    for place in (data if isinstance(data, dict) else {}, told):
-        if place.get("error"):
-            return _complain(place["error"])
-    code = read_code(told.get("code"))
+def find_error(body: object) -> ErrorFields | None:
+    """Find the error in a decoded body, wherever it is; None when there is none."""
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    data = fields.get("data")
+    for mapping in (data if isinstance(data, dict) else {}, fields):
+        if mapping.get("error"):
+            return _read_error_value(mapping["error"])
+    code = read_code(fields.get("code"))
     if code is not None and code not in _SUCCESS:
-        return Complaint(code=code, message=read_text(told.get("message")) or read_text(told.get("msg")))
+        return ErrorFields(code=code, message=read_text(fields.get("message")) or read_text(fields.get("msg")))
     return None
 
 
-def read_failure(said: object, *, status: int | None = None) -> JobError:
-    """Sort a failure by whose fault it is. Never raises; the message is never empty and at most 1,000 characters.
+def read_error(body: object, *, status: int | None = None) -> JobError:
+    """Read an error and whose fault it is. Never raises; the message is never empty and at most 1,000 characters.
 
-    `said` is the decoded body; `status` the HTTP status when it speaks of the request, None when the job failed.
+    `body` is the decoded body; `status` the HTTP status when it is about the request, None when the job failed.
     """
-    told: Mapping[str, Any] = said if isinstance(said, dict) else {}
-    found = find_complaint(said) or Complaint(code=None, message=None)
-    candidates = [found.message, told.get("message"), told.get("detail")]
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    found = find_error(body) or ErrorFields(code=None, message=None)
+    candidates = [found.message, fields.get("message"), fields.get("detail")]
     failing = status if status is not None and status >= 300 else None
-    unsaid = f"HeyGen answered HTTP {failing} and gave no reason" if failing else "HeyGen failed it and gave no reason"
-    message = next((text for text in map(read_text, candidates) if text), unsaid)
+    default = f"HeyGen answered HTTP {failing} and gave no reason" if failing else "HeyGen failed it and gave no reason"
+    message = next((text for text in map(read_text, candidates) if text), default)
     code = found.code or (f"http_{failing}" if failing else "unexplained")
     fault = _fault(code.lower(), failing, message)
-    busy = code.lower() in _BUSY_CODES or (failing is not None and (failing in {408, 409, 425, 429} or failing >= 500))
-    return JobError(fault=fault, code=code, message=message, retryable=busy and fault is Fault.PROVIDER)
+    temporary = code.lower() in _TEMPORARY_CODES or (failing is not None and is_temporary(failing))
+    return JobError(fault=fault, code=code, message=message, retryable=temporary and fault is Fault.PROVIDER)
 
 
-def read_answer_failure(answer: Response) -> JobError:
-    """Sort an answer that carries an error, JSON or not."""
-    return read_failure(read_mapping(answer.body), status=answer.status)
+def read_error_response(response: Response) -> JobError:
+    """Read the error of a response, JSON or not."""
+    return read_error(response.fields, status=response.status)
 
 
-def is_busy(error: JobError) -> bool:
-    """Tell whether HeyGen's own code says that it did not take the request this time."""
-    return error.code.lower() in _BUSY_CODES
+def is_temporary_error(error: JobError) -> bool:
+    """Return whether HeyGen's own code says that it did not process the request this time."""
+    return error.code.lower() in _TEMPORARY_CODES
 
 
-def _complain(error: object) -> Complaint:
+def _read_error_value(error: object) -> ErrorFields:
     if isinstance(error, dict):
         code = read_code(error.get("code")) or read_code(error.get("type"))
         texts = (error.get("message"), error.get("msg"), error.get("detail"))
-        return Complaint(code=code, message=next((text for text in map(read_text, texts) if text), None))
-    return Complaint(code=None, message=read_text(error))
+        return ErrorFields(code=code, message=next((text for text in map(read_text, texts) if text), None))
+    return ErrorFields(code=None, message=read_text(error))
 
 
 def _fault(code: str, status: int | None, message: str) -> Fault:
@@ -113,10 +114,10 @@ def _fault(code: str, status: int | None, message: str) -> Fault:
         return Fault.ACCOUNT
     if code in _INPUT_CODES or code.endswith("_not_found"):
         return Fault.INPUT
-    if code in _BUSY_CODES:
+    if code in _TEMPORARY_CODES:
         return Fault.PROVIDER
     if status in {401, 402, 403} or (code.isdigit() and _ACCOUNT_WORDS.search(message)):
         return Fault.ACCOUNT
     if status is None:
         return Fault.INPUT if code.isdigit() and code.startswith("400") else Fault.PROVIDER
-    return Fault.INPUT if 400 <= status < 500 and status not in {408, 409, 425, 429} else Fault.PROVIDER
+    return Fault.INPUT if 400 <= status < 500 and status not in TEMPORARY else Fault.PROVIDER

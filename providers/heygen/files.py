@@ -1,4 +1,4 @@
-"""The files in a workflow's output: `output.video_url`, `output.video.video_url`, and the like for images and sound."""
+"""The files in a workflow's output: `output.video_url`, `output.video.video_url`, and alike for images and sound."""
 
 from ledger.records import Output
 from providers.find_files import find_files

@@ -1,4 +1,4 @@
-"""What the two known workflows take, checked before HeyGen is paid. Every other workflow passes through."""
+"""Inputs of the two known workflows, checked before a job is submitted. Any other workflow passes through."""
 
 import re
 from collections.abc import Mapping
@@ -7,32 +7,32 @@ from typing import Annotated
 import msgspec
 
 from providers.errors import InputRefused
-from providers.typed_inputs import WebUrl, check_fields, check_web_url
+from providers.typed_inputs import HttpUrl, check_fields, check_http_url
 
 _WORKFLOW_TYPE = re.compile(r"[A-Za-z0-9_]{1,100}")
 
 
 class Faceswap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The face of an image into a video. HeyGen fetches both, so data: URIs will not do."""
+    """The face of an image into a video. HeyGen fetches both, so data: URIs are refused."""
 
-    source_image_url: WebUrl
-    target_video_url: WebUrl
+    source_image_url: HttpUrl
+    target_video_url: HttpUrl
 
 
 class Avatar(msgspec.Struct, frozen=True, kw_only=True):
-    """Who speaks."""
+    """The speaker."""
 
     avatar_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Audio(msgspec.Struct, frozen=True, kw_only=True):
-    """What is spoken."""
+    """The speech."""
 
-    audio_url: WebUrl
+    audio_url: HttpUrl
 
 
 class AvatarInference(msgspec.Struct, frozen=True, kw_only=True):
-    """An avatar speaking. Further fields pass: HeyGen's own description of this workflow is only an example."""
+    """An avatar speaking. Further fields are allowed: HeyGen documents this workflow only by an example."""
 
     avatar: Annotated[Avatar, msgspec.Meta(description='{"avatar_id": "..."}')]
     audio_list: Annotated[
@@ -53,16 +53,16 @@ def check_model(model: str) -> None:
         )
 
 
-def check_input(model: str, given: Mapping[str, object]) -> None:
-    """Raise `InputRefused` unless the input fits the workflow; one that is not typed here takes anything."""
+def check_input(model: str, fields: Mapping[str, object]) -> None:
+    """Raise `InputRefused` unless the input fits the workflow; a workflow without a type here accepts anything."""
     check_model(model)
     kind = INPUTS.get(model)
     if kind is None:
         return
-    checked = check_fields(kind, given, of=model)
+    checked = check_fields(kind, fields, of=model)
     if isinstance(checked, Faceswap):
-        check_web_url("source_image_url", checked.source_image_url)
-        check_web_url("target_video_url", checked.target_video_url)
+        check_http_url("source_image_url", checked.source_image_url)
+        check_http_url("target_video_url", checked.target_video_url)
     if isinstance(checked, AvatarInference):
-        for place, audio in enumerate(checked.audio_list):
-            check_web_url(f"audio_list[{place}].audio_url", audio.audio_url)
+        for index, audio in enumerate(checked.audio_list):
+            check_http_url(f"audio_list[{index}].audio_url", audio.audio_url)

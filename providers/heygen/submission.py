@@ -1,22 +1,23 @@
-"""Asking HeyGen to run a workflow, and reading whether it took it."""
+"""Starting a HeyGen workflow, and reading whether HeyGen has it."""
 
 import msgspec
 
 from ledger.records import Fault, JobError
-from providers.heygen.failures import find_complaint, is_busy, read_answer_failure
-from providers.heygen.sunset import api_gone, sunset_warning
-from providers.http import Refused, Request, Response, SubmitResult, Submitted, TryLater, Unclear
-from providers.reading import read_id, read_mapping, read_retry_after
-from providers.statuses import may_hide_a_job, not_taken
+from providers.heygen.failures import find_error, is_temporary_error, read_error_response
+from providers.heygen.sunset import is_api_gone, sunset_warning
+from providers.http import Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
+from providers.reading import read_id, read_retry_after
+from providers.statuses import is_rejected_for_now, may_have_taken_job
+from providers.unusable import missing_id_error, redirect_error
 
 EXECUTIONS = "/v1/workflows/executions"
-"""Where executions live. The path moved twice in its first week, so callers may give another."""
+"""The path of executions. HeyGen moved it twice in its first week, so it is also a setting."""
 
 
 def build_submission(
     *, api_url: str, workflow_type: str, input_json: bytes, key: str, path: str = EXECUTIONS
 ) -> Request:
-    """Build the request that starts a workflow; `input_json` is its input, put into the envelope as it is."""
+    """Build the request that starts a workflow; `input_json` is put into the envelope as it is."""
     # https://github.com/heygen-com/skills-legacy
     return Request(
         method="POST",
@@ -26,44 +27,37 @@ def build_submission(
     )
 
 
-def parse_submission(answer: Response) -> SubmitResult:
+def parse_submission(response: Response) -> SubmitResult:
     """Read whether HeyGen has the job. Never raises. HTTP 200 with an error and no execution is a refusal."""
-    if 200 <= answer.status < 300:
-        return _parse_taken(answer)
-    if 300 <= answer.status < 400:
-        return Refused(error=_moved(answer.status))
-    error = read_answer_failure(answer)
-    if may_hide_a_job(answer.status):
-        return Unclear(error=error)
-    # A used-up trial comes as 429 too, and no waiting of ours mends it.
+    if response.ok:
+        return _parse_accepted(response)
+    if 300 <= response.status < 400:
+        return Refused(error=redirect_error(response, provider="HeyGen", setting="HEYGEN_API_URL"))
+    error = read_error_response(response)
+    if may_have_taken_job(response.status):
+        return Unknown(error=error)
+    # An exhausted trial has status 429 too, and a retry does not help.
     trial = error.fault is Fault.ACCOUNT and error.code != "quota_exceeded"
-    if is_busy(error) or (not_taken(answer.status) and not trial):
-        return TryLater(error=error, retry_after=read_retry_after(answer.headers))
-    if api_gone(answer):
-        return Refused(error=_gone(answer))
+    if is_temporary_error(error) or (is_rejected_for_now(response.status) and not trial):
+        return RetryLater(error=error, retry_after=read_retry_after(response.headers))
+    if is_api_gone(response):
+        return Refused(error=_api_gone_error(response))
     return Refused(error=error)
 
 
-def _parse_taken(answer: Response) -> SubmitResult:
-    told = read_mapping(answer.body) or {}
-    data = told.get("data")
+def _parse_accepted(response: Response) -> SubmitResult:
+    data = response.fields.get("data")
     execution_id = read_id(data.get("execution_id")) if isinstance(data, dict) else None
     if execution_id is not None:
         return Submitted(request_id=execution_id)
-    if find_complaint(told) is None:
-        message = f"HeyGen answered HTTP {answer.status} without a readable execution_id; it may have taken the job"
-        return Unclear(error=JobError(fault=Fault.NETWORK, code="answer_unreadable", message=message))
-    error = read_answer_failure(answer)
-    if is_busy(error):
-        return TryLater(error=error, retry_after=read_retry_after(answer.headers))
+    if find_error(response.fields) is None:
+        return Unknown(error=missing_id_error(response, provider="HeyGen", field="execution_id"))
+    error = read_error_response(response)
+    if is_temporary_error(error):
+        return RetryLater(error=error, retry_after=read_retry_after(response.headers))
     return Refused(error=error)
 
 
-def _moved(status: int) -> JobError:
-    message = f"HeyGen answered HTTP {status}, a redirect, which is not followed; check HEYGEN_API_URL"
-    return JobError(fault=Fault.US, code="redirected", message=message)
-
-
-def _gone(answer: Response) -> JobError:
-    message = sunset_warning(answer) or "HeyGen no longer serves this address; check HEYGEN_API_URL"
+def _api_gone_error(response: Response) -> JobError:
+    message = sunset_warning(response) or "HeyGen no longer serves this address; check HEYGEN_API_URL"
     return JobError(fault=Fault.US, code="api_gone", message=message)

@@ -1,54 +1,59 @@
-"""Whether we live, whether we can work, and the metrics."""
+"""Liveness, readiness and metrics."""
 
 from collections.abc import Callable
 
-import msgspec
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from ledger.errors import LedgerError
-from ledger.storage.store import Store
-from ledger.transitions.deliveries import count_needing_attention
-from ledger.transitions.health import prove_writable
+from ledger.ledger import Ledger
+from receiver.views.status import StatusView
+from receiver.web.json import json_response
+from receiver.web.problems import database_problem
+from receiver.web.routing import endpoint
 
 
 class Health:
-    """Answers `/healthz`, `/readyz` and `/metrics`. `stopped_workers` names those that do not run."""
+    """Answers `/healthz`, `/readyz` and `/metrics`. `stopped_workers` returns the names of those that do not run."""
 
-    def __init__(self, store: Store, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]) -> None:
-        self._store = store
+    def __init__(
+        self, ledger: Ledger, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]
+    ) -> None:
+        self._ledger = ledger
         self._registry = registry
-        self._to_look_at = Gauge(
+        self._needs_attention = Gauge(
             "renderhook_needs_attention",
-            "Deliveries given up, and verified reports that changed nothing, for an operator to see",
+            "Dead and discarded deliveries, and conflict and orphan receipts, for an operator to see.",
             ["what"],
             registry=registry,
         )
         self._stopped_workers = stopped_workers
+        self.routes = [
+            Route("/healthz", endpoint(get=self.alive)),
+            Route("/readyz", endpoint(get=self.ready)),
+        ]
+        self.metrics_route = Route("/metrics", endpoint(get=self.metrics))
 
     async def alive(self, _: Request) -> Response:
-        """Say that the process answers. Nothing is asked of the disk."""
-        return _status(200, "alive")
+        """Answer that the process responds. Neither disk nor database is used."""
+        return json_response(StatusView(status="alive"))
 
     async def ready(self, _: Request) -> Response:
-        """Say whether a callback would be recorded and a job carried on: the ledger commits, every worker runs."""
+        """Answer whether callbacks are recorded and jobs worked on: the database commits and every worker runs."""
         stopped = self._stopped_workers()
         if stopped:
-            return _status(503, f"not working: {', '.join(stopped)}")
+            return json_response(StatusView(status=f"not running: {', '.join(stopped)}"), status=503)
         try:
-            await self._store.write(prove_writable())
+            await self._ledger.prove_writable()
         except LedgerError as error:
-            return _status(503, str(error))
-        return _status(200, "ready")
+            return json_response(StatusView(status=database_problem(error).detail), status=503)
+        return json_response(StatusView(status="ready"))
 
     async def metrics(self, _: Request) -> Response:
-        """Show the metrics in Prometheus' text format. What an operator must look at is counted in the ledger."""
-        for word, number in (await count_needing_attention(self._store)).items():
-            self._to_look_at.labels(word).set(number)
+        """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database."""
+        for what, number in (await self._ledger.count_needing_attention()).items():
+            self._needs_attention.labels(what).set(number)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)
-
-
-def _status(code: int, word: str) -> Response:
-    return Response(msgspec.json.encode({"status": word}), status_code=code, media_type="application/json")

@@ -1,76 +1,77 @@
-"""What `POST /v1/jobs` takes: read, and checked before anything is spent."""
+"""The body of `POST /v1/jobs`: read, and checked before a provider is asked."""
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
-from ledger.records import ProviderName
-from ledger.transitions.jobs import NewJob
+from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
+from providers import registry
 from providers.errors import InputRefused
-from providers.fal.inputs import check_input as check_fal_input
-from providers.fal.inputs import check_model as check_fal_model
-from providers.heygen.inputs import check_input as check_heygen_input
-from providers.heygen.inputs import check_model as check_workflow_type
 from receiver.web.problems import Problem
+from settings.urls import parse_http_url
 
 MOST_NOTIFY_URLS = 10
-LONGEST_URL = 2048
 LONGEST_METADATA = 16_384
 LONGEST_IDEMPOTENCY_KEY = 255
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body, as the user writes it."""
+    """The body, as the user sends it. `input` is kept byte for byte: decoding loses duplicate keys and long numbers."""
 
-    provider: ProviderName
+    provider: str
     model: str
-    input: dict[str, Any]
+    input: msgspec.Raw
     metadata: dict[str, Any] = {}
     notify: list[str] = []
 
 
 _DECODER = msgspec.json.Decoder(JobRequest)
 
+_INPUT_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=float)
+"""For the checks only. `float` reads what is too large for a double as infinity, where msgspec refuses it."""
+
 
 class JobRequests:
-    """Reads job requests. `providers` are those with a key set; `signing` says whether notifications can be signed."""
+    """Reads job requests. `providers` are those with an account; `signing` says whether notifications are signed."""
 
-    def __init__(
-        self, *, providers: Collection[ProviderName], targets: Targets, signing: bool, notify_url: str | None
-    ) -> None:
+    def __init__(self, *, providers: Collection[str], targets: Targets, signing: bool, notify_url: str | None) -> None:
         self._providers = providers
         self._targets = targets
         self._signing = signing
         self._notify_url = notify_url
 
     def read(self, body: bytes, idempotency_key: str | None) -> NewJob:
-        """Make a job of a request's body. Raises Problem: 400 when it cannot be read, 422 when it cannot be done."""
-        asked = _decode(body)
+        """Read a job from a request's body. Raises Problem: 400 when it cannot be read, 422 when it cannot be done."""
+        request, input_values = _decode(body)
         _check_idempotency_key(idempotency_key)
-        errors = [*self._provider_errors(asked), *_input_errors(asked), *self._notify_errors(asked.notify)]
-        metadata = msgspec.json.encode(asked.metadata)
+        errors = [
+            *self._provider_errors(request),
+            *_input_errors(request, input_values),
+            *self._notify_errors(request.notify),
+        ]
+        metadata = msgspec.json.encode(request.metadata)
         if len(metadata) > LONGEST_METADATA:
             errors.append(("metadata", f"is longer than {LONGEST_METADATA} bytes"))
         if errors:
-            detail = "; ".join(f"{field}: {message}" for field, message in errors)
-            raise Problem(422, detail, errors=tuple({"field": field, "message": message} for field, message in errors))
+            raise Problem(422, "; ".join(f"{field}: {message}" for field, message in errors), errors=errors)
         return NewJob(
-            provider=asked.provider,
-            model=asked.model,
-            input=msgspec.json.encode(asked.input).decode(),
+            provider=request.provider,
+            model=request.model,
+            input=bytes(request.input).decode(),
             metadata=metadata.decode(),
-            notify=tuple(url for url in dict.fromkeys(asked.notify) if url != self._notify_url),
+            notify=tuple(url for url in dict.fromkeys(request.notify) if url != self._notify_url),
             idempotency_key=idempotency_key,
         )
 
-    def _provider_errors(self, asked: JobRequest) -> list[tuple[str, str]]:
-        if asked.provider in self._providers:
+    def _provider_errors(self, request: JobRequest) -> list[tuple[str, str]]:
+        if request.provider in self._providers:
             return []
-        setting = {"fal": "FAL_KEY", "heygen": "HEYGEN_API_KEY"}[asked.provider]
-        return [("provider", f"{asked.provider} cannot be used: {setting} is not set on this receiver")]
+        provider = registry.providers().get(request.provider)
+        if provider is None:
+            return [("provider", f"must be one of {', '.join(registry.providers())}")]
+        return [("provider", f"{request.provider} cannot be used: {provider.missing} is not set on this receiver")]
 
     def _notify_errors(self, urls: list[str]) -> list[tuple[str, str]]:
         if not urls:
@@ -79,43 +80,39 @@ class JobRequests:
             return [("notify", "NOTIFY_SECRET is not set on this receiver, and notifications are signed")]
         if len(urls) > MOST_NOTIFY_URLS:
             return [("notify", f"has {len(urls)} URLs; {MOST_NOTIFY_URLS} at most")]
-        found = ((f"notify[{index}]", self._url_fault(url)) for index, url in enumerate(urls))
-        return [(field, fault) for field, fault in found if fault]
+        found = ((f"notify[{index}]", self._url_error(url)) for index, url in enumerate(urls))
+        return [(field, error) for field, error in found if error]
 
-    def _url_fault(self, url: str) -> str | None:
+    def _url_error(self, url: str) -> str | None:
         try:
-            parts = urlsplit(url)
-            _ = parts.port  # raises ValueError when it is no number
-        except ValueError:
-            return "is not a URL"
-        if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or not url.isprintable():
-            return "must be an absolute http or https URL in ASCII"
-        if len(url) > LONGEST_URL or "@" in parts.netloc or parts.fragment or " " in url:
-            return f"must have no user, fragment or space, and at most {LONGEST_URL} characters"
-        try:
-            self._targets.check_host(parts.hostname)
-        except TargetRefused as refused:
-            return str(refused)
+            self._targets.check_host(parse_http_url(url).hostname or "")
+        except (ValueError, TargetRefused) as error:
+            return str(error)
         return None
 
 
-def _decode(body: bytes) -> JobRequest:
+def _decode(body: bytes) -> tuple[JobRequest, dict[str, Any]]:
     try:
-        return _DECODER.decode(body)
+        request = _DECODER.decode(body)
+        return request, _decode_input(request.input)
     except msgspec.ValidationError as error:
         raise Problem(422, f"the job is not of the expected shape: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"the body is not JSON that can be read: {str(error)[:200]}") from error
+        raise Problem(400, f"the body is not valid JSON: {str(error)[:200]}") from error
 
 
-def _input_errors(asked: JobRequest) -> list[tuple[str, str]]:
+def _decode_input(raw: msgspec.Raw) -> dict[str, Any]:
+    if not bytes(raw).startswith(b"{"):
+        raise msgspec.ValidationError("Expected `object` - at `$.input`")
+    return _INPUT_DECODER.decode(raw)
+
+
+def _input_errors(request: JobRequest, values: dict[str, Any]) -> list[tuple[str, str]]:
+    provider = registry.providers().get(request.provider)
+    if provider is None:
+        return []
     try:
-        if asked.provider == "fal":
-            check_fal_model(asked.model)
-            check_fal_input(asked.model, asked.input)
-        else:
-            check_workflow_type(asked.model)
-            check_heygen_input(asked.model, asked.input)
+        provider.check_input(request.model, values)
     except InputRefused as refused:
         return [(refused.field if refused.field == "model" else f"input.{refused.field}", refused.message)]
     return []

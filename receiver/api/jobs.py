@@ -1,46 +1,66 @@
-"""The API of jobs: create, list, read, and their events."""
+"""Jobs in the HTTP API: create, list, read, and their events and receipts."""
 
-from typing import cast, get_args
+from typing import Annotated
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
-from ledger.clock import Clock
-from ledger.records import JobState, ProviderName
+from ledger.ledger import Ledger
+from ledger.records import JobState
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.rows import Job
-from ledger.storage.store import Store
-from ledger.transitions import jobs
+from providers.registry import providers
 from receiver.api.job_requests import JobRequests
-from receiver.views.job import view_event, view_job, view_receipt
+from receiver.api.paging import Paging, cut_page
+from receiver.views.history import view_event, view_receipt
+from receiver.views.job import view_job
+from receiver.views.pages import EventsList, JobsPage, ReceiptsList
 from receiver.web.bodies import check_declared_length, read_body
+from receiver.web.json import check_json, json_response
 from receiver.web.problems import Problem
+from receiver.web.queries import NoParameters, parameter_problem, read_query
+from receiver.web.routing import endpoint
 from telemetry.emit import Emit
 
-DEFAULT_PAGE, LONGEST_PAGE = 50, 200
+
+class JobsQuery(Paging, frozen=True, kw_only=True):
+    """The query of `GET /v1/jobs`."""
+
+    state: Annotated[JobState | None, msgspec.Meta(description=f"one of {', '.join(JobState)}")] = None
+    provider: Annotated[str | None, msgspec.Meta(description="the name of a provider")] = None
+
+
+class EventsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """The query of `GET /v1/jobs/{id}/events`."""
+
+    after: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31, description="the sequence number of an event")] = 0
 
 
 class JobsApi:
-    """Answers `/v1/jobs` and what is below it."""
+    """Answers `/jobs` and what is below it."""
 
-    def __init__(self, store: Store, requests: JobRequests, *, clock: Clock, emit: Emit, max_body_bytes: int) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, requests: JobRequests, *, emit: Emit, max_body_bytes: int) -> None:
+        self._ledger = ledger
         self._requests = requests
-        self._clock = clock
         self._emit = emit
         self._max_body_bytes = max_body_bytes
-
-    async def create_or_list(self, request: Request) -> Response:
-        """Response POST and GET on one address, so that any other method is told of both."""
-        return await (self.create if request.method == "POST" else self.list)(request)
+        self.routes = [
+            Route("/jobs", endpoint(get=self.list, post=self.create)),
+            Route("/jobs/{job_id}", endpoint(get=self.read)),
+            Route("/jobs/{job_id}/events", endpoint(get=self.events)),
+            Route("/jobs/{job_id}/receipts", endpoint(get=self.receipts)),
+        ]
 
     async def create(self, request: Request) -> Response:
-        """Accept a job: 202 once it is on disk. The same Idempotency-Key again answers with the same job."""
-        _check_json(request)
+        """Accept a job: 202 once it is durable. The same Idempotency-Key again answers with the same job."""
+        read_query(request, NoParameters)
+        check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
         new = self._requests.read(body, request.headers.get("idempotency-key"))
-        accepted = await self._store.write(jobs.accept(new, now=self._clock()))
+        accepted = await self._ledger.accept(new)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
         if accepted.new:
@@ -49,85 +69,47 @@ class JobsApi:
         headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
         if not accepted.new:
             headers["Idempotent-Replayed"] = "true"
-        return answer_json(view_job(job), status=202, headers=headers)
+        return json_response(view_job(job), status=202, headers=headers)
 
     async def list(self, request: Request) -> Response:
-        """List jobs, newest first; `next_cursor` is null on the last page."""
-        limit = read_limit(request)
-        found = await jobs.list_jobs(
-            self._store,
-            limit=limit + 1,
-            before=request.query_params.get("cursor") or jobs.AFTER_ALL_IDENTIFIERS,
-            provider=_provider(request.query_params.get("provider")),
-            state=_state(request.query_params.get("state")),
+        """List jobs, newest first."""
+        query = read_query(request, JobsQuery)
+        if query.provider is not None and query.provider not in providers():
+            raise parameter_problem(
+                "provider", f"must be one of {', '.join(providers())}, not {query.provider[:100]!r}"
+            )
+        found = await self._ledger.jobs(
+            limit=query.limit + 1,
+            before=query.cursor or AFTER_ALL_IDENTIFIERS,
+            provider=query.provider,
+            state=query.state,
         )
-        page = found[:limit]
-        return answer_json(
-            {"jobs": [view_job(job) for job in page], "next_cursor": page[-1].id if len(found) > limit else None}
-        )
+        page, next_cursor = cut_page(found, query.limit)
+        return json_response(JobsPage(jobs=tuple(map(view_job, page)), next_cursor=next_cursor))
 
     async def read(self, request: Request) -> Response:
         """Read one job."""
-        return answer_json(view_job(await self._job(request.path_params["job_id"])))
+        read_query(request, NoParameters)
+        return json_response(view_job(await self._job(request.path_params["job_id"])))
 
     async def events(self, request: Request) -> Response:
-        """List what happened to a job, in order, after the sequence number `after`."""
+        """List the events of a job, in order, with sequence numbers above `after`."""
+        query = read_query(request, EventsQuery)
         job = await self._job(request.path_params["job_id"])
-        text = request.query_params.get("after", "0")
-        if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise Problem(400, f"after must be a sequence number, not {text!r}")
-        events = await jobs.list_events(self._store, job.id, after=int(text))
-        return answer_json({"events": [view_event(event) for event in events]})
+        events = await self._ledger.events(job.id, after=query.after)
+        return json_response(EventsList(events=tuple(map(view_event, events))))
 
     async def receipts(self, request: Request) -> Response:
-        """List what was verified about a job, with its bytes: also for an orphan, which has receipts and no job."""
+        """List the receipts that name a job, oldest first. An orphan has receipts although there is no job."""
+        read_query(request, NoParameters)
         job_id = request.path_params["job_id"]
-        receipts = await jobs.list_receipts(self._store, job_id)
+        receipts = await self._ledger.receipts(job_id)
         if not receipts:
             await self._job(job_id)
-        return answer_json({"receipts": [view_receipt(receipt) for receipt in receipts]})
+        return json_response(ReceiptsList(receipts=tuple(map(view_receipt, receipts))))
 
     async def _job(self, job_id: str) -> Job:
-        job = await jobs.read_job(self._store, job_id)
+        job = await self._ledger.job(job_id)
         if job is None:
             raise Problem(404, f"there is no job {job_id[:64]!r}")
         return job
-
-
-def _check_json(request: Request) -> None:
-    # Also what keeps other web pages out: a browser sends JSON elsewhere only after asking, and we never say yes.
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Problem(415, f"send a job as application/json, not as {kind[:100] or 'nothing in particular'}")
-
-
-def read_limit(request: Request) -> int:
-    """Read how many rows a page may have. Raises Problem 400."""
-    text = request.query_params.get("limit")
-    if text is None:
-        return DEFAULT_PAGE
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= LONGEST_PAGE):
-        raise Problem(400, f"limit must be a number from 1 to {LONGEST_PAGE}, not {text!r}")
-    return int(text)
-
-
-def _state(text: str | None) -> JobState | None:
-    if not text:
-        return None
-    try:
-        return JobState(text)
-    except ValueError:
-        raise Problem(400, f"state must be one of {', '.join(JobState)}, not {text!r}") from None
-
-
-def _provider(text: str | None) -> ProviderName | None:
-    if not text:
-        return None
-    if text not in get_args(ProviderName):
-        raise Problem(400, f"provider must be one of {', '.join(get_args(ProviderName))}, not {text!r}")
-    return cast("ProviderName", text)
-
-
-def answer_json(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Response with `value` as JSON."""
-    return Response(msgspec.json.encode(value), status_code=status, headers=headers, media_type="application/json")

@@ -7,16 +7,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ledger.clock import Clock
+from ledger.ledger import Ledger
+from ledger.requests import Attempted, Ending
 from ledger.rows import DueDelivery
-from ledger.storage.store import Store
-from ledger.transitions import deliveries
-from ledger.transitions.deliveries import Attempted, Ending
 from outbound.targets import TargetRefused, Targets
 from providers.http import NeverSent, Request, Response, Send, Unread
 from providers.reading import read_retry_after
 from receiver.notifier.retry_schedule import next_attempt
 from receiver.notifier.signatures import signed_headers
-from receiver.views.job import rfc3339, view_job_at
+from receiver.views.notification import view_notification
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
@@ -32,7 +31,7 @@ class AttemptSender:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         send: Send,
         targets: Targets,
         *,
@@ -41,7 +40,7 @@ class AttemptSender:
         secrets: Sequence[bytes],
         at_once: int,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._send = send
         self._targets = targets
         self._clock = clock
@@ -116,7 +115,7 @@ class AttemptSender:
             reason = f"{letter.failures + 1} attempts failed; the last: {last}"
             await self._settle(letter, attempted, "dead", reason=reason)
         else:
-            await self._store.write(deliveries.retry(letter.delivery_id, attempted, due_at=now + delay))
+            await self._ledger.retry_delivery(letter.delivery_id, attempted, due_at=now + delay)
 
     async def _settle(
         self,
@@ -127,22 +126,13 @@ class AttemptSender:
         reason: str | None = None,
         gone: bool = False,
     ) -> None:
-        now = self._clock()
-        await self._store.write(
-            deliveries.settle(letter.delivery_id, attempted, ending, now=now, reason=reason, gone=gone)
-        )
+        await self._ledger.finish_delivery(letter.delivery_id, attempted, ending, reason=reason, gone=gone)
         self._emit("delivery.finished", delivery=letter.delivery_id, job=letter.job.id, state=ending, reason=reason)
 
 
 def notification(letter: DueDelivery) -> bytes:
     """Write the body: the same bytes at every attempt."""
-    return msgspec.json.encode(
-        {
-            "type": letter.event.type,
-            "timestamp": rfc3339(letter.event.at),
-            "data": {"sequence": letter.event.sequence, "job": view_job_at(letter.job, letter.event)},
-        }
-    )
+    return msgspec.json.encode(view_notification(letter.event, letter.job))
 
 
 def _outcome(answer: Response | None) -> str:

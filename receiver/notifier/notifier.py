@@ -8,10 +8,9 @@ from functools import partial
 
 from ledger.clock import Clock
 from ledger.errors import Unavailable
+from ledger.ledger import Ledger
+from ledger.requests import Task
 from ledger.rows import DueDelivery
-from ledger.storage.store import Store
-from ledger.transitions import deliveries
-from ledger.transitions.queue import Task
 from receiver.notifier.attempts import AttemptSender
 
 FIRST_WINDOW, WIDEST_WINDOW = 2, 32
@@ -37,9 +36,9 @@ class Notifier:
     """
 
     def __init__(
-        self, store: Store, sender: AttemptSender, *, clock: Clock, shift_ms: int, stop: asyncio.Event, at_once: int
+        self, ledger: Ledger, sender: AttemptSender, *, clock: Clock, shift_ms: int, stop: asyncio.Event, at_once: int
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._postman = sender
         self._clock = clock
         self._shift_ms = shift_ms
@@ -50,7 +49,7 @@ class Notifier:
 
     async def handle(self, task: Task) -> None:
         """Send what is due to the endpoint of `task`, for a shift, and let it go."""
-        news = self._store.due(task.subject)
+        news = self._ledger.queue.due(task.subject)
         window = 1 if task.subject in self._in_trouble else FIRST_WINDOW
         shift = _Shift(self._postman, window, start_by=self._clock() + self._shift_ms, news=news)
         self._shifts += 1
@@ -83,14 +82,14 @@ class Notifier:
     async def _begin_more(self, endpoint_id: str, shift: "_Shift") -> None:
         under_way = shift.under_way  # before reading: what ends meanwhile is read as if it had not
         limit = shift.room + len(under_way)
-        letters = await deliveries.read_due(self._store, endpoint_id, now=self._clock(), limit=limit)
+        letters = await self._ledger.due_deliveries(endpoint_id, limit=limit)
         shift.begin([letter for letter in letters if letter.delivery_id not in under_way])
 
     async def _let_go(self, task: Task, *, until: int) -> None:
         # Or a moment without disk would silence the endpoint to the end of the lease.
         while True:
             try:
-                return await self._store.write(deliveries.release(task, now=self._clock()))
+                return await self._ledger.queue.release_endpoint(task)
             except Unavailable:
                 if self._stop.is_set() or self._clock() >= until:
                     raise

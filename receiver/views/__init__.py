@@ -1,1 +1,1 @@
-"""What the API and the notifications show of a row."""
+"""What the HTTP API and notifications show, as Structs: the one description of each JSON body."""

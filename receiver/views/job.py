@@ -1,44 +1,83 @@
-"""How a job reads to the outside: the one JSON shape of `GET /v1/jobs/{id}`, of listings and of notifications."""
-
-from datetime import UTC, datetime
+"""How a job reads: in `GET /v1/jobs/{id}`, in lists and in notifications."""
 
 import msgspec
 
-from ledger.records import JobState
-from ledger.rows import Event, Job, Receipt
+from ledger.records import JobError, JobState, Output, Source
+from ledger.rows import Event, Job
+from receiver.views.times import rfc3339, rfc3339_or_none
 
 
-def view_job(job: Job) -> dict[str, object]:
-    """Show `job` as it stands. Times are RFC 3339 UTC, sizes bytes."""
-    return {
-        "id": job.id,
-        "provider": job.provider,
-        "model": job.model,
-        "state": job.state.value,
-        "input": msgspec.Raw(job.input.encode()),
-        "metadata": msgspec.Raw(job.metadata.encode()),
-        "provider_request_id": job.provider_request_id,
-        "created_at": rfc3339(job.created_at),
-        "submitted_at": _maybe(job.submitted_at),
-        "finalized_at": _maybe(job.finalized_at),
-        "source": job.source,
-        "outputs": [
-            {"id": f"{job.id}.{position}"} | msgspec.structs.asdict(output)
-            for position, output in enumerate(job.outputs, start=1)
-        ],
-        "processing_time_ms": job.processing_time_ms,
-        "warning": job.warning,
-        "error": job.error,
-    }
+class OutputView(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that a job made. Sizes are bytes and pixels."""
+
+    id: str
+    url: str
+    content_type: str | None
+    file_name: str | None
+    file_size: int | None
+    width: int | None
+    height: int | None
 
 
-def view_job_at(job: Job, event: Event) -> dict[str, object]:
-    """Show `job` as it stood at `event`, whatever happened since: a late `job.submitted` must not tell of the end."""
-    if event.type != "job.submitted":
-        return view_job(job)
-    then = msgspec.structs.replace(
-        job,
-        state=JobState.SUBMITTED,
+class JobView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job. Times are RFC 3339 UTC; `input` is what the user sent, byte for byte."""
+
+    id: str
+    provider: str
+    model: str
+    state: JobState
+    input: msgspec.Raw
+    metadata: msgspec.Raw
+    provider_request_id: str | None
+    created_at: str
+    submitted_at: str | None
+    finalized_at: str | None
+    source: Source | None
+    outputs: tuple[OutputView, ...]
+    processing_time_ms: int | None
+    warning: str | None
+    error: JobError | None
+
+
+def view_job(job: Job) -> JobView:
+    """Show `job` as it is now."""
+    return JobView(
+        id=job.id,
+        provider=job.provider,
+        model=job.model,
+        state=job.state,
+        input=msgspec.Raw(job.input.encode()),
+        metadata=msgspec.Raw(job.metadata.encode()),
+        provider_request_id=job.provider_request_id,
+        created_at=rfc3339(job.created_at),
+        submitted_at=rfc3339_or_none(job.submitted_at),
+        finalized_at=rfc3339_or_none(job.finalized_at),
+        source=job.source,
+        outputs=tuple(_view_output(job.id, position, output) for position, output in enumerate(job.outputs, start=1)),
+        processing_time_ms=job.processing_time_ms,
+        warning=job.warning,
+        error=job.error,
+    )
+
+
+_STATE_AT = {f"job.{state}": state for state in JobState}
+"""The state that an event of this type began."""
+
+_ENDED = {JobState.COMPLETED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
+_NOT_CONFIRMED = {JobState.WAITING, JobState.ACCEPTED, JobState.SUBMITTING, JobState.UNCONFIRMED}
+
+
+def view_job_at(job: Job, event: Event) -> JobView:
+    """Show `job` as it was at `event`: a late `job.submitted` does not show the outcome."""
+    state = _STATE_AT.get(event.type, JobState.SUBMITTED)  # others, such as progress, happen while the provider has it
+    view = view_job(job)
+    if state in _ENDED:
+        return view
+    if state in _NOT_CONFIRMED:
+        view = msgspec.structs.replace(view, provider_request_id=None, submitted_at=None)
+    return msgspec.structs.replace(
+        view,
+        state=state,
         finalized_at=None,
         source=None,
         outputs=(),
@@ -46,31 +85,15 @@ def view_job_at(job: Job, event: Event) -> dict[str, object]:
         warning=None,
         error=None,
     )
-    return view_job(then)
 
 
-def view_event(event: Event) -> dict[str, object]:
-    """Show one event of a job's history."""
-    return {"sequence": event.sequence, "type": event.type, "timestamp": rfc3339(event.at)}
-
-
-def view_receipt(receipt: Receipt) -> dict[str, object]:
-    """Show one verified report. `headers` are the signed ones; `body` is the report as it came, as text."""
-    return {
-        "id": receipt.id,
-        "source": receipt.source,
-        "provider_request_id": receipt.request_id,
-        "result": receipt.result,
-        "received_at": rfc3339(receipt.received_at),
-        "headers": msgspec.Raw(receipt.headers.encode()),
-        "body": receipt.body.decode("utf-8", "replace"),
-    }
-
-
-def rfc3339(at: int) -> str:
-    """Write a time in ms as RFC 3339 UTC with milliseconds."""
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _maybe(at: int | None) -> str | None:
-    return None if at is None else rfc3339(at)
+def _view_output(job_id: str, position: int, output: Output) -> OutputView:
+    return OutputView(
+        id=f"{job_id}.{position}",
+        url=output.url,
+        content_type=output.content_type,
+        file_name=output.file_name,
+        file_size=output.file_size,
+        width=output.width,
+        height=output.height,
+    )

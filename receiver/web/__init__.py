@@ -1,1 +1,1 @@
-"""The web application, its server, and the limits on what it takes in."""
+"""The web application, its server, and limits on requests."""

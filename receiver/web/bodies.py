@@ -1,4 +1,4 @@
-"""Request bodies: read whole, up to a limit, as the bytes they came in."""
+"""Request bodies: read whole, up to a limit, as bytes."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from receiver.web.problems import Problem
 
 
 class BodyRefused(Problem):
-    """A body that is not read to its end. `reason` is a word for log and metric."""
+    """A body that is not read to its end. `reason` is a word for logs and metrics."""
 
     def __init__(self, reason: str, status: int, detail: str) -> None:
         super().__init__(status, detail)
@@ -16,7 +16,7 @@ class BodyRefused(Problem):
 
 
 def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) -> None:
-    """Refuse a body that says it is longer than `limit` bytes, before reading any. Raises BodyRefused 413 or 400.
+    """Raise BodyRefused (413 or 400) for a body declared longer than `limit` bytes, before reading any of it.
 
     `headers` are raw, as ASGI gives them.
     """
@@ -31,10 +31,10 @@ def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) ->
 async def read_body(receive: Receive, limit: int) -> bytes:
     """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer, 400 when it ends too early.
 
-    How long it may take is the server's to say: `receiver/web/protocol.py` closes the connection of one that does not come.
+    `receiver/web/protocol.py` limits how long it may take, and closes the connection.
     """
     message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):  # most come whole, with their head
+    if message["type"] == "http.request" and not message.get("more_body"):  # the usual case: the whole body at once
         whole: bytes = message.get("body", b"")
         _check_length(whole, limit)
         return whole

@@ -1,4 +1,4 @@
-"""What the process takes of its machine: files it may open, and memory it keeps for good."""
+"""Limits and settings of the operating system process: file descriptors and garbage collection."""
 
 import contextlib
 import gc
@@ -6,14 +6,14 @@ import resource
 
 
 def freeze_startup_objects() -> None:
-    """Let the garbage collector leave alone what is there for good: looking through it stops everybody for 25 ms."""
+    """Exempt objects made at startup from garbage collection: traversing them pauses the process for 25 ms."""
     gc.collect()
     gc.freeze()
 
 
 def raise_file_limit() -> None:
-    """Take as many file descriptors as we may have: each connection is one."""
+    """Raise the limit of file descriptors as far as allowed: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    with contextlib.suppress(OSError, ValueError):  # a system that says no leaves us what we had
+    with contextlib.suppress(OSError, ValueError):  # where it is not allowed, the limit stays
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))

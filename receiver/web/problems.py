@@ -1,33 +1,27 @@
-"""Errors as RFC 9457 problem details: one body for everything that goes wrong, with what would be right."""
+"""Errors as RFC 9457 problem details."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 import msgspec
 from starlette.responses import Response
 
-_TITLES = {
-    400: "The request cannot be read",
-    401: "Not authorised",
-    404: "There is no such thing",
-    405: "This method is not for this address",
-    409: "This contradicts what is there",
-    413: "The body is too long",
-    415: "The body is not JSON",
-    422: "The request cannot be carried out",
-    500: "Renderhook made a internal_error",
-    503: "Not just now",
-}
+from ledger.errors import LedgerError, Unanswered
+from receiver.views.problem import FieldError, ProblemView
 
 
 class Problem(Exception):
-    """A request that cannot be served, as the answer to give. `errors` name fields and what is wrong with each."""
+    """A request that cannot be served, and the response to it.
+
+    `detail` says what would be right; `errors` are fields of the request and what is wrong with each.
+    """
 
     def __init__(
         self,
         status: int,
         detail: str,
         *,
-        errors: tuple[Mapping[str, str], ...] = (),
+        errors: Sequence[tuple[str, str]] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
@@ -37,17 +31,15 @@ class Problem(Exception):
         self.headers = headers
 
     def response(self) -> Response:
-        """Make the answer. https://www.rfc-editor.org/rfc/rfc9457"""
-        body: dict[str, object] = {
-            "type": "about:blank",
-            "title": _TITLES[self.status],
-            "status": self.status,
-            "detail": self.detail,
-        }
-        if self.errors:
-            body["errors"] = self.errors
+        """Make the response. The title is the status' phrase, as RFC 9457 asks for with `about:blank`."""
+        view = ProblemView(
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            errors=tuple(FieldError(field=field, message=message) for field, message in self.errors) or msgspec.UNSET,
+        )
         return Response(
-            msgspec.json.encode(body),
+            msgspec.json.encode(view),
             status_code=self.status,
             headers=self.headers,
             media_type="application/problem+json",
@@ -59,6 +51,15 @@ def service_unavailable(detail: str, retry_after: int = 1) -> Problem:
     return Problem(503, detail, headers={"Retry-After": str(retry_after)})
 
 
+def database_problem(error: LedgerError) -> Problem:
+    """Make the response to a request during which the database failed."""
+    if isinstance(error, Unanswered):
+        return service_unavailable(
+            "the database did not confirm the change, which may have been made: check before you retry"
+        )
+    return service_unavailable("the database is not available; nothing was changed")
+
+
 def internal_error(error: Exception) -> Problem:
-    """Make the 500 for what nobody foresaw. The traceback is in the log, the answer has its kind."""
-    return Problem(500, f"a internal_error of ours ({type(error).__name__}); it is in the log")
+    """Make the 500 for an unforeseen exception. The response has its class; the traceback is in the log."""
+    return Problem(500, f"an unforeseen error ({type(error).__name__}); the log has its traceback")

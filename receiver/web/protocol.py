@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds on what a client may make us hold before anybody looks at the request."""
+"""uvicorn's HTTP protocol with limits on the size and time of a request's head, and on the time of its body."""
 
 import asyncio
 from typing import Any
@@ -10,84 +10,84 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from receiver.web.problems import service_unavailable
 
 LONGEST_HEAD = 65_536
-"""Bytes of a request's line and headers. httptools itself limits neither."""
+"""Bytes of a request's line and headers, which httptools does not limit."""
 
 HEADER_OVERHEAD = 32
-"""What a header costs besides its letters, as https://www.rfc-editor.org/rfc/rfc7541#section-4.1 counts it."""
+"""Counted for each header besides its bytes, as in https://www.rfc-editor.org/rfc/rfc7541#section-4.1."""
 
 HEAD_SECONDS = 20.0
-"""How long a connection may take to bring a request's head, or to bring any request at all."""
+"""How long a connection may take to send a request's head, or to begin one."""
 
 BODY_SECONDS = 30.0
-"""How long a request's body may take to come after its head; fal itself waits 15 s for its first answer."""
+"""How long a request's body may take after its head. fal waits 15 s for the first response."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Closes connections whose request does not come. A head that is too long is answered 400, a late body 408.
+    """Closes connections whose request does not arrive. A head that is too long is answered 400, a late body 408.
 
     Trailers count as a head does: https://www.rfc-editor.org/rfc/rfc9112#section-7.1.2
     """
 
     _in_head = True
     _head = 0
-    _late: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(self, config: uvicorn.Config, *arguments: Any, **options: Any) -> None:
-        """Apply `limit_concurrency` here, to connections: uvicorn's check turns away those that came before, too."""
+        """Apply `limit_concurrency` to new connections: uvicorn's own check also refuses requests of older ones."""
         super().__init__(config, *arguments, **options)
         self.limit_concurrency = None
-        self._most = config.limit_concurrency
+        self._max_connections = config.limit_concurrency
 
     def connection_made(self, transport: Any) -> None:
-        """Begin to wait for the first request."""
+        """Start the timer of the first request."""
         super().connection_made(transport)
-        if self._most is not None and len(self.connections) > self._most:
-            self.app = turn_away
-        self._expect(HEAD_SECONDS)
+        if self._max_connections is not None and len(self.connections) > self._max_connections:
+            self.app = refuse_connection
+        self._start_timer(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Shutdown waiting."""
-        self._came()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; what is not all of a head, or not all of a body, has its time to be followed by the rest."""
+        """Parse data; while a head or body is incomplete, its timer runs."""
         self._head += len(data)
         super().data_received(data)
         if self._head + HEADER_OVERHEAD * len(self.headers or ()) > LONGEST_HEAD:
             self._refuse_head()
-        elif self._late is None:
-            self._expect_the_rest()
+        elif self._timer is None:
+            self._start_timer_if_incomplete()
 
     def on_message_begin(self) -> None:
-        """Begin to count a request's head."""
+        """Start counting a request's head."""
         super().on_message_begin()
         self._in_head = True
 
     def on_headers_complete(self) -> None:
-        """Let the request through, unless its head was too long after all; its body has bounds of its own."""
+        """Pass the request on, unless its head is too long. Its body has limits of its own."""
         self._in_head = False
-        self._came()
+        self._stop_timer()
         size = len(self.url) + sum([len(name) + len(value) + HEADER_OVERHEAD for name, value in self.headers])
         if size > LONGEST_HEAD:
             raise ValueError(f"a request's head is longer than {LONGEST_HEAD} bytes")  # uvicorn answers 400 and closes
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body. Only what stands around a body is counted: its head, and the trailers after it."""
+        """Pass on a part of the body. Only heads and trailers are counted."""
         self._head = 0
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the body of a request that had to wait its turn."""
+        """Start the timer of the body of the next pipelined request."""
         super().on_response_complete()
-        if self._late is None and self._body_is_awaited():
-            self._expect(BODY_SECONDS)
+        if self._timer is None and self._body_is_incomplete():
+            self._start_timer(BODY_SECONDS)
 
     def on_message_complete(self) -> None:
-        """Shutdown waiting: the body is here. What is left of this chunk is not counted into the next head."""
+        """Stop the timer: the body is complete. The rest of this chunk is not counted into the next head."""
         self._head = 0
-        self._came()
+        self._stop_timer()
         super().on_message_complete()
 
     def _refuse_head(self) -> None:
@@ -95,37 +95,37 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         self.transport.close()
 
-    def _expect_the_rest(self) -> None:
+    def _start_timer_if_incomplete(self) -> None:
         if self._in_head:
-            self._expect(HEAD_SECONDS)
-        elif self._body_is_awaited():
-            if not self.pipeline:  # or it is we who do not read on, until its turn has come
-                self._expect(BODY_SECONDS)
+            self._start_timer(HEAD_SECONDS)
+        elif self._body_is_incomplete():
+            if not self.pipeline:  # otherwise reading is paused until its turn
+                self._start_timer(BODY_SECONDS)
         elif self.cycle is not None and self.cycle.response_complete:
-            self._expect(HEAD_SECONDS)  # stray bytes end uvicorn's wait for the next request
+            self._start_timer(HEAD_SECONDS)  # stray bytes stop uvicorn's own keep-alive timer
 
-    def _body_is_awaited(self) -> bool:
-        # no cycle: a head that was refused, or a web socket's, which has a protocol of its own by now
+    def _body_is_incomplete(self) -> bool:
+        # no cycle: the head was refused, or was a web socket's, which has its own protocol by now
         return self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
 
-    def _expect(self, seconds: float) -> None:
-        self._late = self.loop.call_later(seconds, self._give_up)
+    def _start_timer(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._time_out)
 
-    def _came(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _give_up(self) -> None:
-        unanswered = not self._in_head and self._body_is_awaited() and not self.cycle.response_started
-        if unanswered and not self.pipeline:  # an earlier request's answer would have to come first
+    def _time_out(self) -> None:
+        unanswered = not self._in_head and self._body_is_incomplete() and not self.cycle.response_started
+        if unanswered and not self.pipeline:  # the response to an earlier request would have to come first
             self.transport.write(_TOO_SLOW)
-        self.transport.close()  # whoever reads the body hears that the connection is gone
+        self.transport.close()  # the application reads http.disconnect
 
 
-async def turn_away(scope: Scope, receive: Receive, send: Send) -> None:
-    """Response 503 to whoever comes when there are too many, and hang up: providers try again later."""
-    response = service_unavailable("too many connections just now (MAX_CONNECTIONS)").response()
+async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 503 and close: there are too many connections. Providers retry."""
+    response = service_unavailable("too many connections (MAX_CONNECTIONS)").response()
     response.headers["connection"] = "close"
     await response(scope, receive, send)
 

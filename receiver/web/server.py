@@ -1,4 +1,4 @@
-"""The socket we listen on, and the server that answers on it."""
+"""The listening socket and the HTTP server."""
 
 import asyncio
 import contextlib
@@ -16,16 +16,15 @@ from work.shutdown import Shutdown
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
 
-
 ACCEPTED_AT_ONCE = 32
-"""Connections taken in one turn of the event loop. libuv takes one from each socket; a turn under load is long."""
+"""Connections accepted in one iteration of the event loop. libuv accepts one from each socket per iteration."""
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, without its signal handlers.
 
-    They raise the signal again once the server has stopped, and the default action would end the process before the
-    workers and the ledger are put away.
+    They raise the signal again once the server has stopped, and its default action would end the process before the
+    workers and the database are closed.
     """
 
     @contextlib.contextmanager
@@ -35,35 +34,35 @@ class _Server(uvicorn.Server):
 
 
 def _duplicates(listener: socket.socket) -> list[socket.socket]:
-    # Each is a file descriptor: where few are allowed, most are left for connections.
+    # Each is a file descriptor: where few are allowed, most are kept for connections.
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [listener.dup() for _ in range(min(ACCEPTED_AT_ONCE, allowed // 16) - 1)]
 
 
 class CannotListen(Exception):
-    """The address cannot be listened on; the message says which setting to change."""
+    """The address cannot be bound; the message says which setting to change."""
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Take HOST and PORT, before anything else is claimed. Raises CannotListen."""
+    """Bind HOST and PORT, before anything else is opened. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
-        listener.listen(BACKLOG)  # two processes may bind one port at once: only here is the second refused
-    except (OSError, UnicodeError, TypeError) as error:  # a host name may be one that cannot even be asked for
+        listener.listen(BACKLOG)  # two processes may bind one port at once: the second is refused here
+    except (OSError, UnicodeError, TypeError) as error:  # a host name may be impossible to look up
         listener.close()
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise CannotListen(
-            f"cannot listen on {settings.host} port {settings.port} ({why}); change HOST or PORT"
+            f"cannot listen on {settings.host} port {settings.port} ({reason}); change HOST or PORT"
         ) from error
     listener.set_inheritable(True)
     return listener
 
 
-async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, stop: Shutdown) -> None:
-    """Serve `app` on `listener` until `stop` is asked for."""
+async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, shutdown: Shutdown) -> None:
+    """Serve `app` on `listener` until shutdown is requested."""
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,
@@ -72,19 +71,19 @@ async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, 
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # whom a proxy says it speaks for decides nothing here; the log has the peer
+        proxy_headers=False,  # nothing depends on the client address; the log has the peer's
         timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
-        timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection that we just closed
+        timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection just closed here
         backlog=BACKLOG,
     )
     server = _Server(config)
 
-    async def pass_on() -> None:
-        await stop.asked.wait()
+    async def exit_on_shutdown() -> None:
+        await shutdown.asked.wait()
         server.should_exit = True
 
-    passing_on = asyncio.create_task(pass_on(), name="pass the stop on")
+    exiting = asyncio.create_task(exit_on_shutdown(), name="exit on shutdown")
     try:
         await server.serve(sockets=[listener, *_duplicates(listener)])
     finally:
-        passing_on.cancel()
+        exiting.cancel()

@@ -1,1 +1,1 @@
-"""The demo: a real receiver against pretend providers, on loopback."""
+"""The demo: a real receiver against simulated providers on loopback."""

@@ -1,6 +1,6 @@
-"""`python -m sandbox.demo.consumer`: a small system downstream that is told what came of its jobs.
+"""`python -m sandbox.demo.consumer`: receives notifications and keeps them in memory.
 
-Standard Webhooks 1.0, verified with nothing but the standard library:
+It verifies Standard Webhooks 1.0 with the standard library alone:
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -24,28 +24,28 @@ TOLERANCE_SECONDS = 300
 
 
 class Consumer:
-    """Keeps each notification once, by its `webhook-id`, and counts how often it came."""
+    """Keeps each notification once, by its `webhook-id`, and counts its attempts."""
 
     def __init__(self, secret: str, *, fail_first: int = 0, status: int = 204) -> None:
         self._key = base64.b64decode(secret.removeprefix("whsec_"))
-        self._to_fail = fail_first
+        self._failures_left = fail_first
         self._status = status
         self._received: dict[str, dict[str, Any]] = {}
 
     async def receive(self, request: Request) -> Response:
-        """Take a notification: 204 when its signature holds, 401 when not."""
+        """Receive a notification: 204 if its signature is valid, else 401."""
         body = await request.body()
         verified = self._verify(request, body)
-        self._note(request.headers.get("webhook-id", ""), body, verified=verified)
+        self._record(request.headers.get("webhook-id", ""), body, verified=verified)
         if not verified:
             return Response(status_code=401)
-        if self._to_fail > 0:
-            self._to_fail -= 1
+        if self._failures_left > 0:
+            self._failures_left -= 1
             return Response(status_code=500)
         return Response(status_code=self._status)
 
     async def received(self, _: Request) -> Response:
-        """List what has come, in order of first arrival."""
+        """List the notifications in the order of their first attempts."""
         return JSONResponse(list(self._received.values()))
 
     def _verify(self, request: Request, body: bytes) -> bool:
@@ -56,17 +56,19 @@ class Consumer:
             return False
         content = b".".join([message_id.encode(), timestamp.encode(), body])
         expected = base64.b64encode(hmac.digest(self._key, content, hashlib.sha256)).decode()
-        return any(hmac.compare_digest(f"v1,{expected}".encode(), given.encode()) for given in signatures.split())
+        return any(
+            hmac.compare_digest(f"v1,{expected}".encode(), signature.encode()) for signature in signatures.split()
+        )
 
-    def _note(self, webhook_id: str, body: bytes, *, verified: bool) -> None:
-        known = self._received.setdefault(webhook_id, {"webhook_id": webhook_id, "attempts": 0, "verified": False})
-        known["attempts"] += 1
-        if known["verified"]:
+    def _record(self, webhook_id: str, body: bytes, *, verified: bool) -> None:
+        entry = self._received.setdefault(webhook_id, {"webhook_id": webhook_id, "attempts": 0, "verified": False})
+        entry["attempts"] += 1
+        if entry["verified"]:
             return
-        known |= {"verified": verified} | _told(body)
+        entry |= {"verified": verified} | _summary(body)
 
 
-def _told(body: bytes) -> dict[str, Any]:
+def _summary(body: bytes) -> dict[str, Any]:
     try:
         content = json.loads(body)
     except ValueError:
@@ -82,9 +84,9 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def create_consumer(secret: str, *, fail_first: int = 0, status: int = 204) -> Starlette:
-    """Build a consumer that listens on every path and shows what it got on /received.
+    """Build a consumer that receives notifications on every path and lists them at GET /received.
 
-    `fail_first` requests with a good signature are answered 500 before any is taken.
+    The first `fail_first` notifications with a valid signature are answered with 500.
     """
     consumer = Consumer(secret, fail_first=fail_first, status=status)
     return Starlette(
@@ -99,8 +101,8 @@ def create_consumer(secret: str, *, fail_first: int = 0, status: int = 204) -> S
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=9100, show_default=True, help="0 takes a free port.")
 @click.option("--secret", required=True, help="whsec_ and base64, as the receiver's NOTIFY_SECRET.")
-@click.option("--fail-first", default=0, show_default=True, help="Response 500 to this many requests first.")
-@click.option("--status", default=204, show_default=True, help="The answer to a verified notification.")
+@click.option("--fail-first", default=0, show_default=True, help="Answer this many notifications with 500 first.")
+@click.option("--status", default=204, show_default=True, help="The status that answers a verified notification.")
 def main(*, host: str, port: int, secret: str, fail_first: int, status: int) -> None:
     """Receive signed notifications, on any path."""
     try:

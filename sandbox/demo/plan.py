@@ -1,4 +1,4 @@
-"""The demo's errands, what must come of each, and the words for what came instead."""
+"""The demo's jobs, their expected results, and the comparison with what was recorded."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ TERMINAL = frozenset({"completed", "failed", "canceled", "expired"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """One job to submit, and the end it must come to. `receipts` counts by result."""
+class PlannedJob:
+    """A job to submit, and its expected result. `receipts` are counts by result."""
 
     name: str
     provider: str
@@ -26,12 +26,12 @@ class Errand:
 
     @property
     def callbacks(self) -> int:
-        """How many callbacks the receiver must have acknowledged."""
+        """How many callbacks the receiver must acknowledge."""
         return sum(self.receipts.values()) if self.source == "callback" else 0
 
 
 PLAN = (
-    Errand(
+    PlannedJob(
         name="video swap, called back",
         provider="fal",
         model=VIDEO_SWAP,
@@ -39,7 +39,7 @@ PLAN = (
         source="callback",
         receipts={"recorded": 1},
     ),
-    Errand(
+    PlannedJob(
         name="image swap, callback lost",
         provider="fal",
         model=IMAGE_SWAP,
@@ -47,7 +47,7 @@ PLAN = (
         source="poll",
         receipts={"recorded": 1},
     ),
-    Errand(
+    PlannedJob(
         name="HeyGen swap, polled",
         provider="heygen",
         model="FaceswapNode",
@@ -55,7 +55,7 @@ PLAN = (
         source="poll",
         receipts={"recorded": 1},
     ),
-    Errand(
+    PlannedJob(
         name="video swap, fails",
         provider="fal",
         model=VIDEO_SWAP,
@@ -65,7 +65,7 @@ PLAN = (
         outputs=0,
         receipts={"recorded": 1},
     ),
-    Errand(
+    PlannedJob(
         name="image swap, called back twice",
         provider="fal",
         model=IMAGE_SWAP,
@@ -77,36 +77,36 @@ PLAN = (
 
 
 @dataclass(kw_only=True)
-class Followed:
-    """An errand under way: the job as the API last told it, and who else has heard of it."""
+class TrackedJob:
+    """A submitted job as the receiver's API, the consumer and the sandbox last showed it."""
 
-    errand: Errand
+    plan: PlannedJob
     job: dict[str, Any]
     notified: set[str] = field(default_factory=set)
     """Event types of this job that the consumer has verified."""
     acknowledged: int = 0
-    """Callbacks of this job that the receiver answered 2xx."""
+    """Callbacks of this job that the receiver answered with 2xx."""
 
     @property
     def ended(self) -> bool:
-        """Whether the job's state is final."""
+        """Whether the job's state is terminal."""
         return self.job["state"] in TERMINAL
 
     @property
     def expected_events(self) -> set[str]:
-        """What the consumer must hear. A callback that beats the submit's answer leaves no `job.submitted`."""
+        """Event types to notify. A callback that precedes the submit's response leaves no `job.submitted`."""
         submitted, finalized = self.job.get("submitted_at"), self.job.get("finalized_at")
         return {f"job.{self.job['state']}"} | ({"job.submitted"} if submitted and submitted != finalized else set())
 
     @property
     def settled(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.ended and self.notified >= self.expected_events and self.acknowledged >= self.errand.callbacks
+        """Whether the job has ended and all its events and callbacks have arrived."""
+        return self.ended and self.notified >= self.expected_events and self.acknowledged >= self.plan.callbacks
 
 
 @dataclass(kw_only=True)
-class Recorded:
-    """What the database holds of one job."""
+class RecordedJob:
+    """A job as the database has it."""
 
     state: str
     source: str | None
@@ -118,29 +118,26 @@ class Recorded:
     """Event type, state, attempts."""
 
 
-def differences(followed: Followed, recorded: Recorded | None) -> list[str]:
-    """Compare an errand's end with what it must be.
-
-    Returns: one sentence for each difference; none when all is well.
-    """
-    errand = followed.errand
+def differences(tracked: TrackedJob, recorded: RecordedJob | None) -> list[str]:
+    """Compare a job's result with the plan and return a message for each difference."""
+    plan = tracked.plan
     if recorded is None:
-        return [f"{errand.name}: the database does not know job {followed.job['id']}"]
+        return [f"{plan.name}: the database has no job {tracked.job['id']}"]
     by_result: Counter[str] = Counter()
     for (_, result), count in recorded.receipts.items():
         by_result[result] += count
-    told = {
-        "state in the API": (followed.job["state"], errand.state),
-        "state": (recorded.state, errand.state),
-        "source": (recorded.source, errand.source),
-        "number of outputs": (len(recorded.outputs), errand.outputs),
-        "receipts": (dict(by_result), dict(errand.receipts)),
-        "callbacks acknowledged": (followed.acknowledged, errand.callbacks),
-        "events verified by the consumer": (sorted(followed.notified), sorted(followed.expected_events)),
+    checks = {
+        "state in the API": (tracked.job["state"], plan.state),
+        "state": (recorded.state, plan.state),
+        "source": (recorded.source, plan.source),
+        "number of outputs": (len(recorded.outputs), plan.outputs),
+        "receipts": (dict(by_result), dict(plan.receipts)),
+        "callbacks acknowledged": (tracked.acknowledged, plan.callbacks),
+        "events verified by the consumer": (sorted(tracked.notified), sorted(tracked.expected_events)),
         "delivery states": (sorted({state for _, state, _ in recorded.deliveries}), ["delivered"]),
     }
     return [
-        f"{errand.name}: {what} is {found!r}, expected {expected!r}"
-        for what, (found, expected) in told.items()
+        f"{plan.name}: {what} is {found!r}, expected {expected!r}"
+        for what, (found, expected) in checks.items()
         if found != expected
     ]

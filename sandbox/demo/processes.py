@@ -1,4 +1,4 @@
-"""The demo's child processes: started on free loopback ports, logged to a folder, always stopped."""
+"""Child processes, logged to files and always stopped."""
 
 import os
 import re
@@ -16,15 +16,15 @@ START_SECONDS = 10.0
 STOP_SECONDS = 5.0
 TAIL_LINES = 20
 PASSED_ON = re.compile(r"PATH|HOME|LANG|LC_.*|TZ|TMPDIR|TEMP|TMP|SYSTEMROOT|VIRTUAL_ENV|PYTHON.*|COVERAGE.*")
-"""Nothing else of our environment reaches a child, least of all somebody's real keys."""
+"""The variables that children inherit: no settings, and no real API keys."""
 
 
 class DemoError(Exception):
-    """The demo cannot go on, and why."""
+    """The demo cannot continue."""
 
 
 class Children:
-    """Processes by name, each with a log file `<name>.log` in the folder."""
+    """Processes by name, each with a log file `NAME.log` in the folder. They are stopped on exit from the context."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,10 +45,10 @@ class Children:
                 child.wait()
 
     def start(self, name: str, module: str, *arguments: str, settings: Mapping[str, str] | None = None) -> None:
-        """Run `python -m module`, in a session of its own so that ctrl-C reaches only us."""
+        """Start `python -m MODULE` in a new session, so that ctrl-C does not reach it."""
         environment = {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)}
         with self._log(name).open("wb") as log:
-            self._children[name] = subprocess.Popen(  # noqa: S603 - our own modules and words
+            self._children[name] = subprocess.Popen(  # noqa: S603 - the arguments are constants of this repository and its tests
                 [sys.executable, "-m", module, *arguments],
                 env=environment | dict(settings or {}),
                 stdin=subprocess.DEVNULL,
@@ -58,20 +58,20 @@ class Children:
             )
 
     def announced_url(self, name: str) -> str:
-        """Wait for the line `<name> listening on <url>` in a child's log."""
+        """Wait for the line `NAME listening on URL` in a child's log, and return the URL. Raises DemoError."""
         end = time.monotonic() + START_SECONDS
         while not (found := re.search(r" listening on (\S+)\n", self._log(name).read_text())):
             self._check(name, end)
         return found[1]
 
     def wait_ready(self, name: str, url: str) -> None:
-        """Wait until a child answers 200 at this URL."""
+        """Wait until a child answers 200 at `url`. Raises DemoError."""
         end = time.monotonic() + START_SECONDS
         while not _answers(url):
             self._check(name, end)
 
     def tails(self) -> str:
-        """Quote the end of each child's log."""
+        """Return the last lines of each child's log."""
         parts = []
         for name in self._children:
             lines = self._log(name).read_text(errors="replace").splitlines()[-TAIL_LINES:]
@@ -98,7 +98,7 @@ def _answers(url: str) -> bool:
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
+    """Return a loopback port that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,1 +1,1 @@
-"""A pretend fal: queue, callbacks, keys, storage."""
+"""Simulated fal: queue, callbacks, keys, storage."""

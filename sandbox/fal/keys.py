@@ -1,4 +1,4 @@
-"""The signing keys that the pretend fal has, and how it shows them."""
+"""The signing keys and their JWKS."""
 
 import base64
 import os
@@ -9,17 +9,14 @@ from nacl.signing import SigningKey
 
 
 class Keyring:
-    """The key that signs, and the one before it, which the JWKS still shows."""
+    """The key that signs, and the previous one, which is still in the JWKS."""
 
     def __init__(self, seed: bytes | None = None) -> None:
         self._keys = deque([SigningKey(seed or os.urandom(32))], maxlen=2)
         self._reads_to_refuse = 0
 
     def sign(self, message: bytes) -> str:
-        """Sign with the newest key.
-
-        Returns: 128 hexadecimal digits.
-        """
+        """Sign with the newest key and return the signature as 128 hexadecimal digits."""
         return self._keys[-1].sign(message).signature.hex()
 
     def rotate(self) -> None:
@@ -27,8 +24,8 @@ class Keyring:
         self._keys.append(SigningKey.generate())
 
     def jwks(self) -> dict[str, Any]:
-        """Show the keys, the newest last, so that a verifier has to try them all."""
-        # `x` carries no padding, which the sample in the documentation of fal trips over:
+        """Return the public keys, the newest last, so that a verifier has to try them all."""
+        # `x` has no padding. The sample code in fal's documentation fails on that:
         # https://fal.ai/docs/documentation/model-apis/inference/webhooks
         return {
             "keys": [
@@ -42,11 +39,11 @@ class Keyring:
         }
 
     def refuse_reads(self, count: int) -> None:
-        """Have the next reads of the JWKS answered 503."""
+        """Answer the next `count` reads of the JWKS with 503."""
         self._reads_to_refuse = count
 
-    def readable(self) -> bool:
-        """Say whether this read may be answered, and count it."""
+    def allow_read(self) -> bool:
+        """Return whether to answer this read of the JWKS, and count it."""
         if self._reads_to_refuse > 0:
             self._reads_to_refuse -= 1
             return False

@@ -14,28 +14,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from sandbox.connections import HangUp
-from sandbox.fal.callbacks import AttemptSender
+from sandbox.connections import DropConnection
+from sandbox.fal.callbacks import CallbackSender
 from sandbox.fal.keys import Keyring
 from sandbox.faults import Faults, UnknownFaultError, number
 from sandbox.jobs import Job, Jobs, fingerprint
 from sandbox.models import failure_of, fal_detail, fal_result
 
 NAMESPACES = ("workflows", "comfy")
-"""First segments that belong to an app's name, as in `fal_client.AppId`."""
-EARLY_ANSWER_SECONDS = 30.0
+"""First segments that are part of an app's name, as in `fal_client.AppId`."""
+EARLY_TIMEOUT_SECONDS = 30.0
 
 
 class FalQueue:
     """The endpoints of queue.fal.run and the JWKS of rest.fal.ai, under /fal."""
 
-    def __init__(self, jobs: Jobs, keyring: Keyring, sender: AttemptSender) -> None:
+    def __init__(self, jobs: Jobs, keyring: Keyring, sender: CallbackSender) -> None:
         self._jobs = jobs
         self._keyring = keyring
-        self._postman = sender
+        self._sender = sender
 
     def routes(self) -> list[Route]:
-        """List the paths. Status, result and cancel are known by the app's name, and by the full model id."""
+        """Return the routes. Status, result and cancel take the app's name or the full model id."""
         job = "/fal/{app:path}/requests/{request_id}"
         return [
             Route("/fal/.well-known/jwks.json", self.jwks),
@@ -48,15 +48,15 @@ class FalQueue:
         ]
 
     async def submit(self, request: Request) -> Response:
-        """Take a job on, unless a fault says no, and answer with the handle."""
+        """Create a job, unless a fault rejects it, and return its id and URLs."""
         check_key(request)
         model, job_input = request.path_params["model"], await _read_input(request)
         try:
             faults = self._jobs.faults_of(job_input)
         except UnknownFaultError as error:
             raise HTTPException(400, str(error)) from None
-        if refusal := self._refusal(model, job_input, faults):
-            return refusal
+        if rejection := self._rejection(model, job_input, faults):
+            return rejection
         job = self._jobs.accept(
             "fal",
             str(uuid.uuid4()),
@@ -67,50 +67,44 @@ class FalQueue:
             base_url=str(request.base_url),
             webhook_url=request.query_params.get("fal_webhook"),
         )
-        self._postman.expect(job)
+        self._sender.schedule(job)
         if "early" in faults:
             with suppress(TimeoutError):
-                await asyncio.wait_for(job.called.wait(), EARLY_ANSWER_SECONDS)
+                await asyncio.wait_for(job.called_back.wait(), EARLY_TIMEOUT_SECONDS)
         await asyncio.sleep(number(faults, "slow", 5))
-        return HangUp() if "silent" in faults else self._handle(job)
+        return DropConnection() if "silent" in faults else _submitted(job)
 
-    def _refusal(self, model: str, job_input: dict[str, Any], faults: Faults) -> Response | None:
+    def _rejection(self, model: str, job_input: dict[str, Any], faults: Faults) -> Response | None:
         if model.count("/") < 1:
             return JSONResponse({"detail": f"Application {model!r} not found"}, 404)
-        what = fingerprint(model, job_input)
-        if status := self._jobs.turned_away(faults, what):
+        key = fingerprint(model, job_input)
+        if status := self._jobs.reject(faults, key):
             return _busy(status)
-        self._jobs.passed(what)
+        self._jobs.forget_rejections(key)
         if "refused" in faults:
-            detail = {"loc": ["body"], "msg": "The input is refused", "type": "value_error"}
+            detail = {"loc": ["body"], "msg": "The input is rejected", "type": "value_error"}
             return JSONResponse({"detail": [detail]}, 422)
         return None
 
-    def _handle(self, job: Job) -> Response:
-        url = _job_url(job)
-        queued = {"request_id": job.id, "status": "IN_QUEUE", "queue_position": 0, "gateway_request_id": job.gateway_id}
-        urls = {"response_url": url, "status_url": f"{url}/status", "cancel_url": f"{url}/cancel"}
-        return JSONResponse(queued | urls, headers={"x-fal-request-id": job.id})
-
     async def status(self, request: Request) -> Response:
-        """Response 202 while the job waits or runs, 200 from its end on."""
+        """Return the status: 202 until the job has ended, then 200."""
         job = self._find(request)
-        if status := self._jobs.turned_away(job.faults, job.id):
+        if status := self._jobs.reject(job.faults, job.id):
             return _busy(status)
         body = _status(job, logs=request.query_params.get("logs") in {"1", "true"})
         code = 200 if body["status"] == "COMPLETED" else 202
         return JSONResponse(body, code, headers={"x-fal-request-id": job.id})
 
     async def stream(self, request: Request) -> Response:
-        """Send each change of the status as a server-sent event, and close after COMPLETED."""
+        """Send each change of status as a server-sent event, and close after COMPLETED."""
         job = self._find(request)
         logs = request.query_params.get("logs") in {"1", "true"}
         return StreamingResponse(_changes(job, logs=logs), media_type="text/event-stream")
 
     async def result(self, request: Request) -> Response:
-        """Response with the model's output, or with the model's own error and code."""
+        """Return the model's output, or its error."""
         job = self._find(request)
-        if status := self._jobs.turned_away(job.faults, job.id):
+        if status := self._jobs.reject(job.faults, job.id):
             return _busy(status)
         headers = {"x-fal-request-id": job.id}
         if not job.ended:
@@ -122,7 +116,7 @@ class FalQueue:
         return JSONResponse(fal_result(job), headers=headers)
 
     async def cancel(self, request: Request) -> Response:
-        """Shutdown a job that has not ended. https://fal.ai/docs/inference-api/queue/cancel"""
+        """Cancel a job that has not ended. https://fal.ai/docs/inference-api/queue/cancel"""
         job = self._find(request)
         if job.ended:
             return JSONResponse({"status": "ALREADY_COMPLETED"}, 400)
@@ -130,8 +124,8 @@ class FalQueue:
         return JSONResponse({"status": "CANCELLATION_REQUESTED"}, 202)
 
     async def jwks(self, _: Request) -> Response:
-        """Show the public keys, to anybody, as https://rest.fal.ai/.well-known/jwks.json does."""
-        if "jwks-down" in self._jobs.faults_for_all or not self._keyring.readable():
+        """Return the public keys, as https://rest.fal.ai/.well-known/jwks.json does. No key is needed."""
+        if "jwks-down" in self._jobs.faults_for_all or not self._keyring.allow_read():
             return JSONResponse({"detail": "Service Unavailable"}, 503)
         return JSONResponse(self._keyring.jwks())
 
@@ -144,23 +138,23 @@ class FalQueue:
 
 
 class UnknownRequestError(Exception):
-    """No request of that id, or not of that app."""
+    """No request has this id, or it belongs to another app."""
 
 
-async def answer_unknown(_: Request, __: Exception) -> Response:
-    """Word an unknown request as fal does."""
+async def not_found(_: Request, __: Exception) -> Response:
+    """Return fal's response for an unknown request."""
     return JSONResponse({"status": "NOT_FOUND"}, 404)
 
 
 def check_key(request: Request) -> None:
-    """Refuse a request without `Authorization: Key …`. Any key is good here."""
+    """Raise HTTPException 401 without `Authorization: Key …`. Any key is valid."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() not in {"key", "bearer"} or not key.strip():
         raise HTTPException(401, "invalid key credentials")
 
 
 def app_of(model: str) -> str:
-    """Shorten a model id to what status, result and cancel are asked by: owner and app."""
+    """Shorten a model id to owner and app, which the URLs of a request contain."""
     parts = model.split("/")
     return "/".join(parts[: 3 if parts[0] in NAMESPACES else 2])
 
@@ -184,6 +178,13 @@ def _busy(status: int) -> Response:
     return JSONResponse({"detail": "No runner is free", "error_type": kind}, 503, {"x-fal-error-type": kind})
 
 
+def _submitted(job: Job) -> Response:
+    url = _job_url(job)
+    queued = {"request_id": job.id, "status": "IN_QUEUE", "queue_position": 0, "gateway_request_id": job.gateway_id}
+    urls = {"response_url": url, "status_url": f"{url}/status", "cancel_url": f"{url}/cancel"}
+    return JSONResponse(queued | urls, headers={"x-fal-request-id": job.id})
+
+
 def _job_url(job: Job) -> str:
     return f"{job.base_url}fal/{app_of(job.model)}/requests/{job.id}"
 
@@ -192,17 +193,17 @@ _CANCELED = {"detail": "Request was cancelled by the client", "error_type": "cli
 
 
 def _status(job: Job, *, logs: bool) -> dict[str, Any]:
-    told: dict[str, Any] = {"request_id": job.id, "response_url": _job_url(job)}
+    body: dict[str, Any] = {"request_id": job.id, "response_url": _job_url(job)}
     if job.state == "queued":
-        return told | {"status": "IN_QUEUE", "queue_position": 0}
+        return body | {"status": "IN_QUEUE", "queue_position": 0}
     # The key `logs` is always there: the official Python client requires it.
-    told["logs"] = [_log_line(job)] if logs and not job.canceled else []
+    body["logs"] = [_log_line(job)] if logs and not job.canceled else []
     if job.state == "running":
-        return told | {"status": "IN_PROGRESS"}
-    told |= {"status": "COMPLETED", "metrics": {"inference_time": round(job.ends_at - job.starts_at, 3)}}
+        return body | {"status": "IN_PROGRESS"}
+    body |= {"status": "COMPLETED", "metrics": {"inference_time": round(job.ends_at - job.starts_at, 3)}}
     if job.canceled:
-        told |= {"error": _CANCELED["detail"], "error_type": _CANCELED["error_type"]}
-    return told
+        body |= {"error": _CANCELED["detail"], "error_type": _CANCELED["error_type"]}
+    return body
 
 
 def _log_line(job: Job) -> dict[str, Any]:
@@ -218,5 +219,5 @@ async def _changes(job: Job, *, logs: bool) -> AsyncIterator[str]:
             last = body["status"]
             yield f"data: {json.dumps(body)}\n\n"
         next_change = min((at for at in (job.starts_at, job.ends_at) if at > time.time()), default=0.0)
-        # A cancel comes unannounced, so look again at least four times a second.
+        # A cancel sets no event: poll at least four times a second.
         await asyncio.sleep(min(max(next_change - time.time(), 0.001), 0.25))

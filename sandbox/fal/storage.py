@@ -1,4 +1,4 @@
-"""fal's file storage, as far as the default upload of the official clients needs it, in memory."""
+"""fal's file storage in memory: the endpoints that uploads of the official clients use."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -12,14 +12,14 @@ from sandbox.fal.queue import check_key
 
 
 class FalStorage:
-    """The endpoints of rest.fal.ai and v3.fal.media that take files, under /fal."""
+    """The upload endpoints of rest.fal.ai and v3.fal.media, under /fal."""
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[str, bytes]] = {}
         self._expected: dict[str, str] = {}
 
     def routes(self) -> list[Route]:
-        """List the paths, which must come before those of the queue."""
+        """Return the routes. They must precede those of the queue."""
         return [
             Route("/fal/storage/auth/token", self.token, methods=["POST"]),
             Route("/fal/files/upload", self.upload, methods=["POST"]),
@@ -29,7 +29,7 @@ class FalStorage:
         ]
 
     async def token(self, request: Request) -> Response:
-        """Hand out a token for one hour of uploads."""
+        """Return a token that is valid for an hour."""
         check_key(request)
         expires = datetime.now(UTC) + timedelta(hours=1)
         base_url = f"{request.base_url}fal"
@@ -37,39 +37,39 @@ class FalStorage:
         return JSONResponse(token | {"expires_at": expires.isoformat()})
 
     async def upload(self, request: Request) -> Response:
-        """Keep the body as a file, as `fal_client.upload` sends it."""
+        """Store the body, as `fal_client.upload` sends it."""
         check_key(request)
-        place = _place(request.headers.get("x-fal-file-name") or "upload.bin")
-        self._files[place] = (_content_type(request), await request.body())
-        return JSONResponse({"access_url": f"{request.base_url}fal/storage/files/{place}"})
+        key = _file_key(request.headers.get("x-fal-file-name") or "upload.bin")
+        self._files[key] = (_content_type(request), await request.body())
+        return JSONResponse({"access_url": f"{request.base_url}fal/storage/files/{key}"})
 
     async def initiate(self, request: Request) -> Response:
-        """Say where a file may be put, and where it will be."""
+        """Return the URLs for uploading and for reading a file."""
         check_key(request)
-        asked = await request.json()
-        place = _place(str(asked.get("file_name") or "upload.bin"))
-        self._expected[place] = str(asked.get("content_type") or "application/octet-stream")
-        url = f"{request.base_url}fal/storage/files/{place}"
+        body = await request.json()
+        key = _file_key(str(body.get("file_name") or "upload.bin"))
+        self._expected[key] = str(body.get("content_type") or "application/octet-stream")
+        url = f"{request.base_url}fal/storage/files/{key}"
         return JSONResponse({"upload_url": url, "file_url": url})
 
     async def put(self, request: Request) -> Response:
-        """Keep a file that was announced. It carries no key: the address is the permission."""
-        place = "{id}/{name}".format_map(request.path_params)
-        if place not in self._expected:
-            raise HTTPException(403, "nobody announced this file")
-        self._files[place] = (self._expected[place], await request.body())
+        """Store a file that `initiate` announced. The URL is the permission; no API key is needed."""
+        key = "{id}/{name}".format_map(request.path_params)
+        if key not in self._expected:
+            raise HTTPException(403, "no upload was initiated for this URL")
+        self._files[key] = (self._expected[key], await request.body())
         return Response(status_code=200)
 
     async def get(self, request: Request) -> Response:
-        """Serve a kept file."""
-        kept = self._files.get("{id}/{name}".format_map(request.path_params))
-        if kept is None:
+        """Serve a stored file."""
+        stored = self._files.get("{id}/{name}".format_map(request.path_params))
+        if stored is None:
             raise HTTPException(404, "no such file")
-        return Response(kept[1], media_type=kept[0])
+        return Response(stored[1], media_type=stored[0])
 
 
-def _place(file_name: str) -> str:
-    safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in file_name)
+def _file_key(file_name: str) -> str:
+    safe = "".join(character if character.isalnum() or character in "._-" else "_" for character in file_name)
     return f"{uuid.uuid4().hex}/{safe}"
 
 

@@ -1,1 +1,1 @@
-"""A pretend HeyGen."""
+"""Simulated HeyGen."""

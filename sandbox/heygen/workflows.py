@@ -1,4 +1,4 @@
-"""HeyGen's workflow executions, which call nobody back and have to be polled."""
+"""HeyGen's workflow executions. They send no callbacks and have to be polled."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.connections import HangUp
+from sandbox.connections import DropConnection
 from sandbox.faults import Faults, UnknownFaultError, number
 from sandbox.jobs import Job, Jobs, fingerprint
 from sandbox.models import failure_of, heygen_output, missing_fields
@@ -25,7 +25,7 @@ class HeyGen:
         self._jobs = jobs
 
     def routes(self) -> list[Route]:
-        """List the two paths there are: HeyGen documents no list, no cancel and no webhook for executions."""
+        """Return the routes. HeyGen documents no list, cancel or webhook for executions."""
         path = "/heygen/v1/workflows/executions"
         return [
             Route(path, self.submit, methods=["POST"]),
@@ -41,8 +41,8 @@ class HeyGen:
             faults = self._jobs.faults_of(job_input)
         except UnknownFaultError as error:
             return _error(400, "invalid_parameter", str(error))
-        if refusal := self._refusal(workflow, job_input, faults):
-            return refusal
+        if rejection := self._rejection(workflow, job_input, faults):
+            return rejection
         job = self._jobs.accept(
             "heygen",
             f"node-gw-{uuid.uuid4().hex[:8]}",
@@ -54,30 +54,30 @@ class HeyGen:
         )
         await asyncio.sleep(number(faults, "slow", 5))
         if "silent" in faults:
-            return HangUp()
+            return DropConnection()
         return _data({"execution_id": job.id, "status": "submitted"}, faults)
 
     async def read(self, request: Request) -> Response:
-        """Tell how far an execution is. Its output's URL is signed anew at each read."""
+        """Return an execution's status. The URL of its output has a new signature in each response."""
         if not request.headers.get("x-api-key"):
             return _error(401, "unauthorized", "X-Api-Key is missing")
         execution_id = request.path_params["execution_id"]
         job = self._jobs.get("heygen", execution_id)
         if job is None:
             return _data({"execution_id": execution_id, "status": "not_found"}, {})
-        if status := self._jobs.turned_away(job.faults, job.id):
+        if status := self._jobs.reject(job.faults, job.id):
             return _busy(status)
         return _data({"execution_id": job.id} | _progress(job), job.faults)
 
-    def _refusal(self, workflow: str, job_input: dict[str, Any], faults: Faults) -> Response | None:
-        what = fingerprint(workflow, job_input)
-        if status := self._jobs.turned_away(faults, what):
+    def _rejection(self, workflow: str, job_input: dict[str, Any], faults: Faults) -> Response | None:
+        key = fingerprint(workflow, job_input)
+        if status := self._jobs.reject(faults, key):
             return _busy(status)
-        self._jobs.passed(what)
+        self._jobs.forget_rejections(key)
         if missing := missing_fields(workflow, job_input):
             return _error(400, "invalid_parameter", f"input.{missing[0]} is required")
         if "refused" in faults:
-            return _error(400, "invalid_parameter", "The input is refused")
+            return _error(400, "invalid_parameter", "The input is rejected")
         return None
 
 
@@ -98,13 +98,13 @@ def _progress(job: Job) -> dict[str, Any]:
 
 async def _read_workflow(request: Request) -> tuple[str, dict[str, Any]]:
     try:
-        asked = await request.json()
+        body = await request.json()
     except ValueError:
-        asked = None
-    if not isinstance(asked, dict) or not isinstance(asked.get("workflow_type"), str):
+        body = None
+    if not isinstance(body, dict) or not isinstance(body.get("workflow_type"), str):
         raise HTTPException(400, "workflow_type is required")
-    job_input = asked.get("input")
-    return asked["workflow_type"], job_input if isinstance(job_input, dict) else {}
+    job_input = body.get("input")
+    return body["workflow_type"], job_input if isinstance(job_input, dict) else {}
 
 
 def _data(data: dict[str, Any], faults: Faults) -> Response:
@@ -118,7 +118,7 @@ def _error(status: int, code: str, message: str) -> Response:
 
 def _busy(status: int) -> Response:
     if status == 429:
-        answer = _error(429, "rate_limit_exceeded", "Too many requests")
-        answer.headers["Retry-After"] = "1"
-        return answer
+        response = _error(429, "rate_limit_exceeded", "Too many requests")
+        response.headers["Retry-After"] = "1"
+        return response
     return _error(503, "service_unavailable", "Try again later")

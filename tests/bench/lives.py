@@ -1,6 +1,6 @@
 """A job's whole life on Postgres: what it asks of the database, leaves in it, and costs on either side.
 
-Accepted, taken by a worker, claimed, confirmed, called back, its two deliveries made: by the ledger's own transactions and the
+Accepted, fetched, claimed, confirmed, called back, its two deliveries made: by the ledger's own transactions, many jobs
 queue's, many jobs at once, with no provider and no endpoint in between.
 """
 
@@ -11,14 +11,11 @@ from typing import Any
 
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.records import Outcome, Output
+from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.deliveries import Attempted
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.submissions import ProviderRequest
 from tests.bench.postmaster import used_by, written_by
 from tests.bench.specimens import INPUT, MODEL
 from tests.postgres.servers import PostgresServer
@@ -77,7 +74,7 @@ async def _life(ledger: _Counted) -> None:
         jobs.accept(NewJob(provider="fal", model=MODEL, input=INPUT, metadata='{"order":"A-4711"}'), now=now)
     )
     await ledger.write(work.fetch("submit", now=now, until=now + 20_000, limit=1))
-    await ledger.write(submissions.begin(accepted.job_id, now=now, until=now + 60_000))
+    await ledger.write(submissions.claim(accepted.job_id, now=now, until=now + 60_000))
     base = f"https://queue.fal.run/half-moon-ai/ai-face-swap/requests/{request_id}"
     handle = ProviderRequest(
         request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
@@ -96,7 +93,7 @@ async def _life(ledger: _Counted) -> None:
     await ledger.write(outcomes.record(report, now=now))
     for delivery in await deliveries.list_deliveries_of_job(ledger.store, accepted.job_id):
         attempted = Attempted(at=now, latency_ms=12, status=200, error=None, response=b"ok")
-        await ledger.write(deliveries.settle(delivery.id, attempted, "delivered", now=now))
+        await ledger.write(deliveries.finish(delivery.id, attempted, "delivered", now=now))
 
 
 def _now() -> int:

@@ -6,8 +6,9 @@ from typing import Any
 
 from ledger.clock import wall_clock
 from ledger.postgres.store import open_postgres
+from ledger.queue import WorkQueue
+from ledger.requests import Task
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
 from tests.bench.postmaster import used_by
 from tests.postgres.servers import PostgresServer
 from work.worker import Worker
@@ -48,7 +49,7 @@ async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict
             all_done.set()
 
     worker = Worker(
-        store,
+        WorkQueue(store, wall_clock),
         "poll",
         finish,
         clock=wall_clock,

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ledger.records import Outcome, Output
+from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import deliveries, jobs, outcomes, submissions
-from ledger.transitions.deliveries import Attempted
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.submissions import ProviderRequest
 
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
 INPUT = json.dumps(
@@ -56,7 +53,7 @@ async def finished(path: Path) -> Specimen:
         await _recorded(store, specimen)
         for delivery in await deliveries.list_deliveries_of_job(store, specimen.job_id):
             attempted = Attempted(at=_now(), latency_ms=12, status=200, error=None, response=b"ok")
-            await store.write(deliveries.settle(delivery.id, attempted, "delivered", now=_now()))
+            await store.write(deliveries.finish(delivery.id, attempted, "delivered", now=_now()))
         return specimen
 
 
@@ -74,7 +71,7 @@ async def _submitted(store: SQLiteStore) -> Specimen:
     now, request_id = _now(), str(uuid.uuid4())
     new = NewJob(provider="fal", model=MODEL, input=INPUT, metadata='{"order":"A-4711"}')
     accepted = await store.write(jobs.accept(new, now=now))
-    await store.write(submissions.begin(accepted.job_id, now=now, until=now + 60_000))
+    await store.write(submissions.claim(accepted.job_id, now=now, until=now + 60_000))
     base = f"https://queue.fal.run/half-moon-ai/ai-face-swap/requests/{request_id}"
     handle = ProviderRequest(
         request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"

@@ -10,8 +10,8 @@ import pytest
 
 from ledger.errors import Unanswered
 from ledger.postgres.store import open_postgres
+from ledger.requests import NewJob
 from ledger.transitions import jobs, submissions
-from ledger.transitions.jobs import NewJob
 from tests.chaos.callers import Answered, Callers
 from tests.postgres.servers import PostgresServer
 from tests.postgres.standbys import Standby, replicated, url_of_both
@@ -159,7 +159,7 @@ async def test_a_claim_that_the_standby_does_not_have_is_not_had_by_asking_again
     try:
         accepted = await store.write(jobs.accept(NewJob(provider="fal", model="a/model", input="{}"), now=now))
         standby.kill()
-        claiming = submissions.begin(accepted.job_id, now=now, until=now + 60_000)
+        claiming = submissions.claim(accepted.job_id, now=now, until=now + 60_000)
         for _ in range(3):
             with pytest.raises(Unanswered):
                 await store.write(claiming)

@@ -7,14 +7,11 @@ import pytest
 
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.records import Fault, JobError, Outcome, Output, RecordResult
+from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job
 from ledger.storage.store import Store
 from ledger.transitions import jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Kind, Task
-from ledger.transitions.submissions import ProviderRequest
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.postgres.databases import fresh_database
@@ -35,7 +32,7 @@ class Story:
         return (await self.store.write(jobs.accept(new, now=ms(at)))).job_id
 
     async def begin(self, job_id: str, at: float = 1, until: float = 61) -> str:
-        claimed = await self.store.write(submissions.begin(job_id, now=ms(at), until=ms(until)))
+        claimed = await self.store.write(submissions.claim(job_id, now=ms(at), until=ms(until)))
         assert claimed.claim is not None
         return claimed.claim
 

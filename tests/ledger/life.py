@@ -9,13 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ledger.records import Fault, JobError, Outcome, Output
+from ledger.requests import NewJob, ProviderRequest, Report, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Task
-from ledger.transitions.submissions import ProviderRequest
 from tests.conftest import NOON
 from tests.ledger import queues
 
@@ -103,7 +100,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             self.move("unconfirmed", "job.unconfirmed")
         self.task = task
         claimed = self.write(
-            submissions.begin(
+            submissions.claim(
                 self.job_id,
                 now=self.now,
                 until=self.now + LEASE,
@@ -119,7 +116,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     @precondition(lambda self: self.claim is not None)
     @rule(doubtful=st.booleans())
     def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
-        transaction = submissions.doubt if doubtful else submissions.put_back
+        transaction = submissions.mark_unconfirmed if doubtful else submissions.return_to_accepted
         assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
         if doubtful:
             self.move("unconfirmed", "job.unconfirmed")
@@ -141,8 +138,8 @@ class LifeOfAJob(RuleBasedStateMachine):
     def a_stale_worker_comes_back(self, how: str) -> None:
         task, claim = self.stale[-1]
         transactions = {
-            "put_back": submissions.put_back(task, claim=claim, now=self.now, due_at=self.now),
-            "doubt": submissions.doubt(task, claim=claim, now=self.now, due_at=self.now),
+            "put_back": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
+            "doubt": submissions.mark_unconfirmed(task, claim=claim, now=self.now, due_at=self.now),
             "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
         }
         assert self.write(transactions[how]) is False
@@ -203,7 +200,9 @@ class LifeOfAJob(RuleBasedStateMachine):
     def nobody_answers(self) -> None:
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
-        assert self.write(outcomes.expire(self.task, Outcome.expired(ERROR), claim=job.last_transition, now=self.now))
+        assert self.write(
+            outcomes.expire(self.task, Outcome.expired(ERROR), last_transition=job.last_transition, now=self.now)
+        )
         self.fingerprint = Outcome.expired(ERROR).fingerprint
         self.move("expired", "job.expired")
 

@@ -14,9 +14,9 @@ from ledger.copying.copy import Copied, copy, take_back
 from ledger.copying.tables import TABLES, Table, Values, kept
 from ledger.errors import CannotOpen
 from ledger.postgres.store import PostgresStore, open_postgres
+from ledger.requests import Attempted
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import deliveries
-from ledger.transitions.deliveries import Attempted
 from tests.conftest import NOON
 from tests.ledger.conftest import BROKEN, Story
 

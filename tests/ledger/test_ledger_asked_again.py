@@ -1,8 +1,8 @@
 """What is asked for again, because nobody heard whether it was done, is done once."""
 
 from ledger.records import JobState
+from ledger.requests import ProviderRequest
 from ledger.transitions import deliveries, submissions
-from ledger.transitions.submissions import ProviderRequest
 from tests.ledger.conftest import Story, ms
 
 
@@ -19,7 +19,7 @@ async def test_a_submission_that_is_confirmed_again_is_told_of_once(story: Story
 
 async def test_a_claim_that_is_asked_for_again_is_the_same(story: Story) -> None:
     job_id = await story.accept()
-    transaction = submissions.begin(job_id, now=ms(1), until=ms(61))
+    transaction = submissions.claim(job_id, now=ms(1), until=ms(61))
     first, again = await story.store.write(transaction), await story.store.write(transaction)
     assert first.claim is not None
     assert again.claim == first.claim
@@ -29,7 +29,7 @@ async def test_a_claim_that_is_asked_for_again_is_the_same(story: Story) -> None
 async def test_a_claim_that_found_a_lost_one_and_is_asked_for_again_finds_it_unconfirmed_once(story: Story) -> None:
     job_id = await story.accept()
     await story.begin(job_id, at=1, until=61)
-    transaction = submissions.begin(job_id, now=ms(61), until=ms(121))
+    transaction = submissions.claim(job_id, now=ms(61), until=ms(121))
     for _ in range(2):
         claimed = await story.store.write(transaction)
         assert claimed.claim is None

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from ledger.errors import Contradiction, DiskFull, Unavailable
+from ledger.requests import NewJob
+from ledger.sqlite import transactions as batches
 from ledger.sqlite.store import _DictConnection
-from ledger.sqlite.store import transactions as batches
-from ledger.sqlite.transactions import Ran, Result, run_batch
+from ledger.sqlite.transactions import run_batch
 from ledger.storage.migrations import migrate
 from ledger.storage.statements import Statement, _numbered, statements
-from ledger.storage.transaction import Call, Transaction
+from ledger.storage.transaction import Call, Ran, Result, Transaction
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 

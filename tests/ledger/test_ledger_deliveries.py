@@ -2,10 +2,10 @@
 
 import pytest
 
+from ledger.requests import Attempted, Task
 from ledger.rows import Delivery, DueDelivery
 from ledger.transitions import deliveries
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT, Attempted
-from ledger.transitions.queue import Task
+from ledger.transitions.deliveries import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Story, ms
 
 RELEASED = ms(33)
@@ -88,7 +88,7 @@ async def test_a_released_endpoint_with_a_backlog_comes_due_behind_those_that_wa
 
 async def test_a_released_endpoint_with_nothing_pending_leaves_the_queue(story: Story, told: Delivery) -> None:
     task = await held(story, 31)
-    await story.store.write(deliveries.settle(told.id, REFUSED, "delivered", now=ms(32)))
+    await story.store.write(deliveries.finish(told.id, REFUSED, "delivered", now=ms(32)))
     await release(story, task)
     assert await story.fetch("deliver", at=10_000) == []
     assert ((await now(story, told)).state, (await now(story, told)).attempts) == ("delivered", 1)
@@ -108,7 +108,7 @@ async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_it
     story: Story, told: Delivery
 ) -> None:
     task = await held(story, 31)
-    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
+    await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
     await release(story, task)
     [dead] = await deliveries.list_deliveries(story.store, state="dead", limit=10)
     assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
@@ -125,14 +125,14 @@ async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: 
 
 
 async def test_gone_disables_the_endpoint_and_later_events_are_born_dead(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+    await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
     later = await story.submit("req-2", at=40)
     [born] = await deliveries.list_deliveries_of_job(story.store, later)
     assert (born.state, born.reason) == ("dead", "410 Gone")
 
 
 async def test_replaying_asks_an_endpoint_again_that_had_said_it_was_gone(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.settle(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+    await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
     [letter] = await due(story, 50)
     assert letter.disabled_reason is None

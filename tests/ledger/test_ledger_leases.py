@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import deliveries
 from ledger.transitions import queue as work
 from ledger.transitions.deliveries import SETTINGS_ENDPOINT
-from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -26,7 +26,7 @@ async def test_a_worker_whose_lease_is_over_can_neither_finish_nor_postpone(stor
     woken = story.store.due("submit")
     woken.clear()
     await story.store.write(work.finish(stale))
-    await story.store.write(work.postpone(stale, due_at=ms(9_999), failed=True))
+    await story.store.write(work.reschedule(stale, due_at=ms(9_999), failed=True))
     assert not woken.is_set()
     [again] = await story.fetch("submit", at=61)
     assert again.tries == current.tries == 0
@@ -71,7 +71,7 @@ async def test_a_report_without_the_result_takes_the_lease_of_a_poll_that_runs(s
     job_id = await story.submit()
     [running] = await story.fetch("poll", at=100)
     assert await story.report(job_id, None, at=101) == "pending"
-    await story.store.write(work.postpone(running, due_at=ms(900), failed=False))
+    await story.store.write(work.reschedule(running, due_at=ms(900), failed=False))
     assert [task.subject for task in await story.fetch("poll", at=101)] == [job_id]
 
 

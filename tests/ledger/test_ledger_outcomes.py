@@ -84,7 +84,7 @@ async def test_a_job_keeps_the_request_that_ended_it_when_its_other_request_ends
 ) -> None:
     job_id = await story.accept()
     for at in (1, 100):
-        claimed = submissions.begin(job_id, now=ms(at), until=ms(at + 60), unconfirmed_before=ms(at))
+        claimed = submissions.claim(job_id, now=ms(at), until=ms(at + 60), unconfirmed_before=ms(at))
         assert (await story.store.write(claimed)).claim is not None
     assert await story.report(job_id, request_id="req-1", at=110) is RecordResult.RECORDED
     assert await story.report(job_id, late, request_id="req-2", at=120) is result
@@ -97,7 +97,7 @@ async def test_a_callback_settles_an_unconfirmed_job(story: Story) -> None:
     await story.begin(job_id, at=1, until=61)
     [task] = await story.fetch("submit", at=70)
     assert task.subject == job_id
-    claimed = await story.store.write(submissions.begin(job_id, now=ms(70), until=ms(130)))
+    claimed = await story.store.write(submissions.claim(job_id, now=ms(70), until=ms(130)))
     assert claimed.claim is None
     assert claimed.job is not None
     assert claimed.job.state is JobState.UNCONFIRMED

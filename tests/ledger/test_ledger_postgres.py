@@ -8,8 +8,8 @@ import pytest
 from ledger.errors import CannotOpen, LedgerError, Unavailable
 from ledger.open import open_ledger
 from ledger.postgres.store import PostgresStore
+from ledger.requests import NewJob
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
 from tests.postgres.encrypted import TLSDoor, encrypting
@@ -28,10 +28,10 @@ async def is_of_use(store: PostgresStore) -> bool:
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 async def test_either_scheme_opens_it(url: str, scheme: str) -> None:
     named = url.replace("postgres:", f"{scheme}:", 1)
-    store = await open_ledger(named, now=NOON, waiting_limit=10, connections=3, seconds=2)
-    assert isinstance(store, PostgresStore)
-    assert await is_of_use(store)
-    await store.close()
+    ledger = await open_ledger(named, clock=lambda: NOON, waiting_limit=10, connections=3, seconds=2)
+    assert isinstance(ledger.store, PostgresStore)
+    assert await is_of_use(ledger.store)
+    await ledger.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.store import PostgresStore
+from ledger.requests import NewJob
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, jobs, outcomes
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening

@@ -7,10 +7,10 @@ import pytest
 
 from ledger.errors import Contradiction, Unavailable
 from ledger.postgres.store import PostgresStore
+from ledger.requests import Accepted, NewJob
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import deliveries, jobs
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story, ms
@@ -51,7 +51,7 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     await story.begin(job_id)
     assert await story.confirm(job_id)
     [task] = await story.fetch("poll", at=100)
-    await store.write(work.postpone(task, due_at=ms(200), failed=True))
+    await store.write(work.reschedule(task, due_at=ms(200), failed=True))
     assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"
     assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
@@ -68,7 +68,7 @@ async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
     asked = [(store, other)[number % 2].write(transaction) for number, transaction in enumerate(transactions)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(each) for each in results] == [
-        Contradiction if transaction is lie else jobs.Accepted for transaction in transactions
+        Contradiction if transaction is lie else Accepted for transaction in transactions
     ]
     assert len(await jobs.list_jobs(other, limit=200)) == 90
 

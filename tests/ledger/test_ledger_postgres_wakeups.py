@@ -6,8 +6,8 @@ import pytest
 
 from ledger.postgres import wakeups as news
 from ledger.postgres.store import PostgresStore
+from ledger.requests import NewJob
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
 from tests.postgres.bouncers import needs_pgbouncer, pooling
@@ -49,7 +49,7 @@ async def test_what_is_none_of_his_kinds_is_not_told_him(opening: Opening) -> No
 
 async def test_more_names_than_fit_are_told_as_everybody(pair: tuple[PostgresStore, asyncio.Event]) -> None:
     one, event = pair
-    one.news.spread(f"ep_{number}" for number in range(news.MOST_NAMES + 1))
+    one.wakeups.publish([f"ep_{number}" for number in range(news.MOST_NAMES + 1)])
     await woken(event)
 
 
@@ -57,7 +57,7 @@ async def test_as_many_names_as_are_told_fit(pair: tuple[PostgresStore, asyncio.
     """The longest that there are: Postgres takes 7,999 bytes."""
     one, event = pair
     longest = "ep_" + "x" * 40
-    one.news.spread(["submit", *(f"{longest}{number:03}" for number in range(news.MOST_NAMES - 1))])
+    one.wakeups.publish(["submit", *(f"{longest}{number:03}" for number in range(news.MOST_NAMES - 1))])
     await woken(event)
 
 

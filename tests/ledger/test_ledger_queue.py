@@ -8,20 +8,18 @@ import psycopg
 import pytest
 
 from ledger.postgres.store import PostgresStore, open_postgres
+from ledger.requests import Attempted, NewJob, Report, Task
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import deliveries, jobs, outcomes
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.outcomes import Report
-from ledger.transitions.queue import Task
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import DONE, Story, ms
 from tests.ledger.patience import soon
 
-REFUSED = deliveries.Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
-ACCEPTED = deliveries.Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
+REFUSED = Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
+ACCEPTED = Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
 ROUNDS = 300
 
 
@@ -44,7 +42,7 @@ async def held_endpoint(story: Story) -> Task:
     job_id = await story.submit("req-0")
     [task] = await story.fetch("deliver", at=2)
     [delivery] = await deliveries.list_deliveries_of_job(story.store, job_id)
-    await story.store.write(deliveries.settle(delivery.id, ACCEPTED, "delivered", now=ms(3)))
+    await story.store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(3)))
     return task
 
 
@@ -83,7 +81,7 @@ async def test_an_endpoint_released_before_a_callback_commits_is_due_at_once(
     task = await held_endpoint(story)
     job_id = await story.submit("req-1", at=3)
     [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
-    await store.write(deliveries.settle(delivery.id, ACCEPTED, "delivered", now=ms(4)))
+    await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as callback:
         run(callback, reported(job_id, "req-1", at=5))
         await asyncio.wait_for(store.write(deliveries.release(task, now=ms(5))), 1)  # it waits for nobody
@@ -98,7 +96,7 @@ async def test_an_endpoint_released_before_a_replay_commits_is_due_at_once(
     await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     [delivery] = await deliveries.list_deliveries_of_job(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
-    await store.write(deliveries.settle(delivery.id, REFUSED, "dead", now=ms(3), reason="ten attempts failed"))
+    await store.write(deliveries.finish(delivery.id, REFUSED, "dead", now=ms(3), reason="ten attempts failed"))
     with psycopg.connect(ledger_url) as replay:
         run(replay, deliveries.replay(delivery.id, now=ms(5)))
         await asyncio.wait_for(store.write(deliveries.release(task, now=ms(5))), 1)
@@ -111,7 +109,7 @@ async def test_a_callback_that_comes_while_an_endpoint_is_released_enqueues_it_a
     task = await held_endpoint(story)
     job_id = await story.submit("req-1", at=3)
     [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
-    await store.write(deliveries.settle(delivery.id, ACCEPTED, "delivered", now=ms(4)))
+    await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as releasing:
         run(releasing, deliveries.release(task, now=ms(5)))
         callback = asyncio.create_task(store.write(reported(job_id, "req-1", at=6)))
@@ -133,7 +131,7 @@ async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
     for number in range(1, ROUNDS + 1):
         job_id = await story.submit(f"req-{number}", at=number)
         for delivery in await deliveries.list_deliveries_of_job(store, job_id):
-            await store.write(deliveries.settle(delivery.id, ACCEPTED, "delivered", now=ms(number)))
+            await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(number)))
         barrier = asyncio.Barrier(2)
 
         async def report(job_id: str = job_id, number: int = number, barrier: asyncio.Barrier = barrier) -> None:
@@ -152,7 +150,7 @@ async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
         due = await deliveries.read_due(store, task.subject, now=ms(number), limit=10)
         found.add(len(due) == 1)
         for letter in due:
-            await store.write(deliveries.settle(letter.delivery_id, ACCEPTED, "delivered", now=ms(number)))
+            await store.write(deliveries.finish(letter.delivery_id, ACCEPTED, "delivered", now=ms(number)))
     assert found == {True}
 
 

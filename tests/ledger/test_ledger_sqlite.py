@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import CannotOpen, Corrupt, DiskFull, Locked
+from ledger.requests import NewJob
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import jobs
-from ledger.transitions.jobs import NewJob
 from tests.conftest import NOON
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
@@ -42,7 +42,7 @@ async def test_a_second_process_is_refused_by_name(tmp_path: Path, store: SQLite
 
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "poem.db").write_text("so much depends upon a red wheel barrow" * 100)
-    with pytest.raises(Corrupt, match="not a ledger"):
+    with pytest.raises(Corrupt, match="not a database of Renderhook"):
         await open_sqlite(tmp_path / "poem.db", now=NOON)
 
 

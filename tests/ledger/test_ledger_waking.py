@@ -6,10 +6,10 @@ import gc
 import pytest
 
 from ledger.postgres.store import PostgresStore
+from ledger.requests import Attempted, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, submissions
 from ledger.transitions.jobs import endpoint_identifier
-from ledger.transitions.queue import Task
 from tests.ledger.conftest import Story, ms
 
 
@@ -57,8 +57,8 @@ async def told(story: Story) -> Task:
     job_id = await story.submit()
     [task] = await story.fetch("deliver", at=2)
     [delivery] = await deliveries.list_deliveries_of_job(story.store, job_id)
-    attempted = deliveries.Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
-    await story.store.write(deliveries.settle(delivery.id, attempted, "delivered", now=ms(3)))
+    attempted = Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
+    await story.store.write(deliveries.finish(delivery.id, attempted, "delivered", now=ms(3)))
     return task
 
 
@@ -117,7 +117,7 @@ async def test_an_event_is_known_as_long_as_somebody_holds_it(store: Store) -> N
     assert store.due("ep_1") is event
     del event
     gc.collect()
-    assert len(store.news._due if isinstance(store, PostgresStore) else store._due) == 0  # type: ignore[attr-defined]  # SQLite's is the other one
+    assert len(store.wakeups._events._events if isinstance(store, PostgresStore) else store._due) == 0  # type: ignore[attr-defined]  # SQLite's is the other one
 
 
 async def test_a_report_without_the_result_wakes_who_looks(story: Story, store: Store, ears: Ears) -> None:
@@ -133,7 +133,7 @@ async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
     await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     [delivery] = await deliveries.list_deliveries_of_job(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
-    attempted = deliveries.Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
+    attempted = Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
     await store.write(deliveries.retry(delivery.id, attempted, due_at=ms(40)))
     ears.heard()
     await store.write(deliveries.release(task, now=ms(4)))
@@ -149,9 +149,9 @@ async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: 
     await store.write(deliveries.release(task, now=ms(4)))
     job_id = await story.submit("req-2", at=5)
     [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
-    refused = deliveries.Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
+    refused = Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
     [task] = await story.fetch("deliver", at=6)
-    await store.write(deliveries.settle(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
+    await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
     ears.heard()
     assert await store.write(deliveries.replay(delivery.id, now=ms(8)))
@@ -166,5 +166,5 @@ async def test_who_puts_off_what_he_holds_wakes_his_kind(story: Story, store: St
     [task] = await story.fetch("submit", at=1)
     claim = await story.begin(task.subject, at=2)
     ears.heard()
-    await store.write(submissions.put_back(task, claim=claim, now=ms(3), due_at=ms(4)))
+    await store.write(submissions.return_to_accepted(task, claim=claim, now=ms(3), due_at=ms(4)))
     assert ears.heard() == {"submit"}

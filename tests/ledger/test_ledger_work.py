@@ -22,7 +22,7 @@ async def test_waiting_does_not_count_as_a_try_and_failing_does(story: Story) ->
     await story.accept()
     [task] = await story.fetch("submit", at=1)
     for at, failed, tries in ((5, False, 0), (6, True, 1), (7, True, 2), (8, False, 0)):
-        await story.store.write(work.postpone(task, due_at=ms(at), failed=failed))
+        await story.store.write(work.reschedule(task, due_at=ms(at), failed=failed))
         assert await story.fetch("submit", at=at - 0.1) == []
         [task] = await story.fetch("submit", at=at)
         assert task.tries == tries

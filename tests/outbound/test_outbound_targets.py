@@ -1,4 +1,4 @@
-"""Which addresses may be told: public ones, looked at through every wrapping, but for the named exceptions."""
+"""Which addresses may be connected to: public ones, however embedded, and those that the settings allow."""
 
 import contextlib
 import ipaddress
@@ -9,9 +9,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outbound.targets import GuardedResolver, OwnThreads, TargetRefused, Targets
+from outbound.targets import GuardedResolver, TargetRefused, Targets, ThreadedResolver
 
-calm = settings(deadline=None)  # a busy machine is no fault
+unhurried = settings(deadline=None)  # a busy machine is not a failure
 
 NOBODY = Targets(())
 
@@ -43,7 +43,7 @@ PUBLIC = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", 
 
 
 @pytest.mark.parametrize("address", [each for some in PRIVATE.values() for each in some])
-def test_what_is_not_public_is_refused(address: str) -> None:
+def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     with pytest.raises(TargetRefused, match="not a public address; ALLOW_PRIVATE_TARGETS can name it"):
         NOBODY.check_address(address)
     with pytest.raises(TargetRefused):
@@ -54,27 +54,27 @@ def test_what_is_not_public_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_what_is_public_may_be_told(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     NOBODY.check_address(address)
     NOBODY.check_host(f"[{address}]" if ":" in address else address)
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost"])
-def test_localhost_is_refused_before_anybody_is_asked_where_it_is(host: str) -> None:
+def test_localhost_is_refused_without_resolving_it(host: str) -> None:
     with pytest.raises(TargetRefused):
         NOBODY.check_host(host)
     Targets([host]).check_host(host)
     Targets(["127.0.0.0/8"]).check_host(host)
 
 
-def test_a_name_is_not_judged_before_it_is_resolved() -> None:
+def test_names_are_not_checked_before_they_are_resolved() -> None:
     for host in ("u.example", "10.0.0.1.u.example", "localhost.u.example", ""):
         NOBODY.check_host(host)
 
 
-@calm
+@unhurried
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
-def test_any_address_is_let_through_or_refused_and_nothing_else(address: ipaddress.IPv4Address) -> None:
+def test_any_address_is_allowed_or_refused(address: ipaddress.IPv4Address) -> None:
     for targets in (NOBODY, Targets(["10.0.0.0/8", "fd00::/8", "u.example"])):
         with contextlib.suppress(TargetRefused):
             targets.check_address(str(address))
@@ -82,9 +82,9 @@ def test_any_address_is_let_through_or_refused_and_nothing_else(address: ipaddre
         assert address.is_global
 
 
-@calm
+@unhurried
 @given(st.ip_addresses(v=4))
-def test_no_wrapping_makes_an_address_public_that_is_not(address: ipaddress.IPv4Address) -> None:
+def test_embedding_does_not_make_a_private_address_public(address: ipaddress.IPv4Address) -> None:
     number = int(address)
     wrapped = [
         ipaddress.IPv6Address(0xFFFF << 32 | number),
@@ -104,14 +104,14 @@ def allowed(address: str) -> bool:
     return True
 
 
-@calm
+@unhurried
 @given(st.text(max_size=60))
-def test_any_host_is_let_through_or_refused_and_nothing_else(host: str) -> None:
+def test_any_host_is_allowed_or_refused(host: str) -> None:
     with contextlib.suppress(TargetRefused):
         NOBODY.check_host(host)
 
 
-def test_exceptions_are_addresses_and_networks() -> None:
+def test_allowed_targets_are_addresses_and_networks() -> None:
     targets = Targets(["10.1.2.3", "192.168.0.0/16", "fd00::/8"])
     for address in ("10.1.2.3", "192.168.7.7", "fd12::1"):
         targets.check_address(address)
@@ -121,13 +121,13 @@ def test_exceptions_are_addresses_and_networks() -> None:
 
 
 class Names(AbstractResolver):
-    """A look-up that answers as it is bid, the last answer for ever."""
+    """A resolver that returns the given results one after the other, then the last one again."""
 
     def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
+        self.responses = list(answers)
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
-        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        found = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
         return [
             ResolveResult(hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0)
             for each in found
@@ -151,13 +151,13 @@ async def test_a_name_with_public_addresses_is_resolved() -> None:
 
 
 @pytest.mark.parametrize("host", ["inside.example", "INSIDE.example", "inside.example."])
-async def test_an_excepted_name_may_be_told_wherever_it_points(host: str) -> None:
+async def test_an_allowed_name_may_resolve_to_any_address(host: str) -> None:
     targets = Targets(["inside.example"])
     await GuardedResolver(targets, Names(["10.0.0.1"])).resolve(host)
     targets.socket_factory((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))).close()
 
 
-async def test_an_excepted_name_opens_neither_the_literal_address_nor_another_name() -> None:
+async def test_an_allowed_name_allows_neither_its_address_nor_another_name() -> None:
     targets = Targets(["inside.example"])
     resolver = GuardedResolver(targets, Names(["10.0.0.1"]))
     await resolver.resolve("inside.example")
@@ -168,14 +168,14 @@ async def test_an_excepted_name_opens_neither_the_literal_address_nor_another_na
             await resolver.resolve(host)
 
 
-async def test_what_excepted_names_resolved_to_is_not_kept_for_ever() -> None:
+async def test_addresses_of_allowed_names_are_bounded() -> None:
     targets = Targets(["inside.example"])
     await GuardedResolver(targets, Names([f"10.0.{n >> 8}.{n & 255}" for n in range(3000)])).resolve("inside.example")
     assert len(targets._granted) <= 1024
 
 
-async def test_names_are_looked_up_on_threads_of_our_own() -> None:
-    resolver = OwnThreads(threads=1)
+async def test_names_are_resolved_on_separate_threads() -> None:
+    resolver = ThreadedResolver(threads=1)
     found = await resolver.resolve("localhost", 80, socket.AF_INET)
     assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
     with pytest.raises(OSError, match=r"."):

@@ -74,7 +74,7 @@ class LIMITED:
     def command(folder: Path, options: str) -> list[str]:
         limit = options.removeprefix("size=").replace("k", "000")
         script = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); "
-        return python("-c", script + "from receiver import __main__; __main__.main()")
+        return python("-c", script + "from renderhook.cli import main; main(['serve'])")
 
     def __init__(self, house: House) -> None:
         # What it says must not go to a file of limited size too.

@@ -14,14 +14,12 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from receiver.__main__ import main
-
-from ledger.sqlite.store import store as sqlite
-from ledger.sqlite.transactions import Result
+from ledger.sqlite import store as sqlite
 from ledger.storage.statements import statements
-from ledger.storage.transaction import Transaction
+from ledger.storage.transaction import Result, Transaction
 from outbound.client import Client
 from providers.http import Request, Response
+from renderhook.cli import main
 
 run_batch = sqlite.run_batch
 exchange = Client.__call__
@@ -114,4 +112,4 @@ def doom(moment: str, what: str, value: str = "") -> None:
 
 if __name__ == "__main__":
     doom(*os.environ["DOOM"].split())
-    main()
+    main(["serve"])

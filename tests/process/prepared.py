@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from nacl.signing import SigningKey
 
 from ledger.postgres.store import PostgresStore, open_postgres
+from ledger.requests import NewJob, ProviderRequest
 from ledger.transitions import jobs, submissions
-from ledger.transitions.jobs import NewJob
-from ledger.transitions.submissions import ProviderRequest
 from providers.callback_tokens import CallbackTokens
 from tests.bench.ground import Signed, sign
 
@@ -31,7 +30,7 @@ class Prepared:
 
 
 async def prepare(url: str, count: int) -> list[Prepared]:
-    """Bring so many jobs to where fal has them, by the ledger's own transactions, before any worker is there to take them."""
+    """Make `count` submitted fal jobs by the ledger's own transactions, before any worker runs."""
     store = await open_postgres(url, now=_now(), connections=4, seconds=PATIENCE_SECONDS)
     try:
         return list(await asyncio.gather(*(_submitted(store) for _ in range(count))))
@@ -43,7 +42,7 @@ async def _submitted(store: PostgresStore) -> Prepared:
     now = _now()
     accepted = await store.write(jobs.accept(NewJob(provider="fal", model="a/model", input="{}"), now=now))
     prepared = Prepared(accepted.job_id, str(uuid.uuid4()))
-    await store.write(submissions.begin(prepared.job_id, now=now, until=now + FAR_AWAY_MS))
+    await store.write(submissions.claim(prepared.job_id, now=now, until=now + FAR_AWAY_MS))
     handle = ProviderRequest(request_id=prepared.request_id)
     await store.write(submissions.confirm(prepared.job_id, "fal", handle, now=now, poll_at=now + FAR_AWAY_MS))
     return prepared

@@ -205,11 +205,3 @@ def test_what_cannot_be_copied_is_told_in_one_line(tmp_path: Path, ledger: Path,
     assert "does not exist" in refused(tmp_path, ledger, postgres_server.url("no_such_database"))
     assert "no other way" in refused(tmp_path, ledger, f"sqlite:///{ledger}")
     assert "not --while-running" in refused(tmp_path, ledger, nowhere, "--while-running", "--undo")
-
-
-@pytest.mark.parametrize("word", ["copy", "migrate", "work", "serve"])
-def test_renderhook_knows_the_word(word: str, tmp_path: Path) -> None:
-    run = "from renderhook.cli import main; main()"
-    child = Child(tmp_path / "words.log", python("-c", run, word, "--help"), {})
-    assert child.ended() == 0, child.said
-    assert f"renderhook {word}" in child.said

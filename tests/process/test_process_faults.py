@@ -16,7 +16,7 @@ RECONCILE = {"FAL_RECONCILE_SECONDS": "1"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A fault, and what must come of it. `receipts` counts by source and result, `said` are telemetry with their fields."""
+    """A fault and the wanted result. `receipts` counts by source and result, `said` are events with their fields."""
 
     errand: Errand
     state: str = "completed"
@@ -145,12 +145,12 @@ def test_keys_that_cannot_be_had_are_503_and_a_new_key_is_fetched_when_it_signs(
     both = house.neighbours
     both.set_faults("jwks-down")
     # The floors between fetches are a minute and two seconds: shorter here, everything else as it is.
-    impatient = "from receiver import keys, __main__; keys.FLOOR_MS = 1; keys.FAULT_FLOOR_MS = 100; __main__.main()"
+    shorter = "from receiver.callbacks import keys; keys.FLOOR_MS = 1; keys.FAULT_FLOOR_MS = 100; "
     try:
-        house.start(*python("-c", impatient))
+        house.start(*python("-c", shorter + "from renderhook.cli import main; main(['serve'])"))
         errand = Errand()
         job_id = house.ask(errand)
-        until("a callback meets no keys", lambda: house.telemetry("callback.unavailable", reason="keys_unavailable"))
+        until("a callback meets no keys", lambda: house.telemetry("callback.deferred", reason="keys_unavailable"))
         assert both.submissions(errand)[0]["callbacks"][0]["status"] == 503
     finally:
         both.set_faults("")

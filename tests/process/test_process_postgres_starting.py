@@ -63,7 +63,7 @@ def test_a_receiver_waits_for_its_database_and_then_serves(
     go(server)
     try:
         receiver = house.launch()
-        until("it says that it waits", lambda: house.telemetry("database.unavailable"))
+        until("it says that it waits", lambda: house.telemetry("database.call_failed"))
         assert not house.telemetry("receiver.started")
         began = time.monotonic()
         assert house.call("GET", "/healthz").status_code == 503
@@ -115,7 +115,7 @@ def test_migrating_twice_or_twice_at_once_is_migrating_once(house: PostgresHouse
     first = house.rows("SELECT * FROM migrations")
     again = Child(house.folder / "again.log", migrate, house.settings)
     assert again.ended() == 0
-    assert [child.said for child in (*both, again)] == ["the ledger is up to date\n"] * 3
+    assert [child.said for child in (*both, again)] == ["the database is up to date\n"] * 3
     assert house.rows("SELECT * FROM migrations") == first != []
 
 
@@ -123,10 +123,10 @@ def test_a_file_has_no_room_for_workers_apart(tmp_path: Path, neighbours: Neighb
     house = House(tmp_path, neighbours)
     with contextlib.closing(house):
         (line,) = last_words(house.launch(*python("-m", "submitter", "work")))
-        assert line.startswith("DATABASE_URL: work apart needs Postgres")
+        assert line.startswith("DATABASE_URL: `work` needs Postgres")
         house.settings |= {"WORKERS": "0"}
         (line,) = last_words(house.launch())
-        assert line.startswith("WORKERS is 0, and DATABASE_URL is a file")
+        assert line.startswith("WORKERS: must be 1, because DATABASE_URL is an SQLite file")
         assert not house.database.exists()
 
 
@@ -138,7 +138,7 @@ def test_a_database_that_never_comes_ends_the_start_with_one_line(in_vain: Postg
     assert len(lines) == 1, lines
     assert lines[0].startswith("renderhook: ")
     assert "Connection refused" in lines[0]
-    assert 15 <= len(in_vain.telemetry("database.unavailable")) <= OPEN_SECONDS + 2
+    assert 15 <= len(in_vain.telemetry("database.call_failed")) <= OPEN_SECONDS + 2
     assert PASSWORD not in receiver.said
 
 

@@ -1,6 +1,7 @@
 """Callback and poll at once, 200 times: the callback over HTTP, the poll by the poller, on one ledger."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import random
@@ -11,14 +12,18 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
+from ledger.ledger import Ledger
+from ledger.requests import NewJob, ProviderRequest
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries, jobs, submissions
 from ledger.transitions import queue as work
 from providers.callback_tokens import CallbackTokens
+from providers.fal.callbacks import FalWebhook, published_keys
+from providers.fal.provider import FalAccount
 from providers.http import Request, Response
-from receiver.callbacks.application import FalCallbacks
-from receiver.callbacks.keys import KeyRing
-from submitter.accounts import FalAccount
+from providers.provider import Context
+from receiver.callbacks.application import Callbacks
+from receiver.callbacks.sources import open_sources
 from submitter.poll import Poller
 from tests.conftest import Clock, Heard
 
@@ -73,25 +78,25 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     store: SQLiteStore, clock: Clock, heard: Heard, tmp_path: Path
 ) -> None:
     fal, tokens = Fal(clock), CallbackTokens(["a key of sixteen"])
-    keys = KeyRing(fal.jwks, "https://keys.example", clock=clock, emit=heard)
-    callbacks = FalCallbacks(
-        store, keys, tokens, clock=clock, emit=heard, account="us", tolerance_seconds=300, max_body_bytes=1 << 20
-    )
+    webhook = FalWebhook(user_id="us", tolerance_seconds=300, keys=published_keys("https://keys.example"))
     account = FalAccount(
         queue_url="https://queue.example",
         key="k",
-        tokens=tokens,
-        public_url="https://us.example",
+        context=Context(provider="fal", public_url="https://us.example", tokens=tokens),
         poll_every=1000,
         reconcile_every=1000,
         give_up_after=60_000,
     )
-    poller = Poller(store, {"fal": account}, fal.answer, clock=clock, emit=heard)
+    poller = Poller(Ledger(store, clock), {"fal": account}, fal.answer, clock=clock, emit=heard)
     await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
-    transport = httpx.ASGITransport(app=callbacks)
-    async with httpx.AsyncClient(transport=transport, base_url="http://us") as http:
+    async with contextlib.AsyncExitStack() as stack:
+        opening = open_sources({"fal": webhook}, fal.jwks, prefetch=False, clock=clock, emit=heard)
+        sources = await stack.enter_async_context(opening)
+        callbacks = Callbacks(Ledger(store, clock), sources, tokens, clock=clock, emit=heard, max_body_bytes=1 << 20)
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app=callbacks), base_url="http://us")
+        http = await stack.enter_async_context(client)
         for number in range(RACES):
             job_id = await submitted(store, clock, f"request-{number}")
             (task,) = await store.write(work.fetch("poll", now=clock(), until=clock() + 60_000, limit=1))
@@ -124,9 +129,9 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
 
 
 async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
-    new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
+    new = NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
     accepted = await store.write(jobs.accept(new, now=clock()))
-    await store.write(submissions.begin(accepted.job_id, now=clock(), until=clock() + 1000))
-    handle = submissions.ProviderRequest(request_id=request_id)
+    await store.write(submissions.claim(accepted.job_id, now=clock(), until=clock() + 1000))
+    handle = ProviderRequest(request_id=request_id)
     assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), poll_at=clock()))
     return accepted.job_id

@@ -50,8 +50,8 @@ def test_every_faulty_setting_has_its_line_and_nothing_is_made(house: House) -> 
 def test_a_public_address_without_keys_is_refused_with_the_way_to_make_them(house: House) -> None:
     house.settings |= {"PUBLIC_URL": "https://renders.example.com", "SECRET_KEY": "", "API_KEY": ""}
     secret, api = refusal(house)
-    assert secret.startswith("SECRET_KEY is not set")
-    assert api.startswith("API_KEY is not set")
+    assert secret.startswith("SECRET_KEY: must be set")
+    assert api.startswith("API_KEY: must be set")
     assert "python -c" in secret
     assert not house.database.parent.exists()
 
@@ -117,7 +117,7 @@ def test_a_file_that_is_no_ledger_is_refused_and_left_as_it_is(house: House) -> 
     house.database.write_bytes(garbage)
     (line,) = refusal(house)
     assert str(house.database) in line
-    assert "damaged, or not a ledger" in line
+    assert "damaged, or not a database of Renderhook" in line
     assert house.database.read_bytes() == garbage
 
 

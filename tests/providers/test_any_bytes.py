@@ -1,7 +1,8 @@
-"""Whatever bytes come, parsers raise nothing but the package's own errors, and verdicts never raise."""
+"""Parsers raise only the exceptions of `providers.errors`, whatever bytes they read; readers of results never raise."""
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,10 +23,10 @@ from providers.heygen.inputs import check_input as check_heygen_input
 from providers.heygen.polling import parse_status as parse_heygen_status
 from providers.heygen.submission import parse_submission as parse_heygen_submission
 from providers.heygen.sunset import sunset_warning
-from providers.http import CancelVerdict, Ended, PollResult, Response, SubmitResult
+from providers.http import CancelResult, Ended, PollResult, Request, Response, SubmitResult
 
-# Making such trees can be slow on a loaded machine; that says nothing about the parsers.
-calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Generating such trees can be slow on a loaded machine.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 WORDS = [
     "request_id",
@@ -101,11 +102,12 @@ header_names = st.sampled_from(
     ]
 )
 statuses = st.integers(100, 599) | st.sampled_from([200, 400, 404, 422, 500])
-answers = st.builds(
+responses = st.builds(
     Response, status=statuses, headers=st.dictionaries(header_names, st.text(max_size=20), max_size=3), body=bodies
 )
 SIGNED = [f"x-fal-webhook-{name}".encode() for name in ("request-id", "user-id", "timestamp", "signature")]
 HEADERS = SignedHeaders(request_id="R", user_id="U", timestamp="1", signature=bytes(64))
+RESULT_REQUEST = Request(method="GET", url="https://queue.fal.run/a/b/requests/R", headers={})
 HOSTILE = [
     b"[" * 5000 + b"]" * 5000,
     b'{"data":' * 5000 + b"1" + b"}" * 5000,
@@ -122,16 +124,16 @@ def utf8(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def refusal_of(check: Callable[..., None], model: str, given_input: dict[str, object]) -> str | None:
+def refused_field(check: Callable[..., None], model: str, fields: dict[str, object]) -> str | None:
     try:
-        check(model, given_input)
+        check(model, fields)
     except InputRefused as error:
         return f"{error.field}."[:200]
     return None
 
 
-def store(outcome: Outcome) -> None:
-    """Do with an outcome what the ledger will: everything must be encodable, and the fingerprint computable."""
+def check_outcome(outcome: Outcome) -> None:
+    """Check that the ledger can store an outcome: everything can be encoded, and the fingerprint computed."""
     assert len(outcome.fingerprint) == 32
     assert b"\\u0000" not in msgspec.json.encode(outcome)
     if outcome.error is not None:
@@ -143,17 +145,19 @@ def check_error(error: JobError) -> None:
     assert 0 < len(error.code) <= 100
 
 
-def read_every_way(answer: Response) -> None:
-    for submitted in (parse_fal_submission(answer, queue_url="https://queue.fal.run"), parse_heygen_submission(answer)):
+def read_every_way(response: Response) -> None:
+    submissions = parse_fal_submission(response, queue_url="https://queue.fal.run"), parse_heygen_submission(response)
+    for submitted in submissions:
         assert isinstance(submitted, SubmitResult)
         if hasattr(submitted, "error"):
             check_error(submitted.error)
-    for checked in (fal.parse_status(answer), fal.parse_result(answer), parse_heygen_status(answer)):
-        assert isinstance(checked, PollResult)
-        if isinstance(checked, Ended):
-            store(checked.outcome)
-    assert isinstance(fal.parse_cancel(answer), CancelVerdict)
-    assert sunset_warning(answer) is None or "HEYGEN_API_URL" in sunset_warning(answer)
+    polls = fal.parse_status(response, RESULT_REQUEST), fal.parse_result(response), parse_heygen_status(response)
+    for polled in polls:
+        assert isinstance(polled, PollResult)
+        if isinstance(polled, Ended):
+            check_outcome(polled.outcome)
+    assert isinstance(fal.parse_cancel(response), CancelResult)
+    assert "HEYGEN_API_URL" in (sunset_warning(response) or "HEYGEN_API_URL")
 
 
 def read_as_callback_and_keys(body: bytes) -> None:
@@ -163,76 +167,76 @@ def read_as_callback_and_keys(body: bytes) -> None:
         assert parse_jwks(body)
 
 
-@calm
-@given(answers)
-def test_every_answer_gets_a_verdict(answer):
-    read_every_way(answer)
+@unhurried
+@given(responses)
+def test_every_response_is_read(response: Response) -> None:
+    read_every_way(response)
 
 
-@calm
+@unhurried
 @given(bodies)
-def test_every_body_is_read_or_refused(body):
+def test_every_body_is_read_or_refused(body: bytes) -> None:
     read_as_callback_and_keys(body)
 
 
 @pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("status", [200, 202, 400, 404, 422, 429, 500, 502])
-def test_hostile_bodies_are_read_or_refused(body, status):
+def test_hostile_bodies_are_read_or_refused(body: bytes, status: int) -> None:
     read_every_way(Response(status=status, body=body))
     read_as_callback_and_keys(body)
 
 
-@calm
+@unhurried
 @given(trees, st.sampled_from(["OK", "ERROR"]), leaves)
-def test_every_callback_payload_ends_or_asks_to_fetch(payload, status, error):
+def test_every_callback_has_an_outcome_unless_its_payload_is_null(payload: object, status: str, error: object) -> None:
     body = msgspec.json.encode({"request_id": "R", "status": status, "payload": payload, "error": error})
     outcome = parse_callback(body, HEADERS).outcome
     assert (outcome is None) == (status == "OK" and payload is None)
     if outcome is not None:
-        store(outcome)
+        check_outcome(outcome)
 
 
-@calm
+@unhurried
 @given(st.recursive(st.text(), lambda kids: st.lists(kids, max_size=3) | st.dictionaries(names, kids, max_size=4)))
-def test_every_output_found_can_be_fingerprinted(payload):
-    store(Outcome.completed(find_outputs(payload)))
+def test_every_found_output_can_be_fingerprinted(payload: object) -> None:
+    check_outcome(Outcome.completed(find_outputs(payload)))
 
 
-@calm
+@unhurried
 @given(st.lists(st.tuples(st.binary() | st.sampled_from(SIGNED), st.binary()), max_size=6))
-def test_every_list_of_headers_is_read_or_refused(pairs):
+def test_every_list_of_headers_is_refused(pairs: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unverified):
         read_headers(pairs)
 
 
-@calm
+@unhurried
 @given(st.tuples(*[st.text(max_size=210).map(utf8) | st.binary(max_size=210)] * 4))
-def test_every_value_of_the_signed_headers_is_read_or_refused(values):
+def test_every_value_of_the_signed_headers_is_read_or_refused(values: tuple[bytes, ...]) -> None:
     try:
         headers = read_headers(zip(SIGNED, values, strict=True))
         verify_signature(headers, b"", [])
     except Unverified:
         return
-    raise AssertionError("nothing that was made up may verify")
+    raise AssertionError("generated headers must not verify")
 
 
-@calm
+@unhurried
 @given(
     st.sampled_from([*FAL_INPUTS, "a/b"]),
     st.dictionaries(
         st.sampled_from([f for kind in FAL_INPUTS.values() for f in kind.__struct_fields__]) | names, trees
     ),
 )
-def test_every_fal_input_passes_or_is_refused_by_field(model, given_input):
-    refused_field = refusal_of(check_fal_input, model, given_input)
-    assert refused_field is None or 0 < len(refused_field) <= 200
+def test_every_fal_input_passes_or_is_refused_by_field(model: str, fields: dict[str, Any]) -> None:
+    field = refused_field(check_fal_input, model, fields)
+    assert field is None or 0 < len(field) <= 200
 
 
-@calm
+@unhurried
 @given(
     st.sampled_from([*HEYGEN_INPUTS, "Other"]),
     st.dictionaries(st.sampled_from(["source_image_url", "target_video_url", "avatar", "audio_list"]) | names, trees),
 )
-def test_every_heygen_input_passes_or_is_refused_by_field(model, given_input):
-    refused_field = refusal_of(check_heygen_input, model, given_input)
-    assert refused_field is None or 0 < len(refused_field) <= 200
+def test_every_heygen_input_passes_or_is_refused_by_field(model: str, fields: dict[str, Any]) -> None:
+    field = refused_field(check_heygen_input, model, fields)
+    assert field is None or 0 < len(field) <= 200

@@ -5,7 +5,7 @@ from providers.fal.files import find_outputs, read_completion
 from providers.find_files import MOST_CONTAINERS, MOST_OUTPUTS
 
 
-def test_files_are_listed_in_document_order_wherever_they_stand():
+def test_files_are_listed_in_document_order_at_any_depth() -> None:
     payload = {
         "video": {"url": "https://a.example/1", "preview": {"url": "https://a.example/2"}},
         "images": [{"url": "https://a.example/3"}, [{"url": "https://a.example/4"}]],
@@ -14,12 +14,12 @@ def test_files_are_listed_in_document_order_wherever_they_stand():
     assert [output.url[-1] for output in find_outputs(payload)] == list("12345")
 
 
-def test_each_url_counts_once():
+def test_each_url_is_listed_once() -> None:
     file = {"url": "https://a.example/1"}
     assert len(find_outputs([file, {"again": file}])) == 1
 
 
-def test_facts_that_make_no_sense_are_left_out():
+def test_invalid_fields_are_left_out() -> None:
     (output,) = find_outputs(
         {
             "url": "https://a.example/1",
@@ -33,7 +33,7 @@ def test_facts_that_make_no_sense_are_left_out():
     assert (output.content_type, output.file_name, output.file_size, output.width, output.height) == (None,) * 5
 
 
-def test_whole_floats_are_sizes_too():
+def test_whole_floats_are_sizes_too() -> None:
     (output,) = find_outputs({"url": "https://a.example/1", "width": 512.0, "height": 1.5})
     assert (output.width, output.height) == (512, None)
 
@@ -60,17 +60,17 @@ def test_whole_floats_are_sizes_too():
         ["https://a.example/1"],
     ],
 )
-def test_a_url_that_cannot_be_stored_safely_is_no_output(url):
+def test_a_url_that_cannot_be_stored_is_no_output(url: object) -> None:
     assert find_outputs({"video": {"url": url}, "image": {"url": "https://a.example/ok"}})[0].url[-2:] == "ok"
 
 
-def test_whatever_is_found_can_be_fingerprinted():
+def test_found_outputs_can_be_fingerprinted() -> None:
     outputs = find_outputs([{"url": "https://user@[::1]:80/é?a=1#b"}, {"url": "HTTP://A.example"}])
     assert len(outputs) == 2
     assert len(Outcome.completed(outputs).fingerprint) == 32
 
 
-def test_outputs_are_bounded_in_number():
+def test_outputs_are_bounded_in_number() -> None:
     assert len(find_outputs([{"url": f"https://a.example/{n}"} for n in range(MOST_OUTPUTS + 5)])) == MOST_OUTPUTS
 
 
@@ -89,29 +89,29 @@ NUMBERS = list(range(2 * MOST_CONTAINERS))
     ],
     ids=["beside many", "after many", "the first of many", "the last of many", "in a long mapping"],
 )
-def test_a_file_is_found_among_however_many_values_that_are_none(payload):
+def test_a_file_is_found_among_very_many_other_values(payload: object) -> None:
     assert [output.url for output in find_outputs(payload)] == [FILE["url"]]
 
 
-def test_of_very_many_files_the_first_are_kept():
+def test_of_very_many_files_the_first_are_kept() -> None:
     found = find_outputs([{"url": f"https://a.example/{n}"} for n in range(MOST_CONTAINERS + 5)])
     assert [output.url for output in found] == [f"https://a.example/{n}" for n in range(MOST_OUTPUTS)]
 
 
-def test_an_answer_of_brackets_alone_is_not_walked_to_its_end():
+def test_a_body_of_very_many_brackets_is_not_searched_to_its_end() -> None:
     assert find_outputs([*([] for _ in range(MOST_CONTAINERS - 2)), FILE]) != ()
     assert find_outputs([*([] for _ in range(MOST_CONTAINERS - 1)), FILE]) == ()
 
 
-def test_nesting_is_bounded():
+def test_nesting_is_bounded() -> None:
     payload: object = {"url": "https://a.example/1"}
     for _ in range(1000):
         payload = [payload]
     assert find_outputs(payload) == ()
     while isinstance(payload, list):
-        payload = payload.pop()  # taken apart by hand: the interpreter would recurse
+        payload = payload.pop()  # freed by hand: the interpreter would recurse
 
 
-def test_duration_and_warning_are_read_leniently():
+def test_an_invalid_duration_or_warning_is_left_out() -> None:
     outcome = read_completion({"video": {"url": "https://a.example/1"}, "processing_time_ms": "soon", "warning": 7})
     assert (outcome.processing_time_ms, outcome.warning) == (None, None)

@@ -22,12 +22,12 @@ def key_set(*entries: object) -> bytes:
 
 
 @pytest.mark.parametrize("padded", [True, False])
-def test_keys_are_read_with_and_without_padding(padded):
+def test_keys_are_read_with_and_without_padding(padded: bool) -> None:
     keys = parse_jwks(key_set(*[{"kty": "OKP", "crv": "Ed25519", "x": x(n, padded=padded)} for n in range(20)]))
     assert [bytes(key) for key in keys] == [raw(n) for n in range(20)]
 
 
-def test_only_x_is_required():
+def test_only_x_is_required() -> None:
     assert bytes(parse_jwks(key_set({"x": x(1)}))[0]) == raw(1)
 
 
@@ -47,23 +47,23 @@ def test_only_x_is_required():
         "x",
     ],
 )
-def test_what_is_no_ed25519_key_is_passed_over(entry):
+def test_an_entry_that_is_no_ed25519_key_is_skipped(entry: object) -> None:
     assert [bytes(key) for key in parse_jwks(key_set(entry, {"x": x(2)}))] == [raw(2)]
     with pytest.raises(Malformed):
         parse_jwks(key_set(entry))
 
 
-def test_each_key_counts_once():
+def test_each_key_is_listed_once() -> None:
     assert len(parse_jwks(key_set({"x": x(1)}, {"x": x(1, padded=True)}, {"x": x(2)}))) == 2
 
 
-def test_keys_are_bounded_in_number():
+def test_keys_are_bounded_in_number() -> None:
     assert len(parse_jwks(key_set(*[{"x": x(n)} for n in range(MOST_KEYS + 3)]))) == MOST_KEYS
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b"{}", b'{"keys":{}}', b'{"keys":[]}', b"[" * 5000 + b"]" * 5000]
 )
-def test_what_is_no_key_set_is_malformed(body):
+def test_a_body_without_usable_keys_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         parse_jwks(body)

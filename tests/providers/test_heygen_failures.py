@@ -1,7 +1,7 @@
 import pytest
 
 from ledger.records import Fault
-from providers.heygen.failures import find_complaint, read_failure
+from providers.heygen.failures import find_error, read_error
 
 
 @pytest.mark.parametrize(
@@ -32,33 +32,35 @@ from providers.heygen.failures import find_complaint, read_failure
         ("service_unavailable", 503, Fault.PROVIDER),
     ],
 )
-def test_every_code_is_sorted_by_fault_with_and_without_its_status(code, status, fault):
+def test_every_code_has_its_fault_with_and_without_its_status(code: str, status: int, fault: Fault) -> None:
     for known in (status, None):
-        error = read_failure({"error": {"code": code, "message": "m"}}, status=known)
+        error = read_error({"error": {"code": code, "message": "m"}}, status=known)
         assert (error.fault, error.code, error.message) == (fault, code, "m")
         assert error.retryable == (fault is Fault.PROVIDER)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "body",
     [{"error": "m"}, {"error": {"type": "t", "message": "m"}}, {"data": {"error": "m"}}, {"code": 7, "message": "m"}],
 )
-def test_the_reason_is_found_wherever_it_stands(told):
-    assert find_complaint(told).message == "m"
+def test_an_error_is_found_in_each_shape(body: object) -> None:
+    found = find_error(body)
+    assert found is not None
+    assert found.message == "m"
 
 
 @pytest.mark.parametrize(
-    "told", [None, [], {}, {"error": None}, {"error": {}}, {"code": 100, "data": {}, "message": "ok"}, {"code": "100"}]
+    "body", [None, [], {}, {"error": None}, {"error": {}}, {"code": 100, "data": {}, "message": "ok"}, {"code": "100"}]
 )
-def test_what_is_no_error_is_not_taken_for_one(told):
-    assert find_complaint(told) is None
+def test_a_body_without_an_error_has_none(body: object) -> None:
+    assert find_error(body) is None
 
 
-@pytest.mark.parametrize("told", [None, {"error": [1]}, {"error": {"code": {}}}, {"error": {"message": "\n"}}])
-def test_a_failure_without_a_reason_still_says_something(told):
-    assert read_failure(told).message == "HeyGen failed it and gave no reason"
-    assert read_failure(told, status=500).message == "HeyGen answered HTTP 500 and gave no reason"
+@pytest.mark.parametrize("body", [None, {"error": [1]}, {"error": {"code": {}}}, {"error": {"message": "\n"}}])
+def test_an_error_without_a_reason_has_a_default_message(body: object) -> None:
+    assert read_error(body).message == "HeyGen failed it and gave no reason"
+    assert read_error(body, status=500).message == "HeyGen answered HTTP 500 and gave no reason"
 
 
-def test_messages_are_clipped():
-    assert len(read_failure({"error": "x" * 5000}).message) == 1000
+def test_messages_are_at_most_1000_characters() -> None:
+    assert len(read_error({"error": "x" * 5000}).message) == 1000

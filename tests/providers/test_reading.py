@@ -1,8 +1,9 @@
 import pytest
 
 from providers.errors import Malformed
-from providers.reading import read_code, read_count, read_id, read_json, read_mapping, read_retry_after, read_text
-from providers.urls import read_url_at, read_web_url
+from providers.http import UNREADABLE, Response
+from providers.reading import read_code, read_count, read_id, read_json, read_retry_after, read_text
+from providers.urls import read_http_url, read_url_of_origin
 
 
 @pytest.mark.parametrize(
@@ -21,15 +22,22 @@ from providers.urls import read_url_at, read_web_url
         b'{"a":' * 5000 + b"1" + b"}" * 5000,
     ],
 )
-def test_what_is_not_reasonable_json_is_malformed(body):
+def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         read_json(body)
-    assert read_mapping(body) is None
+    assert Response(status=200, body=body).json is UNREADABLE
+    assert Response(status=200, body=body).fields == {}
 
 
-def test_only_an_object_is_a_mapping():
-    assert read_mapping(b'{"a":1}') == {"a": 1}
-    assert read_mapping(b"[]") is None
+def test_only_a_json_object_has_fields() -> None:
+    assert Response(status=200, body=b'{"a":1}').fields == {"a": 1}
+    response = Response(status=200, body=b"[]")
+    assert (response.json, response.fields) == ([], {})
+
+
+def test_a_body_is_decoded_once() -> None:
+    response = Response(status=200, body=b"[{}]")
+    assert response.json is response.json
 
 
 @pytest.mark.parametrize(
@@ -50,13 +58,13 @@ def test_only_an_object_is_a_mapping():
         ("Fri, 20 Nov 2026 20:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_within_a_day(text, seconds):
+def test_retry_after_is_seconds_within_a_day(text: str, seconds: float | None) -> None:
     assert read_retry_after({"retry-after": text}) == seconds
     assert read_retry_after({}) is None
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "a b", "a\n", "é", "x" * 201, 7, None])
-def test_an_id_is_one_visible_word(value):
+def test_an_id_is_one_visible_word(value: object) -> None:
     assert read_id(value) is None
     assert read_id("a.b|c/d") == "a.b|c/d"
 
@@ -64,7 +72,7 @@ def test_an_id_is_one_visible_word(value):
 @pytest.mark.parametrize(
     ("value", "code"), [(400664, "400664"), ("a_b", "a_b"), (True, None), ("a b", None), ("", None), (10**12, None)]
 )
-def test_a_code_is_a_word_or_a_number(value, code):
+def test_a_code_is_a_word_or_a_number(value: object, code: str | None) -> None:
     assert read_code(value) == code
 
 
@@ -82,19 +90,19 @@ def test_a_code_is_a_word_or_a_number(value, code):
         ("1", None),
     ],
 )
-def test_a_count_is_a_whole_number_that_every_store_can_hold(value, count):
+def test_a_count_is_a_whole_number_that_both_databases_can_store(value: object, count: int | None) -> None:
     assert read_count(value) == count
 
 
-def test_text_is_one_clean_line_of_bounded_length():
+def test_text_is_one_clean_line_of_bounded_length() -> None:
     assert read_text("  a\x00\n\tb\ud800 ") == "a b"
     assert read_text("x" * 11, 10) == "x" * 9 + "…"
     assert [read_text(value) for value in ("", "\n", None, 7)] == [None] * 4
 
 
-@pytest.mark.parametrize("home", ["https://q.example", "https://q.example:443/", "https://Q.example/base"])
-def test_a_url_at_home_is_followed(home):
-    assert read_url_at("https://q.example/requests/R", home) == "https://q.example/requests/R"
+@pytest.mark.parametrize("base_url", ["https://q.example", "https://q.example:443/", "https://Q.example/base"])
+def test_a_url_of_the_same_origin_is_followed(base_url: str) -> None:
+    assert read_url_of_origin("https://q.example/requests/R", base_url) == "https://q.example/requests/R"
 
 
 @pytest.mark.parametrize(
@@ -119,18 +127,18 @@ def test_a_url_at_home_is_followed(home):
         7,
     ],
 )
-def test_a_url_that_is_not_at_home_is_not_followed(url):
-    assert read_url_at(url, "https://q.example") is None
+def test_a_url_of_another_origin_is_not_followed(url: object) -> None:
+    assert read_url_of_origin(url, "https://q.example") is None
 
 
-def test_no_url_is_at_a_home_that_is_none():
-    assert read_url_at("https://q.example/R", "q.example") is None
+def test_an_invalid_base_url_has_no_urls() -> None:
+    assert read_url_of_origin("https://q.example/R", "q.example") is None
 
 
-def test_a_web_url_may_be_long_but_not_absurd():
+def test_a_url_has_at_most_8192_characters() -> None:
     start = "https://a.example/"
-    assert read_web_url(start + "x" * (8192 - len(start))) is not None
-    assert read_web_url(start + "x" * (8193 - len(start))) is None
+    assert read_http_url(start + "x" * (8192 - len(start))) is not None
+    assert read_http_url(start + "x" * (8193 - len(start))) is None
 
 
 @pytest.mark.parametrize(
@@ -146,5 +154,5 @@ def test_a_web_url_may_be_long_but_not_absurd():
         ("", None),
     ],
 )
-def test_retry_after_may_be_a_date_where_the_time_is_known(text, seconds):
+def test_retry_after_may_be_a_date_when_the_time_is_given(text: str, seconds: float | None) -> None:
     assert read_retry_after({"retry-after": text}, 1_767_225_600_000) == seconds

@@ -1,11 +1,11 @@
-"""Shortcuts for what nearly everybody sends lead where the long way does."""
+"""The fast paths for common values give what the general path gives."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from providers.reading import _tidied, read_text
-from providers.urls import _PLAIN, LONGEST_URL, _split, read_web_url
+from providers.reading import _normalize, read_text
+from providers.urls import _PLAIN, LONGEST_URL, parse_http_url, read_http_url
 
 urls = (
     st.from_regex(_PLAIN, fullmatch=True)
@@ -20,8 +20,8 @@ urls = (
 @example("https://a//b@c:d/e")
 @example("http://-")
 @example("https://xn--a.example/?a=https://[::1")
-def test_nothing_is_wrong_with_a_location_that_looks_plain(url):
-    parts = _split(url)
+def test_a_plain_url_is_valid(url: str) -> None:
+    parts = parse_http_url(url)
     assert parts is not None
     assert (parts.username, parts.password, parts.port) == (None, None, None)
     assert parts.hostname == url.partition("://")[2].partition("/")[0]
@@ -33,14 +33,14 @@ def test_nothing_is_wrong_with_a_location_that_looks_plain(url):
 @example("https://a.example/" + "x" * LONGEST_URL)
 @example("https://.")
 @example("https:///a")
-def test_a_location_is_read_as_the_long_way_reads_it(url):
-    assert read_web_url(url) == (url if _split(url) is not None else None)
+def test_a_url_is_read_as_the_general_path_reads_it(url: str) -> None:
+    assert read_http_url(url) == (url if parse_http_url(url) is not None else None)
 
 
 @pytest.mark.parametrize(
     "url", ["https://v3b.fal.media/files/b/a/c_d.mp4", "http://files.heygen.ai/o.mp4?Expires=1&Signature=a~b__"]
 )
-def test_what_providers_send_looks_plain(url):
+def test_the_urls_of_providers_are_plain(url: str) -> None:
     assert _PLAIN.fullmatch(url)
 
 
@@ -54,5 +54,5 @@ spaces = st.text(st.sampled_from(" \t\n\r\x1c\x85\xa0\u2003\u2028\u3000\x00\x7f\
 @example(" a b ", 9)
 @example("a\u3000b", 9)
 @example("ab ", 2)
-def test_text_is_read_as_the_long_way_reads_it(text, limit):
-    assert read_text(text, limit) == _tidied(text, limit)
+def test_text_is_read_as_the_general_path_reads_it(text: str, limit: int) -> None:
+    assert read_text(text, limit) == _normalize(text, limit)

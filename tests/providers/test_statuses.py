@@ -1,17 +1,15 @@
-import pytest
-
-from providers.statuses import busy, may_hide_a_job, not_taken
+from providers.statuses import is_rejected_for_now, is_temporary, may_have_taken_job
 
 
-@pytest.mark.parametrize("status", range(100, 600))
-def test_no_status_is_both_a_definite_no_and_a_guess(status):
-    assert not_taken(status) + may_hide_a_job(status) < 2
-    if not_taken(status) or may_hide_a_job(status):
-        assert busy(status)
+def test_a_status_means_that_the_job_was_not_taken_or_that_it_may_have_been_but_not_both() -> None:
+    for status in range(100, 600):
+        rejected, unknown = is_rejected_for_now(status), may_have_taken_job(status)
+        assert not (rejected and unknown), status
+        assert is_temporary(status) or not (rejected or unknown), status
 
 
-@pytest.mark.parametrize("status", range(200, 400))
-def test_an_answer_below_400_is_neither(status):
-    assert not (not_taken(status))
-    assert not (may_hide_a_job(status))
-    assert not (busy(status))
+def test_success_and_redirects_are_no_temporary_errors() -> None:
+    for status in range(200, 400):
+        assert not is_rejected_for_now(status), status
+        assert not may_have_taken_job(status), status
+        assert not is_temporary(status), status

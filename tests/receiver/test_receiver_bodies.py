@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive
 
 from receiver.web.bodies import BodyRefused, check_declared_length, read_body
-from tests.receiver.house import House, callback_body
+from tests.receiver.harness import Receiver, callback_body
 
 
 def coming(*messages: Message) -> Receive:
@@ -28,7 +28,7 @@ def chunk(body: bytes, *, more: bool = True) -> Message:
 GONE: Message = {"type": "http.disconnect"}
 
 
-async def test_a_body_in_pieces_is_one_body() -> None:
+async def test_chunks_are_joined_to_one_body() -> None:
     receive = coming(chunk(b"ab"), chunk(b""), chunk(b"cd", more=False))
     assert await read_body(receive, 4) == b"abcd"
 
@@ -36,13 +36,13 @@ async def test_a_body_in_pieces_is_one_body() -> None:
 @pytest.mark.parametrize(
     "last", [chunk(b"", more=False), {"type": "http.request"}, {"type": "http.request", "more_body": False}]
 )
-async def test_a_body_may_be_nothing_and_its_last_piece_too(last: Message) -> None:
+async def test_empty_bodies_and_empty_last_chunks_are_read(last: Message) -> None:
     assert await read_body(coming(last), 4) == b""
     assert await read_body(coming(chunk(b"ab"), last), 4) == b"ab"
 
 
 @pytest.mark.parametrize("pieces", [[b"abcd"], [b"a", b"bcd"], [b"abcd", b""]])
-async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(pieces: list[bytes]) -> None:
+async def test_a_body_of_the_limit_is_read_and_one_byte_more_is_refused(pieces: list[bytes]) -> None:
     whole = [chunk(piece) for piece in pieces[:-1]] + [chunk(pieces[-1], more=False)]
     assert await read_body(coming(*whole), 4) == b"abcd"
     with pytest.raises(BodyRefused) as refused:
@@ -52,14 +52,14 @@ async def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not(piec
 
 
 @pytest.mark.parametrize("pieces", [[b"abcde"], [b"abcd", b"e"]])
-async def test_no_more_is_waited_for_once_a_body_is_too_long(pieces: list[bytes]) -> None:
+async def test_reading_stops_once_a_body_is_too_long(pieces: list[bytes]) -> None:
     with pytest.raises(BodyRefused) as refused:
         await read_body(coming(*map(chunk, pieces)), 4)
     assert refused.value.reason == "body_too_long"
 
 
 @pytest.mark.parametrize("before", [[], [chunk(b"a")], [chunk(b"a"), chunk(b"b")]])
-async def test_a_connection_that_ends_first_is_no_mistake_of_ours(before: list[Message]) -> None:
+async def test_a_connection_closed_within_a_body_is_refused_as_cut_short(before: list[Message]) -> None:
     with pytest.raises(BodyRefused) as refused:
         await read_body(coming(*before, GONE), 4)
     assert (refused.value.reason, refused.value.status) == ("body_cut_short", 400)
@@ -70,53 +70,53 @@ def declared(*lengths: str) -> list[tuple[bytes, bytes]]:
 
 
 @pytest.mark.parametrize("length", ["0", "4", "0004"])
-def test_a_length_within_the_limit_passes_and_so_does_none(length: str) -> None:
+def test_a_declared_length_within_the_limit_or_none_is_accepted(length: str) -> None:
     check_declared_length(declared(length), 4)
     check_declared_length(declared(), 4)
 
 
 @pytest.mark.parametrize("length", ["5", "9" * 15, "9" * 5000])
-def test_a_body_that_says_it_is_too_long_is_refused_before_any_of_it_is_read(length: str) -> None:
+def test_a_declared_length_over_the_limit_is_refused(length: str) -> None:
     with pytest.raises(BodyRefused) as refused:
         check_declared_length(declared(length), 4)
     assert (refused.value.reason, refused.value.status) == ("body_too_long", 413)
 
 
 @pytest.mark.parametrize("length", ["", "-1", "+1", "1.0", "0x4", "4, 4", "many", "٤"])
-def test_a_length_that_is_none_is_refused(length: str) -> None:
+def test_a_malformed_declared_length_is_refused(length: str) -> None:
     with pytest.raises(BodyRefused) as refused:
         check_declared_length(declared(length), 4)
     assert (refused.value.reason, refused.value.status) == ("content_length_malformed", 400)
 
 
 @pytest.mark.parametrize(("second", "reason"), [("5", "body_too_long"), ("x", "content_length_malformed")])
-def test_of_several_lengths_each_is_looked_at(second: str, reason: str) -> None:
+def test_each_of_several_declared_lengths_is_checked(second: str, reason: str) -> None:
     with pytest.raises(BodyRefused) as refused:
         check_declared_length(declared("4", second), 4)
     assert refused.value.reason == reason
 
 
-async def test_a_job_that_says_it_is_too_long_is_not_waited_for(house: House) -> None:
+async def test_a_job_declared_too_long_gets_413_before_its_body(receiver: Receiver) -> None:
     async def never_read() -> AsyncIterator[bytes]:
         raise AssertionError("a body that says it is too long must not be read")
         yield b""
 
     headers = {"content-type": "application/json", "content-length": "999999"}
-    assert (await house.http.post("/v1/jobs", content=never_read(), headers=headers)).status_code == 413
+    assert (await receiver.http.post("/v1/jobs", content=never_read(), headers=headers)).status_code == 413
 
 
-async def test_a_callback_that_is_cut_short_changes_nothing(house: House) -> None:
-    job_id = await house.story.submit()
-    before = await house.dump()
-    headers = [(name.encode(), value.encode()) for name, value in house.fal.sign(callback_body())]
-    scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{house.tokens.sign(job_id)}"}
+async def test_a_truncated_callback_changes_nothing(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
+    before = await receiver.dump()
+    headers = [(name.encode(), value.encode()) for name, value in receiver.fal.sign(callback_body())]
+    scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{receiver.tokens.sign(job_id)}"}
     answer: list[Message] = []
 
     async def send(message: Message) -> None:
         answer.append(message)
 
-    await house.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
+    await receiver.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
     assert answer[0]["status"] == 400
-    assert await house.dump() == before
-    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_cut_short"]
-    assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
+    assert await receiver.dump() == before
+    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["body_cut_short"]
+    assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1

@@ -1,4 +1,4 @@
-"""What a job request may say: every fault is named with its field, before anything is spent."""
+"""The body of POST /v1/jobs: every error names its field, and a valid input is kept byte for byte."""
 
 import contextlib
 from typing import Any
@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.transitions.jobs import NewJob
+from ledger.requests import NewJob
 from outbound.targets import Targets
 from receiver.api.job_requests import JobRequests
 from receiver.web.problems import Problem
-from tests.receiver.conftest import MakeHouse
-from tests.receiver.house import LIMIT, House
+from tests.receiver.conftest import MakeReceiver
+from tests.receiver.harness import LIMIT, Receiver
 from tests.receiver.test_receiver_app import is_problem
 
-calm = settings(deadline=None)  # a busy machine is no fault
+unhurried = settings(deadline=None)  # a busy machine is not a failure
 
 FACES = {"source_face_url": "https://u.example/f.png", "target_video_url": "https://u.example/v.mp4"}
 VIDEO_SWAP = {"provider": "fal", "model": "half-moon-ai/ai-face-swap/faceswapvideo", "input": FACES}
@@ -30,27 +30,66 @@ AS_JSON = {"content-type": "application/json; charset=utf-8"}
 
 
 def requests(**options: Any) -> JobRequests:
-    return JobRequests(
-        **{"providers": ("fal", "heygen"), "targets": Targets(()), "signing": True, "notify_url": None} | options
-    )
+    given: dict[str, Any] = {
+        "providers": ("fal", "heygen"),
+        "targets": Targets(()),
+        "signing": True,
+        "notify_url": None,
+    }
+    return JobRequests(**given | options)
 
 
 def read(body: object, key: str | None = None, **options: Any) -> NewJob:
     return requests(**options).read(msgspec.json.encode(body), key)
 
 
-def faults(body: object, **options: Any) -> dict[str, str]:
+def errors_of(body: object, **options: Any) -> dict[str, str]:
     with pytest.raises(Problem) as refused:
         read(body, **options)
     assert refused.value.status == 422
-    return {error["field"]: error["message"] for error in refused.value.errors}
+    return dict(refused.value.errors)
 
 
 @pytest.mark.parametrize("good", [VIDEO_SWAP, ANY, FACESWAP], ids=["a typed fal model", "any fal model", "heygen"])
-def test_a_good_request_is_a_job_with_its_input_as_it_was_sent(good: dict[str, Any]) -> None:
+def test_a_valid_request_becomes_a_job(good: dict[str, Any]) -> None:
     job = read(good)
     assert (job.provider, job.model, job.metadata, job.notify) == (good["provider"], good["model"], "{}", ())
     assert msgspec.json.decode(job.input) == good["input"]
+
+
+INPUTS = {
+    "duplicate keys": b'{"a":1,"a":2}',
+    "a long fraction": b'{"a":0.10000000000000000555}',
+    "an exponent": b'{"a":1E+2,"b":10.0,"c":-0}',
+    "beyond a double": b'{"a":1e400,"b":-1e400}',
+    "beyond 64 bits": b'{"a":123456789012345678901234567890}',
+    "escapes": b'{"a":"\\u0041\\/\\u00e9\\ud83c\\udfac\\u0000"}',
+    "UTF-8": '{"a":"é🎬"}'.encode(),
+    "white space": b'{ "b" : 1,\r\n\t"a":[ ] }',
+    "nothing": b"{}",
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_input_is_kept_byte_for_byte(name: str) -> None:
+    body = b'{"provider":"fal", "model":"a/b", "input": %s , "metadata":{}}' % INPUTS[name]
+    assert requests().read(body, None).input.encode() == INPUTS[name]
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\\ud800"}', b'{"a":01}', b'{"a":1.}', b'{"a"}']
+)
+def test_an_input_that_is_not_valid_json_in_utf_8_is_refused(raw: bytes) -> None:
+    with pytest.raises(Problem) as refused:
+        requests().read(b'{"provider":"fal","model":"a/b","input":%s}' % raw, None)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("raw", [b"[]", b'"x"', b"1", b"null", b"true"])
+def test_an_input_that_is_not_an_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(Problem, match=r"input") as refused:
+        requests().read(b'{"provider":"fal","model":"a/b","input":%s}' % raw, None)
+    assert refused.value.status == 422
 
 
 @pytest.mark.parametrize(
@@ -66,14 +105,14 @@ def test_a_good_request_is_a_job_with_its_input_as_it_was_sent(good: dict[str, A
         (FACESWAP | {"model": "no such/type"}, "model"),
     ],
 )
-async def test_a_typed_input_is_refused_by_the_name_of_the_field(
-    house: House, change: dict[str, Any], field: str
+async def test_an_invalid_input_of_a_known_model_names_the_field(
+    receiver: Receiver, change: dict[str, Any], field: str
 ) -> None:
-    response = await house.http.post("/v1/jobs", json=VIDEO_SWAP | change)
+    response = await receiver.http.post("/v1/jobs", json=VIDEO_SWAP | change)
     assert is_problem(response, 422)
     assert [error["field"] for error in response.json()["errors"]] == [field]
     assert field in response.json()["detail"]
-    assert (await house.dump())["jobs"] == []
+    assert (await receiver.dump())["jobs"] == []
 
 
 @pytest.mark.parametrize(
@@ -91,8 +130,8 @@ async def test_a_typed_input_is_refused_by_the_name_of_the_field(
         ([], "object"),
     ],
 )
-async def test_a_wrong_shape_is_refused_and_says_where(house: House, body: object, hint: str) -> None:
-    response = await house.http.post("/v1/jobs", json=body)
+async def test_a_body_of_another_shape_gets_422_that_says_where(receiver: Receiver, body: object, hint: str) -> None:
+    response = await receiver.http.post("/v1/jobs", json=body)
     assert is_problem(response, 422)
     assert hint in response.json()["detail"]
 
@@ -100,12 +139,12 @@ async def test_a_wrong_shape_is_refused_and_says_where(house: House, body: objec
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff\xfe", b"provider=fal", b'{"provider":"fal","input":' + b'{"a":' * 5000]
 )
-async def test_what_is_not_json_is_refused_as_such(house: House, body: bytes) -> None:
-    assert is_problem(await house.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
+async def test_a_body_that_is_not_json_gets_400(receiver: Receiver, body: bytes) -> None:
+    assert is_problem(await receiver.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
 
 
-async def test_a_body_over_the_limit_is_413(house: House) -> None:
-    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
+async def test_a_body_over_the_limit_gets_413(receiver: Receiver) -> None:
+    assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
 
 
 @pytest.mark.parametrize(
@@ -113,51 +152,51 @@ async def test_a_body_over_the_limit_is_413(house: House) -> None:
     [2**63, -(2**64), 10**40, 1.5e308, "\x00", "🎬", [[[]]]],
     ids=["2**63", "-2**64", "10**40", "1.5e308", "NUL", "emoji", "nested"],
 )
-async def test_unusual_values_come_back_as_they_went_in(house: House, value: object) -> None:
-    response = await house.http.post("/v1/jobs", json=ANY | {"input": {"x": value}, "metadata": {"y": value}})
+async def test_unusual_values_are_returned_unchanged(receiver: Receiver, value: object) -> None:
+    response = await receiver.http.post("/v1/jobs", json=ANY | {"input": {"x": value}, "metadata": {"y": value}})
     assert response.status_code == 202
-    job = (await house.http.get(response.headers["location"])).json()
+    job = (await receiver.http.get(response.headers["location"])).json()
     assert (job["input"], job["metadata"]) == ({"x": value}, {"y": value})
 
 
 @pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
-async def test_nesting_is_kept_or_refused_and_never_a_mistake_of_ours(house: House, depth: int) -> None:
+async def test_deep_nesting_is_accepted_or_refused_without_an_internal_error(receiver: Receiver, depth: int) -> None:
     nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
-    response = await house.http.post("/v1/jobs", content=nested, headers=AS_JSON)
+    response = await receiver.http.post("/v1/jobs", content=nested, headers=AS_JSON)
     assert response.status_code in {202, 400, 422}
-    assert (await house.http.get("/v1/jobs")).status_code == 200
+    assert (await receiver.http.get("/v1/jobs")).status_code == 200
 
 
-@calm
+@unhurried
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_but_a_problem(body: bytes) -> None:
+def test_any_bytes_raise_a_problem(body: bytes) -> None:
     with pytest.raises(Problem):
         requests().read(body, None)
 
 
-json = st.recursive(
+JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@calm
+@unhurried
 @given(
     st.sampled_from([VIDEO_SWAP, ANY, FACESWAP]),
-    st.dictionaries(st.sampled_from(["provider", "model", "input", "metadata", "notify", "x"]), json, max_size=3),
+    st.dictionaries(st.sampled_from(["provider", "model", "input", "metadata", "notify", "x"]), JSON, max_size=3),
 )
-def test_no_json_raises_anything_but_a_problem(good: dict[str, Any], change: dict[str, Any]) -> None:
+def test_any_json_is_read_or_raises_a_problem(good: dict[str, Any], change: dict[str, Any]) -> None:
     with contextlib.suppress(Problem):
         msgspec.json.decode(read(good | change).input)
 
 
-def test_a_provider_without_a_key_says_which_setting_is_missing() -> None:
-    assert "FAL_KEY" in faults(ANY, providers=("heygen",))["provider"]
-    assert "HEYGEN_API_KEY" in faults(FACESWAP, providers=("fal",))["provider"]
+def test_a_provider_without_a_key_names_the_missing_setting() -> None:
+    assert "FAL_KEY" in errors_of(ANY, providers=("heygen",))["provider"]
+    assert "HEYGEN_API_KEY" in errors_of(FACESWAP, providers=("fal",))["provider"]
 
 
-URL_FAULTS = {
+WRONG_URLS = {
     "no scheme": "u.example/hooks",
     "a file": "file:///etc/passwd",
     "another scheme": "ftp://u.example/",
@@ -184,55 +223,55 @@ URL_FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", URL_FAULTS)
-def test_a_notify_url_that_cannot_be_told_is_refused_by_its_place(name: str) -> None:
-    assert list(faults(ANY | {"notify": ["https://u.example/ok", URL_FAULTS[name]]})) == ["notify[1]"]
+@pytest.mark.parametrize("name", WRONG_URLS)
+def test_an_invalid_notify_url_is_refused_by_its_index(name: str) -> None:
+    assert list(errors_of(ANY | {"notify": ["https://u.example/ok", WRONG_URLS[name]]})) == ["notify[1]"]
 
 
-def test_notify_urls_are_each_once_and_the_settings_own_is_left_to_the_settings() -> None:
+def test_repeated_notify_urls_and_notify_url_itself_are_left_out() -> None:
     urls = ["https://u.example/a", "https://own.example/", "https://u.example/a", "https://u.example/b"]
     assert read(ANY | {"notify": urls}, notify_url="https://own.example/").notify == (urls[0], urls[3])
 
 
-def test_ten_notify_urls_are_taken_and_eleven_are_not() -> None:
+def test_ten_notify_urls_are_accepted_and_eleven_are_refused() -> None:
     urls = [f"https://u.example/{number}" for number in range(11)]
     assert len(read(ANY | {"notify": urls[:10]}).notify) == 10
-    assert "10 at most" in faults(ANY | {"notify": urls})["notify"]
+    assert "10 at most" in errors_of(ANY | {"notify": urls})["notify"]
 
 
-def test_notify_without_a_secret_to_sign_with_names_the_setting() -> None:
-    assert "NOTIFY_SECRET" in faults(ANY | {"notify": ["https://u.example/"]}, signing=False)["notify"]
+def test_notify_without_notify_secret_names_the_setting() -> None:
+    assert "NOTIFY_SECRET" in errors_of(ANY | {"notify": ["https://u.example/"]}, signing=False)["notify"]
 
 
-def test_an_excepted_private_target_is_taken() -> None:
+def test_an_allowed_private_target_is_accepted() -> None:
     assert read(ANY | {"notify": ["http://10.1.2.3/"]}, targets=Targets(["10.0.0.0/8"])).notify
 
 
 def test_metadata_has_a_limit() -> None:
     fits = {"x": "y" * (16_384 - len('{"x":""}'))}
     assert len(read(ANY | {"metadata": fits}).metadata) == 16_384
-    assert "16384" in faults(ANY | {"metadata": {"x": fits["x"] + "y"}})["metadata"]
+    assert "16384" in errors_of(ANY | {"metadata": {"x": fits["x"] + "y"}})["metadata"]
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_error_is_reported_at_once() -> None:
     body = ANY | {"model": "x", "notify": ["ftp://x/"], "metadata": {"x": "y" * 20_000}}
-    assert list(faults(body, providers=())) == ["provider", "model", "notify[0]", "metadata"]
+    assert list(errors_of(body, providers=())) == ["provider", "model", "notify[0]", "metadata"]
 
 
-async def test_a_refused_request_leaves_nothing_behind(make_house: MakeHouse) -> None:
-    house = make_house(signing=False)
-    before = await house.dump()
-    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
-    assert await house.dump() == before
-    assert not house.heard
+async def test_a_refused_request_changes_nothing(make_receiver: MakeReceiver) -> None:
+    receiver = make_receiver(NOTIFY_SECRET="")
+    before = await receiver.dump()
+    assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
+    assert await receiver.dump() == before
+    assert not receiver.heard
 
 
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
-async def test_what_another_web_page_could_send_unasked_is_refused(house: House, kind: str | None) -> None:
-    before = await house.dump()
+async def test_content_types_that_need_no_preflight_request_are_refused(receiver: Receiver, kind: str | None) -> None:
+    before = await receiver.dump()
     headers = {} if kind is None else {"content-type": kind}
-    response = await house.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
+    response = await receiver.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
     assert is_problem(response, 415)
-    assert await house.dump() == before
+    assert await receiver.dump() == before

@@ -1,4 +1,4 @@
-"""What a client may make us hold before its request is looked at: a bounded head and body, each for a bounded time."""
+"""Limits on heads and bodies of requests: their size and their time."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from receiver.web import protocol
 from receiver.web import server as listening
 from tests.receiver.callers import Caller, Reader, passed, said, serving
-from tests.receiver.house import until
+from tests.receiver.harness import until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 LAST = HEAD + b"Connection: close\r\n\r\n"
@@ -27,7 +27,7 @@ def _nothing_breaks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 # --- heads ----------------------------------------------------------------------------------------------------------
 
 
-async def test_requests_are_answered_one_after_the_other_on_one_connection() -> None:
+async def test_requests_on_one_connection_are_answered_in_order() -> None:
     async with serving() as port:
         answer = await said(port, HEAD + b"\r\n", LAST)
     assert answer.count(b"200 OK") == 2
@@ -36,7 +36,7 @@ async def test_requests_are_answered_one_after_the_other_on_one_connection() -> 
 @pytest.mark.parametrize(
     "part", [b"X: " + b"y" * 70_000 + b"\r\n", b"X: y\r\n" * 20_000], ids=["one long header", "many headers"]
 )
-async def test_a_head_that_is_too_long_is_refused_and_the_connection_closed(part: bytes) -> None:
+async def test_a_head_that_is_too_long_closes_the_connection(part: bytes) -> None:
     async with serving() as port:
         answer = await said(port, HEAD, part, b"\r\n")
     assert b"200 OK" not in answer
@@ -45,7 +45,7 @@ async def test_a_head_that_is_too_long_is_refused_and_the_connection_closed(part
 @pytest.mark.parametrize(
     "part", [b"X: " + b"y" * 150 + b"\r\n", b"X: y\r\n" * 6], ids=["one long header", "many headers"]
 )
-async def test_a_head_too_long_is_answered_with_400(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_head_that_is_too_long_gets_400(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LONGEST_HEAD", 200)
     async with serving() as port:
         answer = await said(port, HEAD + part + b"\r\n")
@@ -59,13 +59,13 @@ def refused(answer: bytes) -> bool:
 
 
 @pytest.mark.parametrize("part", [b"y" * 1000, b"X: y\r\n" * 150], ids=["one long header", "many headers"])
-async def test_a_head_that_grows_in_small_pieces_and_does_not_end_is_closed(part: bytes) -> None:
+async def test_a_head_that_grows_in_small_chunks_is_limited_too(part: bytes) -> None:
     async with serving() as port, Caller(port) as caller:
         await caller.say(HEAD + b"X: ", *[part] * (protocol.LONGEST_HEAD // len(part) + 1))
         assert refused(await caller.rest())
 
 
-async def test_the_second_head_of_a_connection_is_bounded_too() -> None:
+async def test_the_second_head_of_a_connection_is_limited_too() -> None:
     async with serving() as port, Caller(port) as caller:
         await caller.say(HEAD + b"\r\n")
         await caller.ok()
@@ -73,21 +73,21 @@ async def test_the_second_head_of_a_connection_is_bounded_too() -> None:
         assert refused(await caller.rest())
 
 
-async def test_a_head_of_the_usual_size_passes_again_and_again() -> None:
+async def test_heads_of_usual_size_pass_repeatedly() -> None:
     head = HEAD + b"X: " + b"y" * 30_000 + b"\r\n"
     async with serving() as port:
         answer = await said(port, *[head + b"\r\n"] * 4, LAST)
     assert answer.count(b"200 OK") == 5
 
 
-async def test_requests_that_come_together_are_each_of_the_usual_size() -> None:
+async def test_pipelined_heads_are_counted_separately() -> None:
     head = HEAD + b"X: " + b"y" * 2_000 + b"\r\n\r\n"
     async with serving() as port:
         answer = await said(port, head * 40 + LAST)
     assert answer.count(b"200 OK") == 41
 
 
-async def test_a_body_is_not_counted_into_the_head_that_comes_with_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_is_not_counted_into_the_next_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LONGEST_HEAD", 200)
     app = Reader()
     async with serving(app) as port, Caller(port) as caller:
@@ -99,20 +99,20 @@ async def test_a_body_is_not_counted_into_the_head_that_comes_with_its_end(monke
 
 
 @pytest.mark.parametrize("claimed", [b"", HEAD], ids=["nothing sent", "half a head"])
-async def test_a_connection_that_brings_no_request_is_closed(claimed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_without_a_request_is_closed(claimed: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
     async with serving() as port:
         assert await said(port, claimed) == b""
 
 
-async def test_a_head_that_dribbles_is_closed_in_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_head_is_closed_in_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     async with serving() as port, Caller(port) as caller:
         await caller.say(HEAD + b"X: ")
         assert await caller.rest(dribble=b"y") == b""
 
 
-async def test_a_request_that_came_in_time_may_take_longer_than_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_may_take_longer_than_the_limit_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.1)
     app = Reader()
     app.may_answer.clear()
@@ -124,7 +124,7 @@ async def test_a_request_that_came_in_time_may_take_longer_than_its_head(monkeyp
         assert b"200 OK" in await caller.rest()
 
 
-async def test_a_web_socket_is_for_the_application_to_refuse() -> None:
+async def test_web_sockets_are_passed_to_the_application() -> None:
     async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.close"})
@@ -135,7 +135,7 @@ async def test_a_web_socket_is_for_the_application_to_refuse() -> None:
     assert answer.startswith(b"HTTP/1.1 403 ")
 
 
-async def test_who_comes_when_there_are_too_many_is_turned_away_and_those_who_were_there_are_served() -> None:
+async def test_too_many_connections_get_503_and_earlier_ones_are_served() -> None:
     async with serving(most=2) as port, Caller(port) as first:
         async with Caller(port) as second:
             for caller in (first, second, first, second):
@@ -169,30 +169,28 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     [POST, POST + b"ab", CHUNKED, CHUNKED + b"2\r\nab\r\n"],
     ids=["nothing", "half", "no chunk", "a chunk and no end"],
 )
-async def test_a_body_that_does_not_come_is_answered_with_408_and_the_application_hears_that_it_is_over(
-    claimed: bytes, impatient: float
-) -> None:
+async def test_a_missing_body_gets_408_and_the_application_reads_a_disconnect(claimed: bytes, impatient: float) -> None:
     app = Reader()
     async with serving(app) as port:
         answer = await said(port, claimed)
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"\r\nconnection: close\r\n" in answer
     assert answer.count(b"HTTP/1.1") == 1
-    assert app.heard[-1]["type"] == "http.disconnect"
+    assert app.messages[-1]["type"] == "http.disconnect"
     assert b"abcd".startswith(app.bodies)
 
 
-async def test_a_body_that_dribbles_has_no_more_time_than_another(impatient: float) -> None:
+async def test_a_slow_body_has_the_same_limit(impatient: float) -> None:
     app = Reader()
     async with serving(app) as port, Caller(port) as caller:
         await caller.say(POST.replace(b"4", b"9999"))
         answer = await caller.rest(dribble=b"x")
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert app.heard[-1]["type"] == "http.disconnect"
+    assert app.messages[-1]["type"] == "http.disconnect"
     assert set(app.bodies) == set(b"x")
 
 
-async def test_a_body_that_came_in_time_is_whole_however_long_the_answer_takes(impatient: float) -> None:
+async def test_a_complete_body_is_not_limited_by_the_time_of_the_response(impatient: float) -> None:
     app = Reader()
     app.may_answer.clear()
     async with serving(app) as port, Caller(port) as caller:
@@ -207,7 +205,7 @@ async def test_a_body_that_came_in_time_is_whole_however_long_the_answer_takes(i
     assert app.bodies == b"abcd"
 
 
-async def test_the_next_request_of_a_connection_has_a_time_of_its_own(impatient: float) -> None:
+async def test_each_request_of_a_connection_has_its_own_limit(impatient: float) -> None:
     app = Reader()
     async with serving(app) as port, Caller(port) as caller:
         for _ in range(2):
@@ -222,14 +220,14 @@ async def test_the_next_request_of_a_connection_has_a_time_of_its_own(impatient:
     assert app.bodies == b"abcdabcd"
 
 
-async def test_a_body_that_nobody_wanted_is_not_waited_for_either(impatient: float) -> None:
+async def test_an_unread_body_is_limited_too(impatient: float) -> None:
     async with serving() as port, Caller(port) as caller:  # answered before it came
         await caller.say(POST)
         assert b"200 OK" in await caller.ok()
         assert await caller.rest() == b""
 
 
-async def test_a_body_that_must_wait_its_turn_has_its_time_from_then_on(impatient: float) -> None:
+async def test_the_limit_of_a_pipelined_body_starts_with_its_turn(impatient: float) -> None:
     app = Reader()
     app.may_answer.clear()
     async with serving(app) as port, Caller(port) as caller:
@@ -242,7 +240,7 @@ async def test_a_body_that_must_wait_its_turn_has_its_time_from_then_on(impatien
 
 
 @pytest.mark.parametrize("line", [b"x:y\r\n" * 100, b"x" * 1000], ids=["many", "one that is long"])
-async def test_trailers_are_bounded_as_a_head_is(line: bytes) -> None:
+async def test_trailers_are_limited_as_heads_are(line: bytes) -> None:
     async with serving(Reader()) as port, Caller(port) as caller:
         await caller.say(CHUNKED + b"2\r\nab\r\n0\r\n", b"x:" if line == b"x" * 1000 else b"")
         async with asyncio.timeout(5):
@@ -253,13 +251,13 @@ async def test_trailers_are_bounded_as_a_head_is(line: bytes) -> None:
     assert sent < 8_000_000  # most of it never read: what the kernel's buffers hold
 
 
-async def test_a_head_of_tiny_headers_is_refused_before_it_ends() -> None:
+async def test_a_head_of_many_tiny_headers_is_refused_before_it_ends() -> None:
     async with serving() as port:
         answer = await said(port, HEAD + b"a:\r\n" * 2500)
     assert refused(answer)
 
 
-async def test_stray_line_ends_keep_no_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stray_line_ends_do_not_keep_a_connection_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.05)
     async with serving() as port, Caller(port) as caller:
         await caller.say(HEAD + b"\r\n")

@@ -1,14 +1,20 @@
-"""Settings: read once, every fault at once, secrets hidden, and every one of them in the README's table."""
+"""The receiver's settings: defaults, every fault at once, contradictions, secrets hidden, and their page up to date."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from receiver import settings as module
-from receiver.settings import SECRETS, Settings, SettingsError, read_settings
+from providers.fal.settings import FalSettings
+from providers.heygen.settings import HeygenSettings
+from receiver.settings import Settings, SettingsError, read_settings
+from receiver.settings_page import settings_page
+from settings.setting import Declared, Setting, declared
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/settings.md"
+DECLARED: dict[str, Setting] = {
+    name: setting for kind in (Settings, FalSettings, HeygenSettings) for name, setting in declared(kind).items()
+}
 WHSEC = "whsec_" + "bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4="
 PRIVATE = {
     "SECRET_KEY": "the-secret-key-of-tests",
@@ -28,27 +34,30 @@ def faults(**environment: str) -> list[str]:
     return refused.value.faults
 
 
-def test_an_empty_environment_is_a_receiver_on_this_machine_alone() -> None:
+def test_defaults_are_a_receiver_on_loopback() -> None:
     settings = read_settings({})
     assert (settings.host, settings.port, settings.public) == ("127.0.0.1", 8000, False)
     assert settings.database_url == "sqlite:///data/renderhook.db"
     assert (settings.database_connections, settings.database_timeout_seconds, settings.workers) == (5, 1.5, True)
-    assert settings.fal_queue_url == "https://queue.fal.run"
-    assert settings.fal_jwks_url == "https://rest.fal.ai/.well-known/jwks.json"
-    assert settings.heygen_api_url == "https://api.heygen.com"
-    assert (settings.fal_webhook_tolerance_seconds, settings.notify_timeout_seconds) == (300, 15)
-    assert (settings.heygen_poll_seconds, settings.heygen_timeout_seconds) == (10, 600)
+    fal, heygen = settings.providers["fal"], settings.providers["heygen"]
+    assert isinstance(fal, FalSettings)
+    assert isinstance(heygen, HeygenSettings)
+    assert fal.fal_queue_url == "https://queue.fal.run"
+    assert fal.fal_jwks_url == "https://rest.fal.ai/.well-known/jwks.json"
+    assert heygen.heygen_api_url == "https://api.heygen.com"
+    assert (fal.fal_webhook_tolerance_seconds, settings.notify_timeout_seconds) == (300, 15)
+    assert (heygen.heygen_poll_seconds, heygen.heygen_timeout_seconds) == (10, 600)
     assert (settings.resubmit_unconfirmed, settings.log_format, settings.log_level) == ("never", "text", "info")
     assert (settings.secret_key, settings.api_key, settings.notify_secret, settings.notify_url) == ((), (), (), None)
 
 
-def test_an_empty_or_blank_value_is_an_unset_one() -> None:
-    names = list(module._READERS)
+def test_empty_and_blank_values_are_unset() -> None:
+    names = list(DECLARED)
     assert read_settings(dict.fromkeys(names, "")) == read_settings(dict.fromkeys(names, "  \n")) == read_settings({})
     assert read_settings({f"{name}_FILE": "" for name in names}) == read_settings({})
 
 
-def test_port_binds_every_address_as_a_paas_needs_and_host_overrides() -> None:
+def test_port_binds_all_addresses_unless_host_is_set() -> None:
     assert (read_settings(PRIVATE | {"PORT": "5000"}).host, read_settings(PRIVATE | {"PORT": "5000"}).port) == (
         "0.0.0.0",
         5000,
@@ -57,8 +66,8 @@ def test_port_binds_every_address_as_a_paas_needs_and_host_overrides() -> None:
     assert read_settings(PRIVATE | {"HOST": "::"}).host == "::"
 
 
-def test_every_fault_is_told_at_once() -> None:
-    told = faults(
+def test_every_fault_is_reported_at_once() -> None:
+    found = faults(
         PORT="x",
         PUBLIC_URL="ftp://x",
         FAL_POLL_SECONDS="0",
@@ -66,20 +75,20 @@ def test_every_fault_is_told_at_once() -> None:
         RESUBMIT_UNCONFIRMED="maybe",
         SECRET_KEY="short",
     )
-    assert [re.split("[: ]", fault)[0] for fault in told] == [
+    assert [fault.partition(":")[0] for fault in found] == [
         "PORT",
         "PUBLIC_URL",
         "SECRET_KEY",
-        "FAL_POLL_SECONDS",
         "RESUBMIT_UNCONFIRMED",
         "LOG_FORMAT",
+        "FAL_POLL_SECONDS",
         "API_KEY",  # a PORT, even one that is no number, means a public address
     ]
 
 
-def test_every_contradiction_is_told_at_once() -> None:
-    told = faults(PORT="80", NOTIFY_URL="https://u.example", DATABASE_URL="mysql://x")
-    assert [fault.split()[0].rstrip(":") for fault in told] == [
+def test_every_contradiction_is_reported_at_once() -> None:
+    found = faults(PORT="80", NOTIFY_URL="https://u.example", DATABASE_URL="mysql://x")
+    assert [fault.partition(":")[0] for fault in found] == [
         "SECRET_KEY",
         "API_KEY",
         "NOTIFY_SECRET",
@@ -92,26 +101,26 @@ def test_every_contradiction_is_told_at_once() -> None:
     [{"PORT": "80"}, {"HOST": "0.0.0.0"}, {"HOST": "10.0.0.1"}, {"HOST": "::"}, {"PUBLIC_URL": "https://r.example"}],
 )
 @pytest.mark.parametrize("name", ["SECRET_KEY", "API_KEY"])
-def test_who_can_be_reached_needs_keys_and_learns_how_to_make_one(reach: dict[str, str], name: str) -> None:
+def test_a_public_address_requires_keys_and_the_fault_says_how_to_make_them(reach: dict[str, str], name: str) -> None:
     environment = {key: value for key, value in (PRIVATE | reach).items() if key != name}
     [fault] = faults(**environment)
-    assert fault.startswith(f"{name} is not set")
+    assert fault.startswith(f"{name}: must be set")
     assert 'python -c "import secrets; print(secrets.token_urlsafe(32))"' in fault
     read_settings(PRIVATE | reach)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_who_is_on_loopback_needs_none(host: str) -> None:
+def test_loopback_requires_no_keys(host: str) -> None:
     assert read_settings({"HOST": host}).public is False
 
 
-def test_callbacks_to_a_loopback_address_still_need_a_key_to_sign_with() -> None:
+def test_public_url_on_loopback_still_requires_a_secret_key() -> None:
     [fault] = faults(PUBLIC_URL="http://127.0.0.1:8000")
-    assert fault.startswith("SECRET_KEY")
+    assert fault.startswith("SECRET_KEY: must be set")
     read_settings({"PUBLIC_URL": "http://127.0.0.1:8000", "SECRET_KEY": PRIVATE["SECRET_KEY"]})
 
 
-def test_a_notify_url_needs_a_secret_and_the_command_that_is_told_makes_a_good_one() -> None:
+def test_notify_url_requires_a_secret_and_the_suggested_command_makes_a_valid_one() -> None:
     [fault] = faults(NOTIFY_URL="https://u.example")
     command = re.search(r'python -c "(.*)"$', fault)
     assert command is not None
@@ -123,7 +132,7 @@ def test_a_notify_url_needs_a_secret_and_the_command_that_is_told_makes_a_good_o
 @pytest.mark.parametrize(
     "url", ["mysql://u:p@h/d", "postgres://", "postgresql:h/d", "postgres+psycopg://h/d", "sqlite:///", "sqlite://x"]
 )
-def test_a_database_that_cannot_be_opened_is_refused_by_name(url: str) -> None:
+def test_unsupported_database_urls_are_refused_without_repeating_them(url: str) -> None:
     [fault] = faults(DATABASE_URL=url)
     assert fault.startswith("DATABASE_URL")
     assert "sqlite:///data/renderhook.db" in fault
@@ -132,14 +141,14 @@ def test_a_database_that_cannot_be_opened_is_refused_by_name(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["postgres://u:p@h/d", "postgresql://h/d", "postgresql://h1,h2/d?sslmode=require"])
-def test_a_database_of_postgres_is_one_under_either_scheme_and_may_be_left_to_other_workers(url: str) -> None:
+def test_postgres_urls_have_two_schemes_and_allow_zero_workers(url: str) -> None:
     settings = read_settings({"DATABASE_URL": url, "WORKERS": "0"})
     assert (settings.database_url, settings.workers) == (url, False)
 
 
-def test_a_file_that_one_process_has_to_itself_needs_its_workers() -> None:
+def test_sqlite_requires_workers() -> None:
     [fault] = faults(WORKERS="0")
-    assert fault.startswith("WORKERS is 0")
+    assert fault.startswith("WORKERS: must be 1")
     [fault] = faults(WORKERS="none")
     assert fault.startswith("WORKERS: ")
 
@@ -148,29 +157,28 @@ def test_a_file_that_one_process_has_to_itself_needs_its_workers() -> None:
     ("name", "value"),
     [("DATABASE_CONNECTIONS", "2"), ("DATABASE_CONNECTIONS", "x"), ("DATABASE_TIMEOUT_SECONDS", "0")],
 )
-def test_a_database_needs_some_connections_and_some_time(name: str, value: str) -> None:
-    """One for each writer, and one for whoever reads."""
+def test_too_few_connections_and_no_timeout_are_refused(name: str, value: str) -> None:
     [fault] = faults(**{name: value})
     assert fault.startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///data/x.db", "sqlite:////var/lib/x.db"])
-def test_a_relative_and_an_absolute_path_both_work(url: str) -> None:
+def test_relative_and_absolute_sqlite_paths_are_accepted(url: str) -> None:
     assert read_settings({"DATABASE_URL": url}).database_url == url
 
 
-def test_no_secret_shows_in_the_settings_text() -> None:
+def test_secrets_are_hidden_in_the_text_of_the_settings() -> None:
     settings = read_settings(PUBLIC)
     for text in (repr(settings), str(settings), f"{settings}"):
         assert not [value for value in PRIVATE.values() if value in text or value.removeprefix("whsec_") in text]
         assert "nnnnnnnn" not in text
-        assert text.count("'***'") == len(SECRETS) == len(PRIVATE)
+        assert text.count("'***'") == len([name for name, each in DECLARED.items() if each.secret]) == len(PRIVATE)
         assert "host='127.0.0.1'" in text
-    assert repr(read_settings({})).count("***") == 1  # an unset one is no secret; DATABASE_URL is never unset
+    assert repr(read_settings({})).count("***") == 1  # DATABASE_URL is always set
 
 
 @pytest.mark.parametrize("name", sorted(PRIVATE))
-def test_no_secret_shows_in_a_fault(name: str) -> None:
+def test_faults_do_not_repeat_secrets(name: str) -> None:
     [fault] = faults(**{name: "a-bad\x07one"})
     assert fault.startswith(f"{name}: ")
     assert "a-bad" not in fault
@@ -178,56 +186,46 @@ def test_no_secret_shows_in_a_fault(name: str) -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        read_settings({}).port = 1  # type: ignore[misc]  # that is the point
+        read_settings({}).port = 1  # type: ignore[misc]  # that it raises is the test
 
 
-def test_a_file_may_hold_a_value(tmp_path: Path) -> None:
+def test_name_file_reads_the_value_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("the-key-in-a-file-1, the-key-in-a-file-0\n")
     settings = read_settings({"API_KEY_FILE": str(tmp_path / "key")})
     assert settings.api_key == ("the-key-in-a-file-1", "the-key-in-a-file-0")
 
 
-def test_an_empty_file_is_an_unset_value(tmp_path: Path) -> None:
+def test_an_empty_file_is_an_unset_setting(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     assert read_settings({"API_KEY_FILE": str(tmp_path / "empty")}) == read_settings({})
 
 
-def test_a_file_that_cannot_be_read_and_a_value_given_twice_are_faults(tmp_path: Path) -> None:
+def test_unreadable_files_and_values_given_twice_are_faults(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
-    told = faults(
+    found = faults(
         API_KEY_FILE=str(tmp_path / "nowhere"),
         SECRET_KEY="x" * 20,
         SECRET_KEY_FILE="x",
         FAL_KEY_FILE=str(tmp_path / "binary"),
     )
-    assert [fault.partition(":")[0] for fault in told] == ["SECRET_KEY", "API_KEY", "FAL_KEY"]
-    assert "not both" in told[0]
-    assert "nowhere" in told[1]
+    assert [fault.partition(":")[0] for fault in found] == ["SECRET_KEY", "API_KEY", "FAL_KEY"]
+    assert "not both" in found[0]
+    assert "nowhere" in found[1]
 
 
-def test_every_reader_fills_a_field_and_every_field_has_a_reader() -> None:
-    assert [name.lower() for name in module._READERS] == list(Settings.__struct_fields__)
-    assert {name.lower() for name in module._MANY} <= set(Settings.__struct_fields__)
-    assert set(Settings.__struct_fields__) >= SECRETS
+def test_no_two_structs_declare_the_same_setting() -> None:
+    kinds: list[type[Declared]] = [Settings, FalSettings, HeygenSettings]
+    assert len(DECLARED) == sum(len(declared(kind)) for kind in kinds)
+    assert len(DECLARED) == sum(len(kind.__struct_fields__) for kind in kinds) - 1  # `providers` is not one
 
 
-def documented(text: str) -> dict[str, tuple[str, str]]:
-    """Read the rows of the settings table, `| `NAME` | default | meaning |`, as name: (default, meaning)."""
-    rows = re.findall(r"^\| *`([A-Z][A-Z_]*)` *\| *([^|]*?) *\| *(.*?) *\|$", text, re.MULTILINE)
-    return {name: (default, meaning) for name, default, meaning in rows}
+def test_the_page_of_settings_is_up_to_date() -> None:
+    assert PAGE.read_text("utf-8") == settings_page(), "run `make docs`"
 
 
-def test_every_setting_is_documented_with_its_default_and_no_other_is() -> None:
-    rows = documented(README.read_text("utf-8"))
-    assert set(module._READERS) - rows.keys() == set(), "in receiver/settings.py and not in README.md's table"
-    for name, (_, default) in module._READERS.items():
-        said, meaning = rows[name]
-        assert meaning, name
-        assert default is None or default in said.replace(",", "").replace(" ", ""), f"{name}: {said} is not {default}"
-
-
-def test_the_check_of_the_readme_can_fail() -> None:
-    rows = documented(
-        "| name | default | meaning |\n|---|---|---|\n| `PORT` | 8000 | where to listen |\n`HOST` is one too\n"
-    )
-    assert rows == {"PORT": ("8000", "where to listen")}
+def test_the_page_has_a_row_for_each_setting_with_default_and_meaning() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)`( \(secret\))? \| (.+?) \| .{10,} \|$", settings_page(), re.MULTILINE)
+    assert [name for name, _, _ in rows] == [*DECLARED, "RENDERHOOK_URL"]
+    for name, secret, default in rows[:-1]:
+        setting = DECLARED[name]
+        assert (bool(secret), default) == (setting.secret, f"`{setting.default}`" if setting.default else "none")

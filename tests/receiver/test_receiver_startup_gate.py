@@ -1,4 +1,4 @@
-"""Before there is an application: a moment's patience, then 503, and everybody in when it is there."""
+"""The startup gate: requests wait for a moment, then get 503, until the application is open."""
 
 import asyncio
 
@@ -17,23 +17,23 @@ def gate() -> StartupGate:
     return StartupGate()
 
 
-async def ask(gate: StartupGate) -> httpx.Response:
+async def get(gate: StartupGate) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gate), base_url="http://127.0.0.1") as client:
         return await client.get("/readyz")
 
 
-async def test_whoever_comes_a_moment_too_early_is_let_in(gate: StartupGate) -> None:
-    asked = asyncio.create_task(ask(gate))
-    await asyncio.sleep(0)  # it has come
+async def test_a_request_during_a_short_startup_waits_for_the_application(gate: StartupGate) -> None:
+    waiting = asyncio.create_task(get(gate))
+    await asyncio.sleep(0)
     gate.open(APP)
-    assert (await asked).text == "in"
-    assert (await ask(gate)).text == "in"
+    assert (await waiting).text == "in"
+    assert (await get(gate)).text == "in"
 
 
-async def test_whoever_comes_much_too_early_is_told_to_come_again(
+async def test_requests_before_startup_get_503_with_retry_after(
     gate: StartupGate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.01)
-    answer = await ask(gate)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert answer.json()["detail"] == "the ledger is not open yet"
+    response = await get(gate)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.json()["detail"] == "the database is not open yet"

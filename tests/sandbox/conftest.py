@@ -7,17 +7,17 @@ import pytest
 
 from sandbox.app import create_app
 from sandbox.options import Options
-from tests.sandbox.doubles import Client, PostOffice, serving
+from tests.sandbox.doubles import CallbackServer, Client, serving
 
 SEED = bytes(range(32))
 
 
 @pytest.fixture(scope="session")
-def post_office() -> Iterator[PostOffice]:
-    office = PostOffice()
-    with serving(office.app()) as url:
-        office.url = url
-        yield office
+def callback_server() -> Iterator[CallbackServer]:
+    server = CallbackServer()
+    with serving(server.app()) as url:
+        server.url = url
+        yield server
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def sandbox_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def keyed(sandbox_url: str) -> Iterator[httpx.Client]:
-    """One client for all tests: to make one takes longer than most of them."""
+    """One client for all tests: creating one takes longer than most of them."""
     headers = {"Authorization": "Key kid:secret", "X-Api-Key": "hg"}
     with httpx.Client(base_url=sandbox_url, headers=headers, trust_env=False) as client:
         yield client
@@ -37,14 +37,14 @@ def keyed(sandbox_url: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def http() -> Iterator[httpx.Client]:
-    """Somebody without any key."""
+    """A client without any key."""
     with httpx.Client(trust_env=False) as client:
         yield client
 
 
 @pytest.fixture
-def sandbox(sandbox_url: str, keyed: httpx.Client, post_office: PostOffice) -> Iterator[Client]:
-    yield Client(sandbox_url, keyed, post_office.open())
+def sandbox(sandbox_url: str, keyed: httpx.Client, callback_server: CallbackServer) -> Iterator[Client]:
+    yield Client(sandbox_url, keyed, callback_server.open())
     keyed.post("/sandbox/faults", json={"faults": ""})
 
 

@@ -1,4 +1,4 @@
-"""What stands on the other side of the sandbox in its tests."""
+"""The servers and clients on the other side of the sandbox in its tests."""
 
 import base64
 import hashlib
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T | None]) -> T:
-    """Look until there is something, and return it."""
+    """Poll until `condition` returns something true, and return it."""
     end = time.monotonic() + BOUND_SECONDS
     while not (found := condition()):
         if time.monotonic() > end:
-            pytest.fail(f"nothing came within {BOUND_SECONDS:.0f} s")
+            pytest.fail(f"the condition was not met within {BOUND_SECONDS:.0f} s")
         time.sleep(0.005)
     return found
 
@@ -50,48 +50,49 @@ def serving(app: Starlette) -> Iterator[str]:
         thread.join(BOUND_SECONDS)
 
 
-class Mailbox:
-    """What came to one test's address, and the statuses to answer with before 200."""
+class Callbacks:
+    """The callbacks that arrived at one test's URL, and the statuses to answer with before 200."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.letters: list[tuple[dict[str, str], bytes]] = []
+        self.requests: list[tuple[dict[str, str], bytes]] = []
+        """Headers and body of each."""
         self.statuses: list[int] = []
 
     def wait(self, count: int) -> list[dict[str, Any]]:
-        wait_until(lambda: len(self.letters) >= count)
-        return [json.loads(body) for _, body in self.letters]
+        wait_until(lambda: len(self.requests) >= count)
+        return [json.loads(body) for _, body in self.requests]
 
 
-class PostOffice:
-    """A receiver with an address for each test, so that no late callback reaches another one."""
+class CallbackServer:
+    """A receiver of callbacks with a URL for each test, so that a late callback does not reach another test."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.boxes: dict[str, Mailbox] = {}
+        self._callbacks: dict[str, Callbacks] = {}
 
     def app(self) -> Starlette:
-        return Starlette(routes=[Route("/{box}", self.receive, methods=["GET", "POST"])])
+        return Starlette(routes=[Route("/{name}", self.receive, methods=["GET", "POST"])])
 
     async def receive(self, request: Request) -> Response:
-        box = self.boxes[request.path_params["box"]]
-        box.letters.append((dict(request.headers), await request.body()))
-        status = box.statuses.pop(0) if box.statuses else 200
-        return Response(status_code=status, headers={"location": box.url} if status == 301 else {})
+        callbacks = self._callbacks[request.path_params["name"]]
+        callbacks.requests.append((dict(request.headers), await request.body()))
+        status = callbacks.statuses.pop(0) if callbacks.statuses else 200
+        return Response(status_code=status, headers={"location": callbacks.url} if status == 301 else {})
 
-    def open(self) -> Mailbox:
-        name = f"box-{len(self.boxes)}"
-        self.boxes[name] = Mailbox(f"{self.url}/{name}")
-        return self.boxes[name]
+    def open(self) -> Callbacks:
+        name = f"test-{len(self._callbacks)}"
+        self._callbacks[name] = Callbacks(f"{self.url}/{name}")
+        return self._callbacks[name]
 
 
 class Client:
-    """What the tests ask a sandbox."""
+    """Requests to a sandbox."""
 
-    def __init__(self, url: str, http: httpx.Client, mailbox: Mailbox) -> None:
+    def __init__(self, url: str, http: httpx.Client, callbacks: Callbacks) -> None:
         self.url = url
         self.http = http
-        self.mailbox = mailbox
+        self.callbacks = callbacks
 
     def submit(self, faults: str = "", *, model: str = VIDEO_SWAP, **extra: Any) -> httpx.Response:
         fragment = f"#fault={faults}" if faults else ""
@@ -99,7 +100,7 @@ class Client:
             "source_face_url": "https://example.com/face.jpg",
             "target_video_url": f"https://example.com/a.mp4{fragment}",
         }
-        return self.http.post(f"/fal/{model}", params={"fal_webhook": self.mailbox.url}, json=body | extra)
+        return self.http.post(f"/fal/{model}", params={"fal_webhook": self.callbacks.url}, json=body | extra)
 
     def execute(self, faults: str = "", workflow: str = "FaceswapNode", **job_input: Any) -> httpx.Response:
         fragment = f"#fault={faults}" if faults else ""
@@ -115,23 +116,23 @@ class Client:
         return next(each for each in submissions if each["id"] == job_id)
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        def look() -> dict[str, Any] | None:
+        def find() -> dict[str, Any] | None:
             found = self.submission(job_id)
             return found if found["state"] in {"completed", "failed", "canceled"} else None
 
-        return wait_until(look)
+        return wait_until(find)
 
     def attempts(self, job_id: str, count: int) -> list[dict[str, Any]]:
-        def look() -> list[dict[str, Any]] | None:
+        def find() -> list[dict[str, Any]] | None:
             found = self.submission(job_id)["callbacks"]
             return found if len(found) >= count else None
 
-        return wait_until(look)
+        return wait_until(find)
 
 
 def verified(keys: list[dict[str, str]], headers: dict[str, str], body: bytes) -> bool:
-    telemetry = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
-    message = "\n".join([*telemetry, hashlib.sha256(body).hexdigest()]).encode()
+    signed = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
+    message = "\n".join([*signed, hashlib.sha256(body).hexdigest()]).encode()
     for key in keys:
         public = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(key["x"] + "="))
         try:

@@ -24,26 +24,26 @@ def consumer() -> Iterator[httpx.Client]:
         yield client
 
 
-def send(consumer: httpx.Client, webhook_id: str, *, at: datetime | None = None, sent: str = BODY) -> int:
+def send(consumer: httpx.Client, webhook_id: str, *, at: datetime | None = None, body: str = BODY) -> int:
     at = at or datetime.now(UTC)
     headers = {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": "v1a,other v1," + Webhook(SECRET).sign(webhook_id, at, BODY).removeprefix("v1,"),
     }
-    return consumer.post("/hooks", content=sent, headers=headers).status_code
+    return consumer.post("/hooks", content=body, headers=headers).status_code
 
 
 def received(consumer: httpx.Client, webhook_id: str) -> dict[str, Any]:
     return next(each for each in consumer.get("/received").json() if each["webhook_id"] == webhook_id)
 
 
-def test_a_notification_is_kept_once_however_often_it_comes(consumer: httpx.Client) -> None:
+def test_a_notification_is_kept_once_and_its_attempts_are_counted(consumer: httpx.Client) -> None:
     assert [send(consumer, "msg_1") for _ in range(3)] == [500, 202, 202]
-    telemetry = received(consumer, "msg_1")
-    assert telemetry["body"] == json.loads(BODY)
-    del telemetry["body"]
-    assert telemetry == {
+    entry = received(consumer, "msg_1")
+    assert entry["body"] == json.loads(BODY)
+    del entry["body"]
+    assert entry == {
         "webhook_id": "msg_1",
         "attempts": 3,
         "type": "job.completed",
@@ -53,20 +53,20 @@ def test_a_notification_is_kept_once_however_often_it_comes(consumer: httpx.Clie
     }
 
 
-def test_a_changed_body_is_refused_and_spoils_nothing(consumer: httpx.Client) -> None:
-    assert send(consumer, "msg_2", sent="[]") == 401
+def test_a_changed_body_is_rejected_and_does_not_replace_a_verified_one(consumer: httpx.Client) -> None:
+    assert send(consumer, "msg_2", body="[]") == 401
     assert not received(consumer, "msg_2")["verified"]
     send(consumer, "msg_2")
-    assert send(consumer, "msg_2", sent="not even json") == 401
+    assert send(consumer, "msg_2", body="not even json") == 401
     assert received(consumer, "msg_2")["job_id"] == "j1"
 
 
 @pytest.mark.parametrize("minutes", [-6, 6])
-def test_an_old_or_early_notification_is_refused(consumer: httpx.Client, minutes: int) -> None:
+def test_a_timestamp_out_of_tolerance_is_rejected(consumer: httpx.Client, minutes: int) -> None:
     assert send(consumer, f"msg_{minutes}", at=datetime.now(UTC) + timedelta(minutes=minutes)) == 401
 
 
-def test_a_bare_request_is_refused(consumer: httpx.Client) -> None:
+def test_a_request_without_a_signature_is_rejected(consumer: httpx.Client) -> None:
     assert consumer.post("/", content=b"{}").status_code == 401
     assert (
         consumer.post("/", headers={"webhook-id": "x", "webhook-timestamp": str(int(time.time()))}).status_code == 401

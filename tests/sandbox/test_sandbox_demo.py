@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.demo.plan import PLAN, Errand, Followed, Recorded, differences
+from sandbox.demo.plan import PLAN, PlannedJob, RecordedJob, TrackedJob, differences
 from sandbox.demo.processes import Children, DemoError, free_port
 
 ROOT = Path(__file__).parents[2]
-TWICE = next(errand for errand in PLAN if errand.receipts.get("duplicate"))
+TWICE = next(plan for plan in PLAN if plan.receipts.get("duplicate"))
 OUTPUT = ("http://127.0.0.1/a.png", "image/png", 1)
 
 
-def followed(errand: Errand = TWICE, *, submitted: str | None = "1", finalized: str = "2") -> Followed:
-    job = {"id": "job_1", "state": errand.state, "submitted_at": submitted, "finalized_at": finalized}
-    return Followed(errand=errand, job=job, notified={"job.submitted", f"job.{errand.state}"}, acknowledged=2)
+def tracked(plan: PlannedJob = TWICE, *, submitted: str | None = "1", finalized: str = "2") -> TrackedJob:
+    job = {"id": "job_1", "state": plan.state, "submitted_at": submitted, "finalized_at": finalized}
+    return TrackedJob(plan=plan, job=job, notified={"job.submitted", f"job.{plan.state}"}, acknowledged=2)
 
 
-def recorded() -> Recorded:
-    return Recorded(
+def recorded() -> RecordedJob:
+    return RecordedJob(
         state="completed",
         source="callback",
         outputs=[OUTPUT],
@@ -30,33 +30,33 @@ def recorded() -> Recorded:
     )
 
 
-def test_what_went_as_planned_differs_in_nothing() -> None:
-    assert followed().settled
-    assert differences(followed(), recorded()) == []
+def test_a_job_that_went_as_planned_has_no_differences() -> None:
+    assert tracked().settled
+    assert differences(tracked(), recorded()) == []
 
 
-def test_each_difference_is_one_sentence() -> None:
-    job, ledger = followed(), recorded()
+def test_each_difference_is_a_message() -> None:
+    job, found = tracked(), recorded()
     job.acknowledged = 1
-    ledger.source = "poll"
-    ledger.receipts["callback", "recorded"] = 2
-    ledger.deliveries.append(("job.completed", "dead", 10))
+    found.source = "poll"
+    found.receipts["callback", "recorded"] = 2
+    found.deliveries.append(("job.completed", "dead", 10))
     assert not job.settled
-    assert differences(job, ledger) == [
+    assert differences(job, found) == [
         f"{TWICE.name}: source is 'poll', expected 'callback'",
         f"{TWICE.name}: receipts is {{'recorded': 2, 'duplicate': 1}}, expected {{'recorded': 1, 'duplicate': 1}}",
         f"{TWICE.name}: callbacks acknowledged is 1, expected 2",
         f"{TWICE.name}: delivery states is ['dead', 'delivered'], expected ['delivered']",
     ]
-    assert differences(job, None) == [f"{TWICE.name}: the database does not know job job_1"]
+    assert differences(job, None) == [f"{TWICE.name}: the database has no job job_1"]
 
 
 @pytest.mark.parametrize("submitted", [None, "2"])
-def test_a_callback_that_beat_the_answer_leaves_no_submitted_event(submitted: str | None) -> None:
-    assert followed(submitted=submitted).expected_events == {"job.completed"}
+def test_a_callback_before_the_submit_response_leaves_no_submitted_event(submitted: str | None) -> None:
+    assert tracked(submitted=submitted).expected_events == {"job.completed"}
 
 
-def test_a_child_that_exits_is_named_and_its_last_words_kept(tmp_path: Path) -> None:
+def test_a_child_that_exits_while_starting_is_an_error_with_its_log(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         children.start("one", "sandbox", "--nonsense")
         with pytest.raises(DemoError, match="the one exited with 2 while starting"):
@@ -64,7 +64,9 @@ def test_a_child_that_exits_is_named_and_its_last_words_kept(tmp_path: Path) -> 
         assert "--nonsense" in children.tails()
 
 
-def test_a_child_that_never_answers_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_does_not_answer_in_time_is_an_error_and_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Children(tmp_path) as children:
         children.start("one", "sandbox", "--port", "0")
         children.announced_url("one")
@@ -74,7 +76,7 @@ def test_a_child_that_never_answers_is_stopped(tmp_path: Path, monkeypatch: pyte
     assert children._children["one"].returncode == 0
 
 
-def test_children_do_not_see_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_children_do_not_inherit_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAL_KEY", "a-real-key")
     (tmp_path / "show.py").write_text("import os; print(sorted(os.environ))")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -86,9 +88,9 @@ def test_children_do_not_see_our_environment(tmp_path: Path, monkeypatch: pytest
     assert "FAL_KEY" not in shown
 
 
-def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
+def test_the_demo_prints_the_log_of_a_receiver_that_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "receiver").mkdir()
-    (tmp_path / "renderhook/server_commands.py").write_text(
+    (tmp_path / "receiver/__main__.py").write_text(
         textwrap.dedent("""\
         import sys
         sys.exit("boom")
@@ -96,7 +98,7 @@ def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
     )
     (tmp_path / "receiver/__init__.py").touch()
     ended = subprocess.run(
-        [sys.executable, "-m", "sandbox.demo.run", "--folder", str(tmp_path / "kept")],
+        [sys.executable, "-m", "sandbox.demo", "--folder", str(tmp_path / "kept")],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -110,8 +112,8 @@ def test_the_demo_says_why_it_cannot_start(tmp_path: Path) -> None:
     assert (tmp_path / "kept/receiver.log").read_text() == "boom\n"
 
 
-def test_the_demo_ends_as_planned(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sandbox.demo.run", "--folder", str(tmp_path)]
+def test_the_demo_exits_0_when_every_job_went_as_planned(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sandbox.demo", "--folder", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
     last = "demo: 5 jobs, 4 completed, 1 failed, 4 outputs recorded, 10 notifications verified\n"

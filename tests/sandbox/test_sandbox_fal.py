@@ -32,8 +32,8 @@ async def test_the_official_async_client_subscribes(fal: fal_client.SyncClient) 
     await (await client._client).aclose()
 
 
-def test_the_official_client_asks_by_id_and_cancels(fal: fal_client.SyncClient, sandbox: Client) -> None:
-    handle = fal.submit(VIDEO_SWAP, LONG_SWAP, webhook_url=sandbox.mailbox.url)
+def test_the_official_client_reads_a_status_by_id_and_cancels(fal: fal_client.SyncClient, sandbox: Client) -> None:
+    handle = fal.submit(VIDEO_SWAP, LONG_SWAP, webhook_url=sandbox.callbacks.url)
     assert isinstance(fal.status(VIDEO_SWAP, handle.request_id), fal_client.Queued)
     fal.cancel(VIDEO_SWAP, handle.request_id)
     status = handle.status()
@@ -63,25 +63,29 @@ def test_the_official_client_uploads(
         # The client leaves this connection to the garbage collector, which is a warning and so an error here.
         monkeypatch.setattr(fal_client.SyncClient, "_get_cdn_client", lambda _: opened)
         url = fal.upload_file(tmp_path / "face 1.png")
-    answer = http.get(url)
-    assert answer.content == b"\x89PNG"
-    assert answer.headers["content-type"] == "image/png"
+    response = http.get(url)
+    assert response.content == b"\x89PNG"
+    assert response.headers["content-type"] == "image/png"
 
 
-def test_a_file_is_put_where_initiate_said(sandbox: Client, http: httpx.Client) -> None:
-    asked = {"file_name": "face.png", "content_type": "image/png"}
-    place = sandbox.http.post("/fal/storage/upload/initiate?storage_type=fal-cdn-v3", json=asked).json()
-    assert http.put(place["upload_url"], content=b"\x89PNG").status_code == 200
-    assert http.get(place["file_url"]).content == b"\x89PNG"
-    assert http.put(f"{place['upload_url']}.exe", content=b"").status_code == 403
+def test_a_file_is_uploaded_to_the_url_of_initiate(sandbox: Client, http: httpx.Client) -> None:
+    file = {"file_name": "face.png", "content_type": "image/png"}
+    urls = sandbox.http.post("/fal/storage/upload/initiate?storage_type=fal-cdn-v3", json=file).json()
+    assert http.put(urls["upload_url"], content=b"\x89PNG").status_code == 200
+    assert http.get(urls["file_url"]).content == b"\x89PNG"
+    assert http.put(f"{urls['upload_url']}.exe", content=b"").status_code == 403
 
 
-def test_a_submit_names_the_job_by_its_app_only(sandbox: Client) -> None:
-    told = sandbox.submit().json()
-    url = f"{sandbox.url}/fal/{APP}/requests/{told['request_id']}"
-    assert told["status"] == "IN_QUEUE"
-    assert told["queue_position"] == 0
-    assert [told[f"{name}_url"] for name in ("response", "status", "cancel")] == [url, f"{url}/status", f"{url}/cancel"]
+def test_the_urls_of_a_submitted_job_contain_its_app_only(sandbox: Client) -> None:
+    submitted = sandbox.submit().json()
+    url = f"{sandbox.url}/fal/{APP}/requests/{submitted['request_id']}"
+    assert submitted["status"] == "IN_QUEUE"
+    assert submitted["queue_position"] == 0
+    assert [submitted[f"{name}_url"] for name in ("response", "status", "cancel")] == [
+        url,
+        f"{url}/status",
+        f"{url}/cancel",
+    ]
 
 
 @pytest.mark.parametrize("app", [APP, VIDEO_SWAP])
@@ -102,49 +106,49 @@ def test_a_job_is_found_by_app_and_by_full_id(sandbox: Client, app: str) -> None
     assert sandbox.http.put(f"{url}/cancel").json() == {"status": "ALREADY_COMPLETED"}
 
 
-def test_the_stream_tells_each_change_once(sandbox: Client) -> None:
+def test_the_stream_sends_each_status_once(sandbox: Client) -> None:
     job = sandbox.submit("long=0.5").json()["request_id"]
-    with sandbox.http.stream("GET", f"/fal/{APP}/requests/{job}/status/stream") as answer:
-        told = [json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line]
-    assert [each["status"] for each in told] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
+    with sandbox.http.stream("GET", f"/fal/{APP}/requests/{job}/status/stream") as response:
+        events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
+    assert [each["status"] for each in events] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
 
 
-@pytest.mark.parametrize("app", [APP, "workflows/somebody/swap"])
-def test_an_unknown_request_is_not_found(sandbox: Client, app: str) -> None:
+@pytest.mark.parametrize("app", [APP, "workflows/someone/swap"])
+def test_an_unknown_request_gets_404(sandbox: Client, app: str) -> None:
     for method, path in (("GET", "/status"), ("GET", ""), ("GET", "/status/stream"), ("PUT", "/cancel")):
-        answer = sandbox.http.request(method, f"/fal/{app}/requests/{UNKNOWN}{path}")
-        assert (answer.status_code, answer.json()) == (404, {"status": "NOT_FOUND"})
+        response = sandbox.http.request(method, f"/fal/{app}/requests/{UNKNOWN}{path}")
+        assert (response.status_code, response.json()) == (404, {"status": "NOT_FOUND"})
 
 
-def test_a_job_belongs_to_its_app(sandbox: Client) -> None:
+def test_a_request_of_another_app_gets_404(sandbox: Client) -> None:
     job = sandbox.submit().json()["request_id"]
-    assert sandbox.http.get(f"/fal/somebody/else/requests/{job}").status_code == 404
+    assert sandbox.http.get(f"/fal/someone/else/requests/{job}").status_code == 404
 
 
-def test_without_a_key_there_is_nothing(sandbox: Client, http: httpx.Client) -> None:
+def test_requests_without_a_key_get_401(sandbox: Client, http: httpx.Client) -> None:
     for method, path in (("POST", f"/fal/{VIDEO_SWAP}"), ("GET", f"/fal/{APP}/requests/{UNKNOWN}")):
-        answer = http.request(method, f"{sandbox.url}{path}", json={})
-        assert (answer.status_code, answer.json()) == (401, {"detail": "invalid key credentials"})
+        response = http.request(method, f"{sandbox.url}{path}", json={})
+        assert (response.status_code, response.json()) == (401, {"detail": "invalid key credentials"})
 
 
-def test_a_body_has_to_be_a_json_object(sandbox: Client) -> None:
+def test_a_body_that_is_not_a_json_object_gets_422(sandbox: Client) -> None:
     for body in (b"{", b"[]"):
         assert sandbox.http.post(f"/fal/{VIDEO_SWAP}", content=body).status_code == 422
 
 
 @pytest.mark.parametrize(
-    ("model", "place", "content_type"),
+    ("model", "field", "content_type"),
     [
         (f"{APP}/faceswapimagemulti", "image", "image/jpeg"),
-        ("workflows/somebody/text-to-video", "video", "video/mp4"),
+        ("workflows/someone/text-to-video", "video", "video/mp4"),
         ("fal-ai/flux/dev", "images", "image/png"),
     ],
 )
-def test_each_model_answers_in_its_shape(sandbox: Client, model: str, place: str, content_type: str) -> None:
-    told = sandbox.submit(
+def test_each_kind_of_model_has_its_result_format(sandbox: Client, model: str, field: str, content_type: str) -> None:
+    submitted = sandbox.submit(
         model=model, source_face_url_1="f", source_gender_1="male", target_image_url="https://example.com/b.png"
     ).json()
-    sandbox.ended(told["request_id"])
-    output = sandbox.http.get(told["response_url"]).json()[place]
+    sandbox.ended(submitted["request_id"])
+    output = sandbox.http.get(submitted["response_url"]).json()[field]
     output = output[0] if isinstance(output, list) else output
     assert output["content_type"] == content_type

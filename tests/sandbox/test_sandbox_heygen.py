@@ -22,7 +22,7 @@ def test_an_execution_goes_from_submitted_to_completed(sandbox: Client) -> None:
     assert list(dict.fromkeys(seen)) == ["pending", "processing", "completed"]
 
 
-def test_each_read_signs_the_url_anew(sandbox: Client, http: httpx.Client) -> None:
+def test_each_poll_returns_a_url_with_a_new_signature(sandbox: Client, http: httpx.Client) -> None:
     execution_id = sandbox.execute().json()["data"]["execution_id"]
     sandbox.ended(execution_id)
     first, second = (poll(sandbox, execution_id)["output"]["video_url"] for _ in range(2))
@@ -31,32 +31,32 @@ def test_each_read_signs_the_url_anew(sandbox: Client, http: httpx.Client) -> No
     assert http.get(second).headers["content-type"] == "video/mp4"
 
 
-def test_an_avatar_is_nested_one_deeper(sandbox: Client) -> None:
-    answer = sandbox.execute(
+def test_an_avatar_s_video_url_is_nested(sandbox: Client) -> None:
+    response = sandbox.execute(
         workflow="AvatarInferenceNode",
         avatar={"avatar_id": "Angela"},
         audio_list=[{"audio_url": "https://example.com/a.mp3"}],
     )
-    execution_id = answer.json()["data"]["execution_id"]
+    execution_id = response.json()["data"]["execution_id"]
     sandbox.ended(execution_id)
     assert poll(sandbox, execution_id)["output"]["video"]["video_url"].startswith(sandbox.url)
 
 
-def test_an_unknown_execution_says_so_in_its_status(sandbox: Client) -> None:
-    assert poll(sandbox, "node-gw-nobody") == {"execution_id": "node-gw-nobody", "status": "not_found"}
+def test_an_unknown_execution_has_the_status_not_found(sandbox: Client) -> None:
+    assert poll(sandbox, "node-gw-unknown") == {"execution_id": "node-gw-unknown", "status": "not_found"}
 
 
-def test_without_a_key_there_is_nothing(sandbox: Client, http: httpx.Client) -> None:
+def test_requests_without_a_key_get_401(sandbox: Client, http: httpx.Client) -> None:
     for method, path in (("POST", PATH), ("GET", f"{PATH}/node-gw-1")):
-        answer = http.request(method, f"{sandbox.url}{path}", json={})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized")
+        response = http.request(method, f"{sandbox.url}{path}", json={})
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
 
 
-def test_a_submit_has_to_be_whole(sandbox: Client) -> None:
+def test_an_incomplete_submit_gets_400_and_creates_no_job(sandbox: Client) -> None:
     before = sandbox.http.get("/sandbox/submissions").json()
-    lacking = sandbox.execute(source_image_url="https://example.com/face.jpg")
-    assert lacking.status_code == 400
-    assert lacking.json()["error"]["message"] == "input.target_video_url is required"
+    incomplete = sandbox.execute(source_image_url="https://example.com/face.jpg")
+    assert incomplete.status_code == 400
+    assert incomplete.json()["error"]["message"] == "input.target_video_url is required"
     assert sandbox.http.post(PATH, json={"input": {}}).status_code == 400
     assert sandbox.http.post(PATH, content=b"{").status_code == 400
     assert sandbox.http.get("/sandbox/submissions").json() == before

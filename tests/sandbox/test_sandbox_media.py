@@ -12,7 +12,7 @@ MAGIC = {"swapped.mp4": (4, b"ftyp"), "swapped.png": (0, b"\x89PNG\r\n\x1a\n"), 
 
 
 @pytest.mark.parametrize("name", MEDIA)
-def test_a_file_is_the_one_the_readme_describes(name: str) -> None:
+def test_a_file_has_the_size_and_digest_of_the_readme(name: str) -> None:
     content = MEDIA[name].path.read_bytes()
     row = re.search(rf"\| {name} \|.*\| (\d+) \| ([0-9a-f]{{64}}) \|", README)
     assert row
@@ -21,19 +21,19 @@ def test_a_file_is_the_one_the_readme_describes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEDIA)
-def test_a_file_is_what_its_name_says(name: str) -> None:
+def test_a_file_has_the_format_of_its_name(name: str) -> None:
     offset, magic = MAGIC[name]
     assert MEDIA[name].path.read_bytes()[offset:].startswith(magic)
 
 
 @pytest.mark.parametrize("name", MEDIA)
-def test_what_is_served_is_what_was_reported(sandbox: Client, name: str) -> None:
-    answer = sandbox.http.get(f"/files/some-job/{name}?Signature=x")
-    assert answer.headers["content-type"] == MEDIA[name].content_type
-    assert len(answer.content) == MEDIA[name].size
+def test_a_file_is_served_with_its_type_and_size_and_by_range(sandbox: Client, name: str) -> None:
+    response = sandbox.http.get(f"/files/some-job/{name}?Signature=x")
+    assert response.headers["content-type"] == MEDIA[name].content_type
+    assert len(response.content) == MEDIA[name].size
     part = sandbox.http.get(f"/files/{name}", headers={"Range": "bytes=4-7"})
-    assert (part.status_code, part.content) == (206, answer.content[4:8])
+    assert (part.status_code, part.content) == (206, response.content[4:8])
 
 
-def test_no_other_file_is_served(sandbox: Client) -> None:
+def test_an_unknown_file_gets_404(sandbox: Client) -> None:
     assert sandbox.http.get("/files/README.md").status_code == 404

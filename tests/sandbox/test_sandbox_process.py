@@ -7,7 +7,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from sandbox.__main__ import main
+from sandbox.command import main
 from sandbox.demo.consumer import main as consumer
 from sandbox.faults import FAULTS
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
         ("sandbox.demo.consumer", ["--secret", "whsec_c2VjcmV0"], "/received", signal.SIGINT),
     ],
 )
-def test_it_says_where_it_listens_and_stops_when_told(
+def test_a_server_prints_its_url_and_exits_0_on_a_signal(
     module: str, extra: list[str], path: str, stop: signal.Signals, http: httpx.Client
 ) -> None:
     command = [sys.executable, "-m", module, "--port", "0", *extra]
@@ -39,19 +39,19 @@ def test_it_says_where_it_listens_and_stops_when_told(
             child.kill()
 
 
-def test_the_faults_are_listed_with_their_sentences() -> None:
+def test_the_faults_are_listed_with_their_descriptions() -> None:
     shown = CliRunner().invoke(main, ["--faults"]).output
-    assert all(name in shown and sentence in shown for name, sentence in FAULTS.items())
+    assert all(name in shown and description in shown for name, description in FAULTS.items())
 
 
 @pytest.mark.parametrize("wrong", [["--fault", "typo"], ["--key-seed", "00"], ["--key-seed", "zz"]])
-def test_a_wrong_option_is_named(wrong: list[str]) -> None:
+def test_a_wrong_option_exits_2_and_is_named(wrong: list[str]) -> None:
     shown = CliRunner().invoke(main, wrong)
     assert shown.exit_code == 2
     assert wrong[0] in shown.output
 
 
-def test_a_wrong_secret_is_named() -> None:
+def test_a_wrong_secret_exits_2_and_is_named() -> None:
     shown = CliRunner().invoke(consumer, ["--secret", "whsec_x"])
     assert shown.exit_code == 2
     assert "--secret" in shown.output

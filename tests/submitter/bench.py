@@ -1,4 +1,4 @@
-"""Workers at work on tasks that end when a test says so."""
+"""A worker, and a handler whose tasks end when a test says so."""
 
 import asyncio
 import contextlib
@@ -7,21 +7,22 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ledger.errors import Unavailable
+from ledger.ledger import Ledger
+from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from ledger.transitions.queue import Task
-from tests.submitter.desk import Desk
+from tests.submitter.harness import Harness
 from work.worker import Handler, Worker
 
 LONGEST = 70_000
 
 
 class Bench:
-    """Does tasks by waiting until each is let go; counts those under way."""
+    """Handles tasks by waiting until each is released; counts those in progress."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._store = desk.store
+    def __init__(self, harness: Harness) -> None:
+        self._store = harness.store
         self.gates: dict[str, asyncio.Event] = {}
         self.claimed: list[str] = []
         self.done: list[str] = []
@@ -44,13 +45,13 @@ class Bench:
             self.gates[subject].set()
 
 
-def worker(desk: Desk, handle: Handler, *, concurrency: int = 4) -> Worker:
+def worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker:
     return Worker(
-        desk.store,
+        Ledger(harness.store, harness.clock).queue,
         "submit",
         handle,
-        clock=desk.clock,
-        emit=desk.heard,
+        clock=harness.clock,
+        emit=harness.events_emitted,
         concurrency=concurrency,
         longest_ms=LONGEST,
     )
@@ -70,7 +71,7 @@ async def running(at_work: Worker) -> AsyncIterator[asyncio.Task[None]]:
 
 
 class Counting:
-    """Counts what a store is asked to write and read while the test goes on."""
+    """Counts the fetches of a store, and fails the next `faults` of them."""
 
     def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fetches = 0

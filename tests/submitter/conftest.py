@@ -1,9 +1,9 @@
-"""What the submitter's tests share: real clients that are closed again, and a desk at which jobs are submitted."""
+"""What the submitter's tests share: real clients that are closed again, and a harness at which jobs are submitted."""
 
 import contextlib
 import functools
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -11,8 +11,7 @@ from ledger.sqlite.store import SQLiteStore
 from outbound.client import Client, open_transport
 from tests.conftest import Clock, Heard
 from tests.submitter.bench import Counting
-from tests.submitter.desk import Desk
-from tests.submitter.standing import Standing, standing
+from tests.submitter.harness import Harness
 
 Opening = Callable[..., Client]
 
@@ -44,14 +43,8 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
 
 
 @pytest.fixture
-def desk(store: SQLiteStore, clock: Clock, heard: Heard) -> Desk:
-    return Desk(store, clock, heard)
-
-
-@pytest.fixture(scope="session")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
-    with standing(tmp_path_factory.mktemp("standing")) as there:
-        yield there
+def harness(store: SQLiteStore, clock: Clock, heard: Heard) -> Harness:
+    return Harness(store, clock, heard)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A claim whose commit nobody heard of is asked for again under its own name: what was never sent is in no doubt."""
+"""A claim whose commit was not confirmed is repeated under the same id, so that a job never sent is not unconfirmed."""
 
 import pytest
 
@@ -6,11 +6,11 @@ from ledger.errors import Unanswered
 from ledger.records import JobState
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
-from tests.submitter.desk import LEASE, Desk, Script, taken
+from tests.submitter.harness import LEASE, Harness, Script, accepted
 
 
-class Deaf:
-    """A store that does not hear the first answers to claims; `commits` tells whether they were carried out."""
+class Unconfirmed:
+    """A store that does not confirm the first claims; `commits` says whether they are committed."""
 
     def __init__(self, store: SQLiteStore, *, commits: bool, times: int) -> None:
         self._write = store.write
@@ -24,32 +24,32 @@ class Deaf:
         self.left -= 1
         if self._commits:
             await self._write(transaction)
-        raise Unanswered("the database went away")
+        raise Unanswered("the connection was lost")
 
 
-@pytest.mark.parametrize("commits", [True, False], ids=["was there", "was not there"])
-async def test_a_job_whose_claim_was_not_heard_of_is_submitted_once(
-    desk: Desk, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, *, commits: bool
+@pytest.mark.parametrize("commits", [True, False], ids=["committed", "not committed"])
+async def test_a_job_whose_claim_was_not_confirmed_is_submitted_once(
+    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, *, commits: bool
 ) -> None:
-    job_id = await desk.accept()
-    [task] = await desk.due("submit")
-    monkeypatch.setattr(store, "write", Deaf(store, commits=commits, times=2).write)
-    script = Script(taken("req-7"))
-    await desk.submitter(script).handle(task)
-    job = await desk.job(job_id)
-    assert (job.state, job.provider_request_id, len(script.asked)) == (JobState.SUBMITTED, "req-7", 1)
-    assert "job.unconfirmed" not in await desk.events(job_id)
+    job_id = await harness.accept()
+    [task] = await harness.due("submit")
+    monkeypatch.setattr(store, "write", Unconfirmed(store, commits=commits, times=2).write)
+    script = Script(accepted("req-7"))
+    await harness.submitter(script).handle(task)
+    job = await harness.job(job_id)
+    assert (job.state, job.provider_request_id, len(script.requests)) == (JobState.SUBMITTED, "req-7", 1)
+    assert "job.unconfirmed" not in await harness.events(job_id)
 
 
-async def test_a_claim_that_is_never_heard_of_is_given_up_when_it_is_over(
-    desk: Desk, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+async def test_a_claim_that_is_never_confirmed_is_given_up_at_its_end(
+    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.accept()
-    [task] = await desk.due("submit")
-    began = desk.clock()
-    monkeypatch.setattr(store, "write", Deaf(store, commits=False, times=1_000).write)
-    script = Script(taken())
+    await harness.accept()
+    [task] = await harness.due("submit")
+    began = harness.clock()
+    monkeypatch.setattr(store, "write", Unconfirmed(store, commits=False, times=1_000).write)
+    script = Script(accepted())
     with pytest.raises(Unanswered):
-        await desk.submitter(script).handle(task)
-    assert script.asked == []
-    assert desk.clock() - began >= LEASE
+        await harness.submitter(script).handle(task)
+    assert script.requests == []
+    assert harness.clock() - began >= LEASE

@@ -1,107 +1,114 @@
-"""What happens when nobody knows whether the provider has the job: no second request in silence, ever."""
+"""When it is not known whether the provider has the job, no second request is sent unless the policy says so."""
 
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from ledger.records import Fault, JobState
-from ledger.transitions import outcomes, submissions
+from ledger.transitions import outcomes
 from providers.http import NeverSent, Request, Response, Unread
-from tests.submitter.desk import LEASE, Desk, Script, answer, taken
+from tests.submitter.harness import LEASE, Harness, Script, accepted, response
 
-UNSURE = [Unread("hung up"), answer(502), answer(504), answer(524), answer(200, b"<html>"), answer(201, {})]
+UNREADABLE = [
+    Unread("hung up"),
+    response(502),
+    response(504),
+    response(524),
+    response(200, b"<html>"),
+    response(201, {}),
+]
 NAMES = ["unread", "502", "504", "524", "html", "no id"]
 
 
-async def crash_while_submitting(desk: Desk, provider: str = "fal") -> str:
-    """Leave a job as a process does that dies between the provider's accept and our note of it."""
-    job_id = await desk.accept(provider)  # type: ignore[arg-type]
-    await desk.due("submit")
-    now = desk.clock()
-    await desk.store.write(submissions.begin(job_id, now=now, until=now + LEASE))
+async def crash_while_submitting(harness: Harness, provider: str = "fal") -> str:
+    """Leave a job as a process does that stops between the provider's response and its record."""
+    job_id = await harness.accept(provider)
+    await harness.due("submit")
+    await harness.claim(job_id)
     return job_id
 
 
-@pytest.mark.parametrize("reply", UNSURE, ids=NAMES)
-async def test_an_answer_that_cannot_be_read_makes_the_job_unconfirmed(reply: Response | Unread, desk: Desk) -> None:
-    job_id = await desk.accept()
-    await desk.submit(Script(reply))
-    job = await desk.job(job_id)
-    assert (job.state, job.unconfirmed_at, job.submissions) == (JobState.UNCONFIRMED, desk.clock(), 1)
-    assert await desk.events(job_id) == ["job.accepted", "job.unconfirmed"]
-    assert [fact["job"] for fact in desk.heard.named("job.became_unconfirmed")] == [job_id]
-
-
-@pytest.mark.parametrize("reply", UNSURE, ids=NAMES)
-async def test_where_a_callback_may_come_it_is_waited_for_and_then_given_up_loudly(
-    reply: Response | Unread, desk: Desk
+@pytest.mark.parametrize("reply", UNREADABLE, ids=NAMES)
+async def test_a_response_that_cannot_be_read_makes_the_job_unconfirmed(
+    reply: Response | Unread, harness: Harness
 ) -> None:
-    job_id = await desk.accept()
+    job_id = await harness.accept()
+    await harness.submit_due(Script(reply))
+    job = await harness.job(job_id)
+    assert (job.state, job.unconfirmed_at, job.submissions) == (JobState.UNCONFIRMED, harness.clock(), 1)
+    assert await harness.events(job_id) == ["job.accepted", "job.unconfirmed"]
+    assert [event["job"] for event in harness.emitted("job.became_unconfirmed")] == [job_id]
+
+
+@pytest.mark.parametrize("reply", UNREADABLE, ids=NAMES)
+async def test_an_unconfirmed_job_waits_for_its_callback_and_then_expires(
+    reply: Response | Unread, harness: Harness
+) -> None:
+    job_id = await harness.accept()
     script = Script(reply)
-    await desk.submit(script)
-    desk.clock.pass_seconds(86_399)
-    assert await desk.submit(script) == 0
-    assert (await desk.job(job_id)).state is JobState.UNCONFIRMED
-    desk.clock.pass_seconds(1)
-    assert await desk.submit(script) == 1
-    job = await desk.job(job_id)
+    await harness.submit_due(script)
+    harness.clock.pass_seconds(86_399)
+    assert await harness.submit_due(script) == 0
+    assert (await harness.job(job_id)).state is JobState.UNCONFIRMED
+    harness.clock.pass_seconds(1)
+    assert await harness.submit_due(script) == 1
+    job = await harness.job(job_id)
     assert (job.state, job.error and job.error.fault) == (JobState.EXPIRED, Fault.NETWORK)
     assert job.error
     assert "may have taken this job and billed it" in job.error.message
-    assert [fact["job"] for fact in desk.heard.named("job.expired")] == [job_id]
-    assert len(script.asked) == 1
-    assert await desk.seconds_until_due("submit") is None
+    assert [event["job"] for event in harness.emitted("job.expired")] == [job_id]
+    assert len(script.requests) == 1
+    assert await harness.seconds_until_due("submit") is None
 
 
-async def test_where_no_callback_can_come_it_is_given_up_at_once(desk: Desk) -> None:
-    job_id = await desk.accept("heygen")
+async def test_an_unconfirmed_job_without_callbacks_expires_at_once(harness: Harness) -> None:
+    job_id = await harness.accept("heygen")
     script = Script(Unread("hung up"))
-    await desk.submit(script)
-    await desk.submit(script)
-    assert (await desk.job(job_id)).state is JobState.EXPIRED
-    assert len(script.asked) == 1
+    await harness.submit_due(script)
+    await harness.submit_due(script)
+    assert (await harness.job(job_id)).state is JobState.EXPIRED
+    assert len(script.requests) == 1
 
 
 @pytest.mark.parametrize("provider", ["fal", "heygen"])
-async def test_after_a_crash_the_job_is_unconfirmed_and_never_asked_for_again(provider: str, desk: Desk) -> None:
-    job_id = await crash_while_submitting(desk, provider)
-    script = Script(taken("never asked"))
-    desk.clock.pass_seconds(LEASE / 1000 - 1)
-    assert await desk.submit(script) == 0
-    assert (await desk.job(job_id)).state is JobState.SUBMITTING
+async def test_after_a_crash_the_job_is_unconfirmed_and_never_submitted_again(provider: str, harness: Harness) -> None:
+    job_id = await crash_while_submitting(harness, provider)
+    script = Script(accepted("never sent"))
+    harness.clock.pass_seconds(LEASE / 1000 - 1)
+    assert await harness.submit_due(script) == 0
+    assert (await harness.job(job_id)).state is JobState.SUBMITTING
     for _ in range(5):
-        desk.clock.pass_seconds(86_400)
-        await desk.submit(script)
-    assert (await desk.job(job_id)).state is JobState.EXPIRED
-    assert await desk.events(job_id) == ["job.accepted", "job.unconfirmed", "job.expired"]
-    assert script.asked == []
+        harness.clock.pass_seconds(86_400)
+        await harness.submit_due(script)
+    assert (await harness.job(job_id)).state is JobState.EXPIRED
+    assert await harness.events(job_id) == ["job.accepted", "job.unconfirmed", "job.expired"]
+    assert script.requests == []
 
 
-async def test_a_task_that_comes_due_before_the_claim_is_over_waits_for_its_end(desk: Desk) -> None:
-    job_id = await desk.accept()
-    now = desk.clock()
-    await desk.store.write(submissions.begin(job_id, now=now, until=now + 2 * LEASE))
-    script = Script(taken())
-    assert await desk.submit(script) == 1
-    assert await desk.seconds_until_due("submit") == 2 * LEASE / 1000
-    assert ((await desk.job(job_id)).state, script.asked) == (JobState.SUBMITTING, [])
+async def test_a_task_that_is_due_before_a_claim_ends_is_rescheduled_to_its_end(harness: Harness) -> None:
+    job_id = await harness.accept()
+    await harness.claim(job_id, lease_ms=2 * LEASE)
+    script = Script(accepted())
+    assert await harness.submit_due(script) == 1
+    assert await harness.seconds_until_due("submit") == 2 * LEASE / 1000
+    assert ((await harness.job(job_id)).state, script.requests) == (JobState.SUBMITTING, [])
 
 
-async def test_a_callback_settles_an_unconfirmed_job_and_brings_its_request_id(desk: Desk) -> None:
-    job_id = await desk.accept()
-    await desk.submit(Script(Unread("hung up")))
-    assert await desk.call_back(job_id, "req-7") == "recorded"
-    job = await desk.job(job_id)
+async def test_a_callback_ends_an_unconfirmed_job_and_sets_its_request_id(harness: Harness) -> None:
+    job_id = await harness.accept()
+    await harness.submit_due(Script(Unread("hung up")))
+    assert await harness.call_back(job_id, "req-7") == "recorded"
+    job = await harness.job(job_id)
     assert (job.state, job.provider_request_id) == (JobState.COMPLETED, "req-7")
-    assert await desk.seconds_until_due("submit") is None
+    assert await harness.seconds_until_due("submit") is None
 
 
 Reading = Callable[[Request], Awaitable[Response]]
 
 
-def calling_back_first(desk: Desk, jobs: list[str], then: Response | Exception) -> Reading:
+def calling_back_first(harness: Harness, jobs: list[str], then: Response | Exception) -> Reading:
     async def reply(_: Request) -> Response:
-        await desk.call_back(jobs[0], "req-1")
+        await harness.call_back(jobs[0], "req-1")
         if isinstance(then, Exception):
             raise then
         return then
@@ -111,105 +118,107 @@ def calling_back_first(desk: Desk, jobs: list[str], then: Response | Exception) 
 
 @pytest.mark.parametrize(
     "then",
-    [taken("req-1"), Unread("hung up"), answer(503), answer(422), answer(502)],
+    [accepted("req-1"), Unread("hung up"), response(503), response(422), response(502)],
     ids=["taken", "unread", "503", "422", "502"],
 )
-async def test_a_callback_before_the_answer_stands_whatever_the_answer_says(
-    then: Response | Exception, desk: Desk
+async def test_a_callback_before_the_response_stands_whatever_the_response_is(
+    then: Response | Exception, harness: Harness
 ) -> None:
-    jobs = [await desk.accept()]
-    await desk.submit(Script(calling_back_first(desk, jobs, then)))
-    job = await desk.job(jobs[0])
+    jobs = [await harness.accept()]
+    await harness.submit_due(Script(calling_back_first(harness, jobs, then)))
+    job = await harness.job(jobs[0])
     assert (job.state, job.provider_request_id) == (JobState.COMPLETED, "req-1")
-    assert await desk.events(jobs[0]) == ["job.accepted", "job.completed"]
-    assert await desk.seconds_until_due("submit") is None
-    assert await desk.seconds_until_due("poll") is None
-    told = {fact for fact, _ in desk.heard}
-    assert told <= {"job.already_confirmed"}  # nothing that did not happen is announced
+    assert await harness.events(jobs[0]) == ["job.accepted", "job.completed"]
+    assert await harness.seconds_until_due("submit") is None
+    assert await harness.seconds_until_due("poll") is None
+    emitted = {event for event, _ in harness.events_emitted}
+    assert emitted <= {"job.already_confirmed"}
 
 
-async def test_a_callback_whose_result_must_be_fetched_makes_an_unconfirmed_job_submitted(desk: Desk) -> None:
-    job_id = await desk.accept()
-    await desk.submit(Script(Unread("hung up")))
-    assert await desk.call_back(job_id, "req-7", outcome=None) == "pending"
-    assert (await desk.job(job_id)).state is JobState.SUBMITTED
-    assert await desk.seconds_until_due("submit") is None
-    assert await desk.seconds_until_due("poll") == 0
+async def test_a_callback_without_a_result_makes_an_unconfirmed_job_submitted(harness: Harness) -> None:
+    job_id = await harness.accept()
+    await harness.submit_due(Script(Unread("hung up")))
+    assert await harness.call_back(job_id, "req-7", outcome=None) == "pending"
+    assert (await harness.job(job_id)).state is JobState.SUBMITTED
+    assert await harness.seconds_until_due("submit") is None
+    assert await harness.seconds_until_due("poll") == 0
 
 
 @pytest.mark.parametrize("provider", ["fal", "heygen"])
-async def test_a_resubmission_happens_after_its_time_never_before_and_is_announced(provider: str, desk: Desk) -> None:
-    desk.resubmit = 300_000
-    job_id = await desk.accept(provider)  # type: ignore[arg-type]
-    script = Script(Unread("hung up"), taken("req-2"))
-    await desk.submit(script)
-    desk.clock.pass_seconds(299)
-    assert await desk.submit(script) == 0
-    assert desk.heard.named("job.resubmitted") == []
-    desk.clock.pass_seconds(1)
-    assert await desk.submit(script) == 1
-    job = await desk.job(job_id)
+async def test_a_job_is_resubmitted_after_the_delay_and_not_before(provider: str, harness: Harness) -> None:
+    harness.resubmit = 300_000
+    job_id = await harness.accept(provider)
+    script = Script(Unread("hung up"), accepted("req-2"))
+    await harness.submit_due(script)
+    harness.clock.pass_seconds(299)
+    assert await harness.submit_due(script) == 0
+    assert harness.emitted("job.resubmitted") == []
+    harness.clock.pass_seconds(1)
+    assert await harness.submit_due(script) == 1
+    job = await harness.job(job_id)
     assert (job.state, job.provider_request_id, job.submissions) == (JobState.SUBMITTED, "req-2", 2)
-    assert desk.heard.named("job.resubmitted") == [{"job": job_id, "provider": provider, "submissions": 2}]
-    assert len(script.asked) == 2
+    assert harness.emitted("job.resubmitted") == [{"job": job_id, "provider": provider, "submissions": 2}]
+    assert len(script.requests) == 2
 
 
-async def test_a_task_that_comes_early_does_not_resubmit_early(desk: Desk) -> None:
-    desk.resubmit = 300_000
-    job_id = await desk.accept()
-    script = Script(Unread("hung up"), taken("req-2"))
-    [task] = await desk.due("submit")
-    await desk.submitter(script).handle(task)
-    desk.clock.pass_seconds(10)
-    await desk.submitter(script).handle(task)
-    assert (await desk.job(job_id)).state is JobState.UNCONFIRMED
-    assert await desk.seconds_until_due("submit") == 290
-    assert len(script.asked) == 1
+async def test_a_task_that_is_handled_early_does_not_resubmit_early(harness: Harness) -> None:
+    harness.resubmit = 300_000
+    job_id = await harness.accept()
+    script = Script(Unread("hung up"), accepted("req-2"))
+    [task] = await harness.due("submit")
+    await harness.submitter(script).handle(task)
+    harness.clock.pass_seconds(10)
+    await harness.submitter(script).handle(task)
+    assert (await harness.job(job_id)).state is JobState.UNCONFIRMED
+    assert await harness.seconds_until_due("submit") == 290
+    assert len(script.requests) == 1
 
 
-async def test_a_crash_is_resubmitted_only_its_time_after_it_was_noticed(desk: Desk) -> None:
-    desk.resubmit = 300_000
-    job_id = await crash_while_submitting(desk)
-    script = Script(taken("req-2"))
-    desk.clock.pass_seconds(LEASE / 1000)
-    await desk.submit(script)
-    assert ((await desk.job(job_id)).state, script.asked) == (JobState.UNCONFIRMED, [])
-    desk.clock.pass_seconds(300)
-    await desk.submit(script)
-    assert ((await desk.job(job_id)).state, len(script.asked)) == (JobState.SUBMITTED, 1)
+async def test_after_a_crash_the_delay_begins_when_the_claim_is_found_ended(harness: Harness) -> None:
+    harness.resubmit = 300_000
+    job_id = await crash_while_submitting(harness)
+    script = Script(accepted("req-2"))
+    harness.clock.pass_seconds(LEASE / 1000)
+    await harness.submit_due(script)
+    assert ((await harness.job(job_id)).state, script.requests) == (JobState.UNCONFIRMED, [])
+    harness.clock.pass_seconds(300)
+    await harness.submit_due(script)
+    assert ((await harness.job(job_id)).state, len(script.requests)) == (JobState.SUBMITTED, 1)
 
 
-async def test_a_job_is_resubmitted_once_however_often_no_answer_is_read(desk: Desk) -> None:
-    desk.resubmit = 1_000
-    job_id = await desk.accept("heygen")
+async def test_a_job_is_resubmitted_once_at_most(harness: Harness) -> None:
+    harness.resubmit = 1_000
+    job_id = await harness.accept("heygen")
     script = Script(Unread("hung up"))
     for _ in range(10):
-        await desk.submit(script)
-        desk.clock.pass_seconds(1)
-    assert len(script.asked) == 2
-    assert (await desk.job(job_id)).state is JobState.EXPIRED
+        await harness.submit_due(script)
+        harness.clock.pass_seconds(1)
+    assert len(script.requests) == 2
+    assert (await harness.job(job_id)).state is JobState.EXPIRED
 
 
-@pytest.mark.parametrize("reply", [answer(422), answer(503), NeverSent("refused")], ids=["422", "503", "never sent"])
-async def test_a_resubmission_that_is_not_taken_leaves_the_first_request_its_chance(
-    reply: Response | Exception, desk: Desk
+@pytest.mark.parametrize(
+    "reply", [response(422), response(503), NeverSent("refused")], ids=["422", "503", "never sent"]
+)
+async def test_after_a_resubmission_that_was_not_taken_the_first_callback_is_still_recorded(
+    reply: Response | Exception, harness: Harness
 ) -> None:
-    desk.resubmit = 1_000
-    job_id = await desk.accept()
-    await desk.submit(Script(Unread("hung up")))
-    desk.clock.pass_seconds(1)
-    await desk.submit(Script(reply))
-    assert (await desk.job(job_id)).state is JobState.UNCONFIRMED
-    assert await desk.store.write(outcomes.cancel(job_id, now=desk.clock())) is False
-    assert await desk.call_back(job_id, "req-1") == "recorded"
+    harness.resubmit = 1_000
+    job_id = await harness.accept()
+    await harness.submit_due(Script(Unread("hung up")))
+    harness.clock.pass_seconds(1)
+    await harness.submit_due(Script(reply))
+    assert (await harness.job(job_id)).state is JobState.UNCONFIRMED
+    assert await harness.store.write(outcomes.cancel(job_id, now=harness.clock())) is False
+    assert await harness.call_back(job_id, "req-1") == "recorded"
 
 
-async def test_a_resubmission_that_was_not_taken_is_asked_again(desk: Desk) -> None:
-    desk.resubmit = 1_000
-    job_id = await desk.accept()
-    await desk.submit(Script(Unread("hung up")))
-    desk.clock.pass_seconds(1)
-    await desk.submit(Script(answer(503)))
-    desk.clock.pass_seconds(2)
-    await desk.submit(Script(taken("req-2")))
-    assert ((await desk.job(job_id)).state, (await desk.job(job_id)).submissions) == (JobState.SUBMITTED, 2)
+async def test_a_resubmission_that_was_not_taken_is_retried(harness: Harness) -> None:
+    harness.resubmit = 1_000
+    job_id = await harness.accept()
+    await harness.submit_due(Script(Unread("hung up")))
+    harness.clock.pass_seconds(1)
+    await harness.submit_due(Script(response(503)))
+    harness.clock.pass_seconds(2)
+    await harness.submit_due(Script(accepted("req-2")))
+    assert ((await harness.job(job_id)).state, (await harness.job(job_id)).submissions) == (JobState.SUBMITTED, 2)

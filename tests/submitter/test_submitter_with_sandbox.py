@@ -1,4 +1,4 @@
-"""The submitter against the sandbox, over real sockets: what is billed is counted where it would be billed."""
+"""The submitter against the sandbox, over real sockets: the sandbox counts what it would bill."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,16 @@ import httpx
 import pytest
 
 from ledger.records import JobState
+from providers.fal.provider import FalAccount
+from providers.heygen.provider import HeygenAccount
 from providers.http import Send
+from providers.provider import Context
 from sandbox.app import create_app
 from sandbox.options import Options
-from submitter.accounts import FalAccount, HeygenAccount
+from tests.outbound.loopback import until
 from tests.sandbox.doubles import serving
 from tests.submitter.conftest import Opening
-from tests.submitter.desk import LEASE, TOKENS, Desk
-from tests.submitter.lines import until
+from tests.submitter.harness import LEASE, TOKENS, Harness
 
 INPUTS = {
     "fal": '{"source_face_url": "https://e.example/f.jpg", "target_video_url": "https://e.example/a.mp4#fault=%s"}',
@@ -29,12 +31,12 @@ def sandbox() -> Iterator[str]:
         yield url
 
 
-class Provider:
-    """The sandbox as the desk asks it, and what it has billed for one job's input."""
+class Side:
+    """The sandbox, the harness that submits to it, and what it has billed."""
 
-    def __init__(self, url: str, desk: Desk, send: Send) -> None:
+    def __init__(self, url: str, harness: Harness, send: Send) -> None:
         self.url = url
-        self.desk = desk
+        self.harness = harness
         self.send = send
         self._billed_before = len(self._submissions())
 
@@ -47,85 +49,88 @@ class Provider:
         return len(self._submissions()) - self._billed_before
 
     async def accept(self, provider: str, fault: str) -> str:
-        fields = {"model": MODELS[provider], "input": INPUTS[provider] % fault}
-        return await self.desk.accept(provider, **fields)  # type: ignore[arg-type]
+        return await self.harness.accept(provider, model=MODELS[provider], input=INPUTS[provider] % fault)
 
     async def submit(self) -> None:
-        for task in await self.desk.due("submit"):
-            await self.desk.submitter(self.send).handle(task)
+        for task in await self.harness.due("submit"):
+            await self.harness.submitter(self.send).handle(task)
 
-    async def check_until_ended(self, job_id: str) -> None:
-        while (await self.desk.job(job_id)).finalized_at is None:  # at the latest when it is given up
-            self.desk.clock.pass_seconds(12)
-            for task in await self.desk.due("poll"):
-                await self.desk.poller(self.send).handle(task)
+    async def poll_until_ended(self, job_id: str) -> None:
+        while (await self.harness.job(job_id)).finalized_at is None:  # at the latest it expires
+            self.harness.clock.pass_seconds(12)
+            for task in await self.harness.due("poll"):
+                await self.harness.poller(self.send).handle(task)
 
 
 @pytest.fixture
-def provider_side(sandbox: str, desk: Desk, opening: Opening) -> Provider:
-    polled = {"poll_every": 5_000, "give_up_after": 86_400_000}
-    desk.accounts = {
-        "fal": FalAccount(
-            queue_url=f"{sandbox}/fal", key="k:s", tokens=TOKENS, public_url=None, reconcile_every=60_000, **polled
-        ),
-        "heygen": HeygenAccount(api_url=f"{sandbox}/heygen", key="hg", **polled),
-    }
-    return Provider(sandbox, desk, opening(seconds=0.5))
+def side(sandbox: str, harness: Harness, opening: Opening) -> Side:
+    context = Context(provider="fal", public_url=None, tokens=TOKENS)
+    fal = FalAccount(
+        queue_url=f"{sandbox}/fal",
+        key="k:s",
+        context=context,
+        poll_every=5_000,
+        reconcile_every=60_000,
+        give_up_after=86_400_000,
+    )
+    heygen = HeygenAccount(
+        api_url=f"{sandbox}/heygen",
+        path="/v1/workflows/executions",
+        key="hg",
+        poll_interval=5_000,
+        give_up_after=86_400_000,
+    )
+    harness.accounts = {"fal": fal, "heygen": heygen}
+    return Side(sandbox, harness, opening(seconds=0.5))
 
 
 @BOTH
 @pytest.mark.parametrize(("fault", "state"), [("late", JobState.COMPLETED), ("failed", JobState.FAILED)])
-async def test_a_job_goes_to_its_end_and_is_billed_once(
-    provider: str, fault: str, state: JobState, provider_side: Provider
-) -> None:
-    job_id = await provider_side.accept(provider, fault)
-    await provider_side.submit()
-    await provider_side.check_until_ended(job_id)
-    job = await provider_side.desk.job(job_id)
-    assert (job.state, job.source, provider_side.billed) == (state, "poll", 1)
+async def test_a_job_ends_and_is_billed_once(provider: str, fault: str, state: JobState, side: Side) -> None:
+    job_id = await side.accept(provider, fault)
+    await side.submit()
+    await side.poll_until_ended(job_id)
+    job = await side.harness.job(job_id)
+    assert (job.state, job.source, side.billed) == (state, "poll", 1)
     assert bool(job.outputs) == (state is JobState.COMPLETED)
 
 
 @BOTH
 @pytest.mark.parametrize("fault", ["429=2", "5xx=2"])
-async def test_a_busy_provider_is_asked_until_it_takes_the_job_once(
-    provider: str, fault: str, provider_side: Provider
-) -> None:
-    job_id = await provider_side.accept(provider, fault)
+async def test_a_busy_provider_is_retried_until_it_takes_the_job_once(provider: str, fault: str, side: Side) -> None:
+    job_id = await side.accept(provider, fault)
     for _ in range(3):
-        assert provider_side.billed == 0
-        await provider_side.submit()
-        provider_side.desk.clock.pass_seconds(5)
-    assert (await provider_side.desk.job(job_id)).state is JobState.SUBMITTED
-    assert provider_side.billed == 1
-    await provider_side.check_until_ended(job_id)
-    assert (await provider_side.desk.job(job_id)).state is JobState.COMPLETED
+        assert side.billed == 0
+        await side.submit()
+        side.harness.clock.pass_seconds(5)
+    assert (await side.harness.job(job_id)).state is JobState.SUBMITTED
+    assert side.billed == 1
+    await side.poll_until_ended(job_id)
+    assert (await side.harness.job(job_id)).state is JobState.COMPLETED
 
 
 @BOTH
 @pytest.mark.parametrize("fault", ["silent", "slow=2"])
-async def test_a_job_that_was_taken_without_an_answer_is_billed_once_and_never_again(
-    provider: str, fault: str, provider_side: Provider
-) -> None:
-    job_id = await provider_side.accept(provider, fault)
-    await provider_side.submit()
-    assert (await provider_side.desk.job(job_id)).state is JobState.UNCONFIRMED
+async def test_a_job_taken_without_a_response_is_billed_once(provider: str, fault: str, side: Side) -> None:
+    job_id = await side.accept(provider, fault)
+    await side.submit()
+    assert (await side.harness.job(job_id)).state is JobState.UNCONFIRMED
     for _ in range(3):
-        provider_side.desk.clock.pass_seconds(LEASE)
-        await provider_side.submit()
-    assert (await provider_side.desk.job(job_id)).state is JobState.EXPIRED
-    await until(lambda: provider_side.billed == 1)
+        side.harness.clock.pass_seconds(LEASE)
+        await side.submit()
+    assert (await side.harness.job(job_id)).state is JobState.EXPIRED
+    await until(lambda: side.billed == 1)
 
 
 @BOTH
-async def test_a_refused_job_is_billed_never(provider: str, provider_side: Provider) -> None:
-    job_id = await provider_side.accept(provider, "refused")
-    await provider_side.submit()
-    assert ((await provider_side.desk.job(job_id)).state, provider_side.billed) == (JobState.FAILED, 0)
+async def test_a_refused_job_is_not_billed(provider: str, side: Side) -> None:
+    job_id = await side.accept(provider, "refused")
+    await side.submit()
+    assert ((await side.harness.job(job_id)).state, side.billed) == (JobState.FAILED, 0)
 
 
-async def test_the_announced_end_of_heygens_api_is_heard(provider_side: Provider) -> None:
-    await provider_side.accept("heygen", "sunset")
-    await provider_side.submit()
-    [fact] = provider_side.desk.heard.named("provider.warning_received")
-    assert "Sunset: Sat, 31 Oct 2026" in str(fact["warning"])
+async def test_the_announced_end_of_heygens_api_is_a_warning(side: Side) -> None:
+    await side.accept("heygen", "sunset")
+    await side.submit()
+    [event] = side.harness.emitted("provider.warning_received")
+    assert "Sunset: Sat, 31 Oct 2026" in str(event["warning"])

@@ -1,40 +1,35 @@
-"""Telemetry become log lines and metrics in one place, and no secret is ever among them."""
+"""The table of events: every emitted event is in it, every row is emitted, and levels, counters and page follow it."""
 
-import asyncio
-import json
-import logging
-from collections.abc import Callable, Iterator
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ledger.records import RecordResult
-from outbound.targets import Targets
-from providers.http import Request, Response, Unread
-from receiver.notifier.attempts import AttemptSender
-from receiver.notifier.notifier import Notifier
-from submitter.accounts import FalAccount
-from submitter.submit import Submitter
-from telemetry import events as telemetry
-from telemetry.events import Telemetry, configure_logs
-from tests.ledger.conftest import ms
-from tests.receiver.conftest import MakeHouse
-from tests.receiver.endpoints import SECRETS
-from tests.receiver.house import API_KEY, SECRET_KEY, House, callback_body
+from telemetry.events import EVENTS, HOUR_MS, counter_name
+from telemetry.events_page import events_page
+from telemetry.telemetry import Telemetry
 
-FAL_KEY = "fal-key-id:fal-key-secret"
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("ledger", "outbound", "providers", "receiver", "renderhook", "submitter", "work")
+EVENT_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 
 
 class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, object]]] = []
 
-    def info(self, fact: str, **fields: object) -> None:
-        self.lines.append(("info", fact, fields))
+    def info(self, event: str, **fields: object) -> None:
+        self.lines.append(("info", event, fields))
 
-    def warning(self, fact: str, **fields: object) -> None:
-        self.lines.append(("warning", fact, fields))
+    def warning(self, event: str, **fields: object) -> None:
+        self.lines.append(("warning", event, fields))
+
+    @property
+    def levels(self) -> list[str]:
+        return [level for level, _, _ in self.lines]
 
 
 @pytest.fixture
@@ -43,194 +38,158 @@ def log() -> Log:
 
 
 @pytest.fixture
-def emit(log: Log) -> Telemetry:
-    return Telemetry(CollectorRegistry(), log=log)
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
 
 
-def test_a_fact_is_one_line_with_its_fields(emit: Telemetry, log: Log) -> None:
+@pytest.fixture
+def emit(log: Log, registry: CollectorRegistry) -> Telemetry:
+    return Telemetry(registry, log=log)
+
+
+# --- the table and the code -----------------------------------------------------------------------------------------
+
+
+def emitted(source: str) -> Iterator[str]:
+    """Yield the events that a module emits; where a name is computed, every string of that shape in the module."""
+    tree = ast.parse(source)
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"emit", "_emit"}:
+            event = node.args[0]
+            if isinstance(event, ast.Constant):
+                yield str(event.value)
+            else:
+                yield from (text for text in strings if EVENT_NAME.fullmatch(text))
+
+
+def all_emitted() -> set[str]:
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return {event for path in modules for event in emitted(path.read_text("utf-8"))}
+
+
+def test_every_emitted_event_is_in_the_table() -> None:
+    assert all_emitted() - EVENTS.keys() == set()
+
+
+def test_every_event_in_the_table_is_emitted() -> None:
+    assert EVENTS.keys() - all_emitted() == set()
+
+
+def test_emitted_events_are_found_in_code() -> None:
+    source = """
+def f(self, ok):
+    self._emit("job.accepted", job=1)
+    name = "job.one" if ok else "job.other"
+    emit(name)
+"""
+    assert set(emitted(source)) == {"job.accepted", "job.one", "job.other"}
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_names_are_a_subject_and_a_past_participle(name: str) -> None:
+    subject, _, happened = name.partition(".")
+    irregular = {"became_unconfirmed"}
+    assert subject in {
+        *("callback", "database", "delivery", "endpoint", "job", "keys", "poll", "provider", "receiver", "work"),
+        "worker",
+    }
+    assert happened.endswith("ed") or happened in irregular
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_each_event_has_a_sentence_that_says_what_is_counted(name: str) -> None:
+    assert re.fullmatch(r"[A-Z][^.]{10,98}\.", EVENTS[name].help)
+
+
+def test_no_label_is_an_identifier() -> None:
+    """A label with as many values as there are jobs would fill Prometheus' memory."""
+    labels = {label for event in EVENTS.values() for label in event.labels}
+    assert labels == {"provider", "state", "result", "reason", "code", "fault", "outcome", "kind"}
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+
+
+def page() -> str:
+    return (ROOT / "docs/events.md").read_text("utf-8")
+
+
+def test_the_page_of_events_is_up_to_date() -> None:
+    assert page() == events_page(), "run `make docs`"
+
+
+def documented_warnings() -> set[str]:
+    section = page().partition("## Warnings")[2].partition("## ")[0]
+    return set(re.findall(r"`([a-z]+\.[a-z_]+)`", section))
+
+
+def test_the_documented_warnings_are_those_of_the_table() -> None:
+    always = {name for name, event in EVENTS.items() if event.warning}
+    at_times = {name for name, event in EVENTS.items() if event.warning_when}
+    assert documented_warnings() == always | at_times
+
+
+# --- log and counters -----------------------------------------------------------------------------------------------
+
+
+def test_an_event_is_one_line_with_its_fields(emit: Telemetry, log: Log) -> None:
     emit("job.accepted", job="job_1", provider="fal", model="a/b")
     assert log.lines == [("info", "job.accepted", {"job": "job_1", "provider": "fal", "model": "a/b"})]
 
 
 @pytest.mark.parametrize(
-    ("fact", "fields"),
+    ("event", "fields", "level"),
     [
-        *((fact, {}) for fact in sorted(telemetry._LOUD)),
-        ("callback.recorded", {"result": "conflict"}),
-        ("callback.recorded", {"result": "orphan"}),
-        ("poll.recorded", {"result": "conflict"}),
-        ("delivery.finished", {"state": "dead"}),
+        ("job.accepted", {}, "info"),
+        ("job.expired", {}, "warning"),
+        ("endpoint.disabled", {}, "warning"),
+        ("callback.recorded", {"result": "recorded"}, "info"),
+        ("callback.recorded", {"result": "duplicate"}, "info"),
+        ("callback.recorded", {"result": "conflict"}, "warning"),
+        ("callback.recorded", {"result": "orphan"}, "warning"),
+        ("poll.recorded", {"result": "conflict"}, "warning"),
+        ("delivery.finished", {"state": "delivered"}, "info"),
+        ("delivery.finished", {"state": "dead"}, "warning"),
+        ("not.listed", {}, "warning"),
     ],
 )
-def test_what_somebody_should_read_is_a_warning(
-    emit: Telemetry, log: Log, fact: str, fields: dict[str, object]
-) -> None:
-    emit(fact, **fields)
-    assert [level for level, _, _ in log.lines] == ["warning"]
+def test_levels(emit: Telemetry, log: Log, event: str, fields: dict[str, str], level: str) -> None:
+    emit(event, **fields)
+    assert log.levels == [level]
 
 
-@pytest.mark.parametrize(
-    ("fact", "fields"),
-    [("callback.recorded", {"result": "duplicate"}), ("delivery.finished", {"state": "delivered"}), ("new.fact", {})],
-)
-def test_what_is_as_it_should_be_is_no_warning(emit: Telemetry, log: Log, fact: str, fields: dict[str, object]) -> None:
-    emit(fact, **fields)
-    assert [level for level, _, _ in log.lines] == ["info"]
+def test_a_repeated_warning_of_a_provider_is_logged_once_an_hour_and_counted_each_time(log: Log) -> None:
+    now, registry = [0], CollectorRegistry()
+    emit = Telemetry(registry, log=log, clock=lambda: now[0])
+    for at, warning in ((0, "a"), (1, "a"), (1, "b"), (HOUR_MS - 1, "a"), (HOUR_MS, "a")):
+        now[0] = at
+        emit("provider.warning_received", provider="heygen", warning=warning)
+    assert [fields["warning"] for _, _, fields in log.lines] == ["a", "b", "a"]
+    counted = registry.get_sample_value(counter_name("provider.warning_received"), {"provider": "heygen"})
+    assert counted == 5
 
 
-def test_facts_are_counted_by_labels_with_few_values() -> None:
-    registry = CollectorRegistry()
-    emit = Telemetry(registry, log=Log())
+def test_events_are_counted_by_labels_with_few_values(emit: Telemetry, registry: CollectorRegistry) -> None:
     for number in range(100):
         emit("callback.refused", provider="fal", reason="token_foreign", client=f"10.0.0.{number}")
     lines = [line for line in generate_latest(registry).decode().splitlines() if "callback_refused_total{" in line]
     assert lines == ['renderhook_callback_refused_total{provider="fal",reason="token_foreign"} 100.0']
 
 
-def test_a_label_that_is_not_given_is_empty_and_a_fact_may_have_none() -> None:
-    registry = CollectorRegistry()
-    emit = Telemetry(registry, log=Log())
+def test_a_missing_label_is_empty_and_an_event_may_have_none(emit: Telemetry, registry: CollectorRegistry) -> None:
     for _ in range(2):
-        emit("keys.fetched", url="https://fal.example", number=1)
+        emit("endpoint.disabled", endpoint="ep_1")
         emit("callback.refused", provider="fal", client="10.0.0.1")
-        emit("new.fact", provider="fal")
     lines = [line for line in generate_latest(registry).decode().splitlines() if line.endswith(" 2.0")]
     assert lines == [
         'renderhook_callback_refused_total{provider="fal",reason=""} 2.0',
-        "renderhook_keys_fetched_total 2.0",
+        "renderhook_endpoint_disabled_total 2.0",
     ]
 
 
-def test_no_label_is_an_identifier() -> None:
-    """A label with as many values as there are jobs would fill Prometheus' memory."""
-    labels = {label for labels in telemetry._COUNTED.values() for label in labels}
-    assert labels <= {"provider", "state", "result", "reason", "code", "fault", "outcome", "kind"}
-
-
-@pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
-    """The lines that the process would write, with logging put back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []
-
-    def lines() -> list[str]:
-        said = capsys.readouterr().err
-        assert said.endswith("\n")
-        return said.removesuffix("\n").split("\n")
-
-    yield lines
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
-
-
-def test_a_json_line_is_one_json_object(written: Callable[[], list[str]]) -> None:
-    configure_logs("json", "info")
-    Telemetry(CollectorRegistry())("callback.refused", provider="fal", reason="token\nforeign")
-    [line] = map(json.loads, written())
-    assert (line["event"], line["reason"], line["level"]) == ("callback.refused", "token\nforeign", "info")
-
-
-@pytest.mark.parametrize(
-    ("value", "written_as"),
-    [
-        (RecordResult.RECORDED, "recorded"),
-        (ValueError("no"), "ValueError('no')"),
-        (("a", 1, None), ["a", 1, None]),
-        ({"code": 2**70}, {"code": 2**70}),
-        ("é\u2028\x00\x1b[31m", "é\u2028\x00\x1b[31m"),
-        ("not UTF-8: \udcff", "not UTF-8: \udcff"),
-        ({"\ud800": ValueError("no")}, {"\ud800": "ValueError('no')"}),
-    ],
-)
-def test_a_json_line_is_written_whatever_is_in_it(
-    written: Callable[[], list[str]], value: object, written_as: object
-) -> None:
-    configure_logs("json", "info")
-    Telemetry(CollectorRegistry())("new.fact", value=value)
-    [line] = written()
-    assert json.loads(line)["value"] == written_as
-
-
-def test_a_text_line_stays_one_line(written: Callable[[], list[str]]) -> None:
-    configure_logs("text", "info")
-    Telemetry(CollectorRegistry())("delivery.attempted", error="one\nrenderhook: forged line")
-    [line] = written()
-    assert "delivery.attempted" in line
-
-
-def test_the_level_decides_what_is_written(written: Callable[[], list[str]]) -> None:
-    configure_logs("json", "warning")
-    emit = Telemetry(CollectorRegistry())
-    emit("job.accepted", provider="fal")
-    emit("endpoint.disabled", endpoint="ep_1")
-    assert [json.loads(line)["event"] for line in written()] == ["endpoint.disabled"]
-
-
-def submitter(house: House, send: object) -> Submitter:
-    account = FalAccount(
-        queue_url="https://queue.fal.run",
-        key=FAL_KEY,
-        tokens=house.tokens,
-        public_url="https://renderhook.example",
-        poll_every=5000,
-        reconcile_every=60_000,
-        give_up_after=86_400_000,
-    )
-    return Submitter(
-        house.store,
-        {"fal": account},
-        send,  # type: ignore[arg-type]  # a function that is called as a Send is
-        clock=house.clock,
-        emit=house.emit,
-        resubmit="never",
-        lease_ms=60_000,
-        give_up_after=3_600_000,
-    )
-
-
-async def test_no_secret_is_announced_from_the_request_to_the_notification(make_house: MakeHouse) -> None:
-    house, sent = make_house(), []
-
-    async def fal(request: Request) -> Response:
-        sent.append(request)
-        return Response(status=200, body=b'{"request_id": "req-1"}')
-
-    async def endpoint(request: Request) -> Response:
-        sent.append(request)
-        if len(sent) == 2:
-            raise Unread("ServerDisconnectedError: Server disconnected")
-        return Response(status=200, body=b"the-answer-of-the-endpoint")
-
-    body = {"provider": "fal", "model": "a/b", "input": {"prompt": "the-input-of-the-user"}}
-    body |= {"notify": ["https://u.example/hooks/the-path?token=the-token-of-the-url"]}
-    created = await house.http.post("/v1/jobs", json=body, headers={"idempotency-key": "the-idempotency-key"})
-    job_id = created.json()["id"]
-    for task in await house.story.fetch("submit", at=0):
-        await submitter(house, fal).handle(task)
-    await house.call_back(job_id, key=None)
-    await house.call_back(job_id, headers=[*house.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
-    await house.http.post(f"/callbacks/fal/{house.tokens.sign(job_id)}x", content=b"")
-    await house.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
-    sender = AttemptSender(
-        house.store, endpoint, Targets(()), clock=house.clock, emit=house.emit, secrets=SECRETS, at_once=9
-    )
-    notifier = Notifier(house.store, sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
-    for at in (0, 10):
-        house.clock.now = ms(at)
-        for task in await house.story.fetch("deliver", at=at):
-            await notifier.handle(task)
-
-    said = repr(house.heard) + (await house.http.get("/metrics")).text
-    assert {"job.accepted", "job.submitted", "callback.recorded", "callback.refused", "delivery.finished"} <= {
-        fact for fact, _ in house.heard
-    }
-    token = house.tokens.sign(job_id)
-    signature = dict(house.fal.sign(callback_body()))["x-fal-webhook-signature"]
-    secrets = [SECRET_KEY, API_KEY, FAL_KEY, "fal-key-secret", token, token.rpartition(".")[2], signature, "ab" * 64]
-    secrets += [secret.decode() for secret in SECRETS]
-    secrets += [request.headers.get("webhook-signature", "v1,none") for request in sent]
-    secrets += ["the-input-of-the-user", "the-answer-of-the-endpoint", "the-idempotency-key", "a-wrong-key-of-somebody"]
-    secrets += ["the-token-of-the-url", "the-path", "b.mp4"]
-    assert [secret for secret in secrets if secret in said] == []
-    assert len(sent) >= 4
+def test_metrics_have_the_names_and_sentences_of_the_table(emit: Telemetry, registry: CollectorRegistry) -> None:
+    emit("job.submitted", provider="fal")
+    text = generate_latest(registry).decode()
+    assert "# HELP renderhook_job_submitted_total Jobs accepted by a provider.\n" in text
+    assert set(re.findall(r"^# TYPE (\S+_total) counter$", text, re.MULTILINE)) == set(map(counter_name, EVENTS))

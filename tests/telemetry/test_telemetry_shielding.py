@@ -1,4 +1,4 @@
-"""What is noted once it is known: to its end, whoever goes away, and without a word when nobody is left to hear."""
+"""`run_shielded`: completes although its caller is cancelled, and its exception is retrieved."""
 
 import asyncio
 import gc
@@ -9,25 +9,25 @@ import pytest
 from telemetry.shielding import run_shielded
 
 
-async def test_what_is_begun_ends_although_its_caller_is_cancelled() -> None:
-    go_on, noted = asyncio.Event(), asyncio.Event()
+async def test_the_coroutine_completes_although_its_caller_is_cancelled() -> None:
+    go_on, recorded = asyncio.Event(), asyncio.Event()
 
-    async def note() -> None:
+    async def record() -> None:
         await go_on.wait()
-        noted.set()
+        recorded.set()
 
-    calling = asyncio.create_task(run_shielded(note()))
+    calling = asyncio.create_task(run_shielded(record()))
     await asyncio.sleep(0)
     calling.cancel()
     with pytest.raises(asyncio.CancelledError):
         await calling
     go_on.set()
-    await asyncio.wait_for(noted.wait(), 1)
+    await asyncio.wait_for(recorded.wait(), 1)
 
 
-async def test_a_fault_is_the_callers_while_there_is_one_and_nobodys_afterwards() -> None:
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+async def test_an_exception_reaches_the_caller_or_is_discarded_when_it_was_cancelled() -> None:
+    logged: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, entry: logged.append(entry))
     go_on = asyncio.Event()
 
     async def fail() -> None:
@@ -43,4 +43,4 @@ async def test_a_fault_is_the_callers_while_there_is_one_and_nobodys_afterwards(
     with pytest.raises(ValueError, match="no room"):
         await staying
     gc.collect()
-    assert complaints == []
+    assert logged == []

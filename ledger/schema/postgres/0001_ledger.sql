@@ -4,7 +4,7 @@
 
 CREATE TABLE jobs (
     id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 5 AND 64),
-    provider            TEXT COLLATE "C" NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    provider            TEXT COLLATE "C" NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     model               TEXT             NOT NULL CHECK (length(model) BETWEEN 1 AND 200),
     state               TEXT COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'accepted', 'submitting', 'unconfirmed', 'submitted',
                                                                    'completed', 'failed', 'canceled', 'expired')),
@@ -82,7 +82,7 @@ FROM jobs AS j JOIN inputs AS i ON i.job_id = j.id LEFT JOIN outputs AS o ON o.j
 CREATE TABLE receipts (
     id          TEXT COLLATE "C" NOT NULL,
     job_id      TEXT COLLATE "C" NOT NULL,
-    provider    TEXT COLLATE "C" NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    provider    TEXT COLLATE "C" NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     source      TEXT             NOT NULL CHECK (source IN ('callback', 'poll')),
     request_id  TEXT,
     result      TEXT COLLATE "C" NOT NULL CHECK (result IN ('recorded', 'duplicate', 'conflict', 'orphan', 'pending')),

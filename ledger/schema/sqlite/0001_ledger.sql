@@ -4,7 +4,7 @@
 
 CREATE TABLE jobs (
     id                  TEXT    NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 5 AND 64),
-    provider            TEXT    NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    provider            TEXT    NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     model               TEXT    NOT NULL CHECK (length(model) BETWEEN 1 AND 200),
     state               TEXT    NOT NULL CHECK (state = 'waiting' OR state = 'accepted' OR state = 'submitting'
                                                 OR state = 'unconfirmed' OR state = 'submitted' OR state = 'completed'
@@ -91,7 +91,7 @@ FROM jobs AS j JOIN inputs AS i ON i.job_id = j.id LEFT JOIN outputs AS o ON o.j
 CREATE TABLE receipts (
     id          TEXT    NOT NULL,
     job_id      TEXT    NOT NULL,
-    provider    TEXT    NOT NULL CHECK (provider IN ('fal', 'heygen')),
+    provider    TEXT    NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     source      TEXT    NOT NULL CHECK (source IN ('callback', 'poll')),
     request_id  TEXT,
     result      TEXT    NOT NULL CHECK (result = 'recorded' OR result = 'duplicate' OR result = 'conflict' OR result = 'orphan'

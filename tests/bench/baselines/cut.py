@@ -6,38 +6,35 @@ What each further stage costs is the difference to the one before, under the sam
 import os
 from typing import Any
 
-from receiver.__main__ import main
-
 from ledger.records import RecordResult
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
-from providers.fal.callbacks import check_account, check_timestamp, parse_callback, read_headers
-from receiver.callbacks.application import FalCallbacks
+from receiver.callbacks.application import Callbacks, verify
+from receiver.callbacks.sources import Source
 from receiver.web.bodies import check_declared_length, read_body
+from renderhook.cli import main
 
 STAGE = os.environ.get("BENCH_STAGE", "everything")
 STAGES = ("server", "token", "headers", "body", "signature", "parsing", "fact and answer", "everything")
 write = SQLiteStore.write
 
 
-async def receive_a_part(self: FalCallbacks, scope: Any, receive: Any) -> RecordResult:
-    """Do as `FalCallbacks._receive` does, and stop after the stage."""
+async def receive_a_part(self: Callbacks, source: Source, token: str, scope: Any, receive: Any) -> RecordResult:
+    """Do as `Callbacks._receive` does, and stop after the stage."""
     done = STAGES.index(STAGE)
     if done >= 1:
         check_declared_length(scope["headers"], self._max_body_bytes)
-        job_id = self._job_of(scope["path"])
+        job_id = self._read_token(token)
     if done >= 2:
-        headers = read_headers(scope["headers"])
-        check_account(headers, self._account)
-        check_timestamp(headers, self._clock(), self._tolerance_seconds)
+        opened = source.webhook.open(scope["headers"], self._clock())
     if done >= 3:
         body = await read_body(receive, self._max_body_bytes)
     if done >= 4:
-        await self._verify(headers, body)
+        await verify(source, opened, body)
     if done >= 5:
-        callback = parse_callback(body, headers)
+        callback = source.webhook.parse(opened, body)
     if done >= 6:
-        return await self._record(job_id, headers, body, callback)
+        return await self._record(source, job_id, opened, body, callback)
     return RecordResult.RECORDED
 
 
@@ -47,7 +44,7 @@ async def write_nothing(self: SQLiteStore, transaction: Transaction[Any]) -> Any
 
 
 if __name__ == "__main__":
-    FalCallbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement stops the receiver in the middle of its way
+    Callbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement stops the receiver in the middle of its way
     if STAGE != "everything":
         SQLiteStore.write = write_nothing  # type: ignore[method-assign]  # the stage before the ledger
-    main()
+    main(["serve"])

@@ -1,0 +1,175 @@
+"""The ledger: every change and every reading of what is true, as methods of one object.
+
+Each change is one transaction: it is committed and fsynced when the call returns, or the call raises `LedgerError` and
+nothing was written. Only after `Unanswered` is that unknown: the database did not confirm the commit. Times are
+milliseconds since the epoch, UTC; the ledger reads the clock itself.
+"""
+
+from typing import Literal
+
+from ledger.clock import Clock, wall_clock
+from ledger.queue import WorkQueue
+from ledger.records import JobState, Outcome, RecordResult
+from ledger.requests import (
+    AFTER_ALL_IDENTIFIERS,
+    Accepted,
+    Attempted,
+    ClaimResult,
+    Ending,
+    NewJob,
+    ProviderRequest,
+    Report,
+    Task,
+)
+from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
+from ledger.storage.store import Store
+from ledger.transitions import deliveries, health, jobs, outcomes, submissions
+
+
+class Ledger:
+    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`."""
+
+    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+        self.store = store
+        self._clock = clock
+        self.queue = WorkQueue(store, clock)
+
+    async def close(self) -> None:
+        """Commit what is waiting, then close the database."""
+        await self.store.close()
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    async def accept(self, job: NewJob) -> Accepted:
+        """Make a job durable in state `accepted` and enqueue its submission."""
+        return await self.store.write(jobs.accept(job, now=self._clock()))
+
+    async def job(self, job_id: str) -> Job | None:
+        """Read one job with its outputs, or None."""
+        return await jobs.read_job(self.store, job_id)
+
+    async def jobs(
+        self,
+        *,
+        limit: int,
+        before: str = AFTER_ALL_IDENTIFIERS,
+        provider: str | None = None,
+        state: JobState | None = None,
+    ) -> list[Job]:
+        """Read at most `limit` jobs, newest first, with identifiers before `before`."""
+        return await jobs.list_jobs(self.store, limit=limit, before=before, provider=provider, state=state)
+
+    async def events(self, job_id: str, *, after: int = 0) -> list[Event]:
+        """Read the events of a job with sequence numbers above `after`, in order."""
+        return await jobs.list_events(self.store, job_id, after=after)
+
+    async def receipts(self, job_id: str) -> list[Receipt]:
+        """Read every receipt that names the job, oldest first."""
+        return await jobs.list_receipts(self.store, job_id)
+
+    # --- submissions ------------------------------------------------------------------------------------------------
+
+    async def claim(self, job_id: str, *, claim: str, until: int, unconfirmed_before: int | None = None) -> ClaimResult:
+        """Claim a job for submission until `until` (ms), under the id `claim`.
+
+        A call whose answer was lost is repeated with the same id. If the claim of another worker has ended, the job
+        becomes `unconfirmed` first. An unconfirmed job is claimed only if it became so before `unconfirmed_before`
+        (ms); None never claims it.
+        """
+        return await self.store.write(
+            submissions.claim(
+                job_id, claim=claim, now=self._clock(), until=until, unconfirmed_before=unconfirmed_before
+            )
+        )
+
+    async def confirm(self, job_id: str, provider: str, request: ProviderRequest, *, poll_at: int) -> bool:
+        """Record that the provider has the job, and poll it first at `poll_at` (ms). True if it became `submitted`."""
+        return await self.store.write(
+            submissions.confirm(job_id, provider, request, now=self._clock(), poll_at=poll_at)
+        )
+
+    async def return_to_accepted(self, task: Task, *, claim: str, due_at: int) -> bool:
+        """Return a claimed job to `accepted`, to be submitted again at `due_at` (ms): the provider did not take it."""
+        return await self.store.write(
+            submissions.return_to_accepted(task, claim=claim, now=self._clock(), due_at=due_at)
+        )
+
+    async def mark_unconfirmed(self, task: Task, *, claim: str, due_at: int) -> bool:
+        """Make a claimed job `unconfirmed`, and apply the policy at `due_at` (ms): the provider may have it."""
+        return await self.store.write(submissions.mark_unconfirmed(task, claim=claim, now=self._clock(), due_at=due_at))
+
+    # --- outcomes ---------------------------------------------------------------------------------------------------
+
+    async def record(self, report: Report) -> RecordResult:
+        """Record a provider's report of a job, from a callback or a poll. The first outcome stands."""
+        return await self.store.write(outcomes.record(report, now=self._clock()))
+
+    async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
+        """End a job that the provider refused, if `claim` still holds. True if it ended so."""
+        return await self.store.write(outcomes.refuse(task, outcome, claim=claim, now=self._clock()))
+
+    async def expire(self, task: Task, outcome: Outcome, *, last_transition: str) -> bool:
+        """End a job that got no outcome in time, if it is still as it was read. True if it ended so."""
+        return await self.store.write(
+            outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
+        )
+
+    # --- deliveries -------------------------------------------------------------------------------------------------
+
+    async def put_settings_endpoint(self, url: str | None) -> None:
+        """Set the URL of the endpoint that the settings name; None removes the endpoint."""
+        await self.store.write(deliveries.put_settings_endpoint(url, now=self._clock()))
+
+    async def due_deliveries(self, endpoint_id: str, *, limit: int) -> list[DueDelivery]:
+        """Read at most `limit` deliveries of an endpoint that are due, longest due first."""
+        return await deliveries.read_due(self.store, endpoint_id, now=self._clock(), limit=limit)
+
+    async def finish_delivery(
+        self,
+        delivery_id: str,
+        attempted: Attempted | None,
+        ending: Ending,
+        *,
+        reason: str | None = None,
+        gone: bool = False,
+    ) -> None:
+        """End a delivery, with the attempt that ended it if there was one. `gone` disables its endpoint."""
+        await self.store.write(
+            deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason, gone=gone)
+        )
+
+    async def retry_delivery(self, delivery_id: str, attempted: Attempted, *, due_at: int) -> None:
+        """Record a failed attempt; the next one is due at `due_at` (ms)."""
+        await self.store.write(deliveries.retry(delivery_id, attempted, due_at=due_at))
+
+    async def replay_delivery(self, delivery_id: str) -> bool:
+        """Make a dead delivery pending again under the same id, with a fresh schedule. False if it is not dead."""
+        return await self.store.write(deliveries.replay(delivery_id, now=self._clock()))
+
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """Read one delivery, or None."""
+        return await deliveries.read_delivery(self.store, delivery_id)
+
+    async def deliveries(
+        self, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
+    ) -> list[Delivery]:
+        """Read at most `limit` deliveries in a state, newest first, with identifiers before `before`."""
+        return await deliveries.list_deliveries(self.store, state=state, limit=limit, before=before)
+
+    async def deliveries_of_job(self, job_id: str) -> list[Delivery]:
+        """Read the deliveries of a job, in the order of its events."""
+        return await deliveries.list_deliveries_of_job(self.store, job_id)
+
+    async def attempts(self, delivery_id: str) -> list[Attempt]:
+        """Read the attempts of a delivery, first to last."""
+        return await deliveries.list_attempts(self.store, delivery_id)
+
+    # --- health -----------------------------------------------------------------------------------------------------
+
+    async def prove_writable(self) -> None:
+        """Commit a transaction that writes to the disk and changes nothing."""
+        await self.store.write(health.prove_writable())
+
+    async def count_needing_attention(self) -> dict[str, int]:
+        """Count dead and discarded deliveries, and conflict and orphan receipts."""
+        return await deliveries.count_needing_attention(self.store)

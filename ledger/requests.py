@@ -1,0 +1,102 @@
+"""What the methods of the ledger take and return, frozen. Times are milliseconds since the epoch, UTC."""
+
+import hashlib
+from typing import Literal
+
+import msgspec
+
+from ledger.records import Outcome, Source
+from ledger.rows import Job
+
+AFTER_ALL_IDENTIFIERS = "~"
+"""Sorts after every identifier: the cursor of a first page."""
+
+Kind = Literal["submit", "poll", "deliver"]
+"""A kind of work. The subject of `submit` and `poll` is a job, that of `deliver` an endpoint."""
+
+Ending = Literal["delivered", "dead", "discarded"]
+"""How a delivery ends."""
+
+
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs to tell besides the settings' own."""
+
+    provider: str
+    model: str
+    input: str
+    metadata: str = "{}"
+    notify: tuple[str, ...] = ()
+    idempotency_key: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """Tell a repeated request from another under the same Idempotency-Key."""
+        parts = [self.provider, self.model, self.input, self.metadata, *self.notify]
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a request to accept a job: a new one, the same again, or a key used for something else."""
+
+    job_id: str
+    new: bool
+    same_request: bool
+
+
+class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker may do with a job: submit it, if `claim` is set; otherwise see what `job` says and go home.
+
+    `lost` says that this call made the job `unconfirmed`: whoever claimed it before is gone.
+    """
+
+    lost: bool = False
+    claim: str | None
+    job: Job | None
+
+
+class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the provider keeps a request: its id, and the URLs it said to follow."""
+
+    request_id: str
+    status_url: str | None = None
+    response_url: str | None = None
+    cancel_url: str | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider said about a job, verified, as the bytes it came in.
+
+    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
+    """
+
+    job_id: str
+    provider: str
+    source: Source
+    request_id: str
+    outcome: Outcome | None
+    headers: str
+    body: bytes
+
+
+class Attempted(msgspec.Struct, frozen=True, kw_only=True):
+    """One POST as it went. Times are ms; `status` is None when no answer was read; `response` is cut to 2,048 bytes."""
+
+    at: int
+    latency_ms: int
+    status: int | None
+    error: str | None
+    response: bytes | None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to do, leased. `tries` counts the failures in a row, not the waits."""
+
+    kind: Kind
+    subject: str
+    lease: str
+    tries: int
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The values that a statement repeats so that it acts only while the lease holds."""
+        return {"kind": self.kind, "subject": self.subject, "lease": self.lease}

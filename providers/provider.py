@@ -1,0 +1,178 @@
+"""What a provider is: the interface that each folder in this package, and each installed provider, satisfies.
+
+A `Provider` is one object, found by the registry. It opens an `Account`, which builds requests and reads responses,
+and a `Webhook`, which verifies and reads callbacks. All of them are pure: they are given headers, bodies and the
+time, and neither open sockets nor read clocks.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from ledger.records import Outcome
+from providers.callback_tokens import CallbackTokens
+from providers.http import CancelResult, PollResult, Request, Response, SubmitResult
+
+SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
+OpenedT = TypeVar("OpenedT")
+KeyT = TypeVar("KeyT")
+
+CALLBACKS = "/callbacks/"
+"""Where providers call back: below it a provider's name, and below that one token for each job."""
+
+
+class Job(Protocol):
+    """What a provider may read of a job. `input` is JSON text; ids and URLs are those of its submission."""
+
+    @property
+    def id(self) -> str:
+        """Our id."""
+
+    @property
+    def model(self) -> str:
+        """The model, as the provider names it."""
+
+    @property
+    def input(self) -> str:
+        """The model's input, as JSON text."""
+
+    @property
+    def provider_request_id(self) -> str | None:
+        """The provider's id; None before it has the job."""
+
+    @property
+    def status_url(self) -> str | None:
+        """Where to poll; None when the provider returned no URL."""
+
+    @property
+    def response_url(self) -> str | None:
+        """Where the result is; None when the provider returned no URL."""
+
+    @property
+    def cancel_url(self) -> str | None:
+        """Where to cancel; None when the provider returned no URL."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account may need that is not a setting of its provider."""
+
+    provider: str
+    public_url: str | None
+    tokens: CallbackTokens
+
+    def callback_url(self, job_id: str) -> str | None:
+        """Return the URL for callbacks about a job; None without a public URL."""
+        if self.public_url is None:
+            return None
+        return f"{self.public_url}{CALLBACKS}{self.provider}/{self.tokens.sign(job_id)}"
+
+
+class Account(Protocol):
+    """Our account at a provider. Durations are milliseconds. Methods that read a response never raise."""
+
+    @property
+    def calls_back(self) -> bool:
+        """Whether the provider calls back when a job ends."""
+
+    @property
+    def poll_interval(self) -> int:
+        """The time from submission to the first poll, and between polls."""
+
+    @property
+    def give_up_after(self) -> int:
+        """The time from submission after which a job that has not ended expires."""
+
+    def submission(self, job: Job) -> Request:
+        """Build the request that submits `job`."""
+
+    def read_submission(self, response: Response) -> SubmitResult:
+        """Return what the response to a submission means."""
+
+    def poll(self, job: Job) -> Request:
+        """Build the request that polls `job`, which was submitted."""
+
+    def read_poll(self, job: Job, response: Response) -> PollResult:
+        """Return what the response to a poll of `job` means; `AskNext` when another request has to follow."""
+
+    def cancel(self, job: Job) -> Request | None:
+        """Build the request that cancels `job`; None when the provider cannot cancel."""
+
+    def read_cancel(self, response: Response) -> CancelResult:
+        """Return what the response to a cancel means. Only called when `cancel` returned a request."""
+
+    def warning(self, response: Response) -> str | None:
+        """Return what an operator should know from this response, such as an announced end of the API."""
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verified callback reports. `outcome` is None when the result has to be polled."""
+
+    request_id: str
+    outcome: Outcome | None = None
+
+
+class PublishedKeys(msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
+    """Public keys that the provider publishes at a URL, which is the value of `setting`.
+
+    `read` decodes the response's body. It raises `Malformed` when there is no usable key in it.
+    """
+
+    url: str
+    setting: str
+    read: Callable[[bytes], Sequence[KeyT]]
+
+
+class Webhook(Protocol[OpenedT, KeyT]):
+    """The callbacks of a provider. The application calls `open`, `verify` and `parse`, in this order.
+
+    Each of them raises `Unverified`. What `open` returns is passed to the others.
+    """
+
+    @property
+    def keys(self) -> PublishedKeys[KeyT] | Sequence[KeyT]:
+        """What verifies signatures: keys that have to be fetched, or secrets from the settings."""
+
+    def open(self, headers: Iterable[tuple[bytes, bytes]], now: int) -> OpenedT:
+        """Read and check the headers, before the body is read: shape, account, timestamp.
+
+        Names are in lower case, as ASGI gives them. `now` is ms since the epoch.
+        """
+
+    def verify(self, opened: OpenedT, body: bytes, keys: Sequence[KeyT]) -> None:
+        """Check the signature. Raises `NoKeyMatches` unless one of the keys made it over exactly these bytes."""
+
+    def parse(self, opened: OpenedT, body: bytes) -> Callback:
+        """Read a verified body. Raises `Unverified` when it is not a callback."""
+
+    def receipt_headers(self, opened: OpenedT) -> Mapping[str, str]:
+        """Return the headers that were signed: they are kept, so that the receipt can be verified again."""
+
+
+class Provider(Protocol[SettingsT]):
+    """One provider. `name` is used in URLs, metrics and the database: lower case letters, digits, `-` and `_`."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as jobs give it."""
+
+    @property
+    def settings(self) -> type[SettingsT]:
+        """The settings it reads from the environment. Each name begins with the provider's."""
+
+    @property
+    def missing(self) -> str:
+        """The name of the setting to set when `open` returns None."""
+
+    def check_input(self, model: str, fields: Mapping[str, object]) -> None:
+        """Raise `InputRefused` for a model or an input that the provider would certainly reject."""
+
+    def open(self, settings: SettingsT, context: Context) -> Account | None:
+        """Return our account; None when it is not configured."""
+
+    def webhook(self, settings: SettingsT) -> Webhook[Any, Any] | None:
+        """Return how callbacks are verified; None when the provider sends none."""
+
+
+MEMBERS = ("name", "settings", "missing", "check_input", "open", "webhook")
+"""The members of `Provider`, for the registry to check."""

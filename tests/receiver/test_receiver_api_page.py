@@ -1,0 +1,79 @@
+"""docs/api.md is held against the application: its routes, and the bodies of its responses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from providers.provider import CALLBACKS
+from receiver.application import compose_application
+from receiver.settings import read_settings
+from receiver.views.delivery import DeliveryDetail, DeliveryView
+from receiver.views.job import JobView
+from receiver.views.notification import NotificationView
+from receiver.views.pages import DeliveriesPage, EventsList, JobsPage, ReceiptsList
+from receiver.views.problem import ProblemView
+from receiver.views.status import StatusView
+from tests.receiver.test_receiver_app import routes_of
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text("utf-8")
+
+
+def routes() -> list[str]:
+    """Every method and path of the application: that of callbacks, and those that Starlette routes."""
+    anything: Any = Mock()
+    app = compose_application(
+        read_settings({}),
+        anything,
+        sources={},
+        tokens=anything,
+        providers=(),
+        targets=anything,
+        registry=CollectorRegistry(),
+        stopped_workers=list,
+        emit=anything,
+    )
+    return [f"POST {CALLBACKS}{{provider}}/{{token}}", *(" ".join(route) for route in routes_of(app))]
+
+
+@pytest.mark.parametrize("route", routes())
+def test_every_route_is_documented(route: str) -> None:
+    assert f"`{route}`" in PAGE
+
+
+def test_every_documented_route_exists() -> None:
+    documented = re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?]*)`", PAGE)
+    assert set(documented) - set(routes()) == set()
+
+
+BODIES: tuple[type[msgspec.Struct], ...] = (
+    *(JobView, JobsPage, EventsList, ReceiptsList, DeliveryDetail, DeliveryView, DeliveriesPage),
+    *(NotificationView, ProblemView, StatusView),
+)
+"""Every body that the receiver sends, the larger first."""
+
+
+def documented_bodies() -> list[str]:
+    """Every JSON body of docs/api.md that the receiver sends: those of requests and parts of bodies are left out."""
+    blocks = re.findall(r"^```(?:json|text)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    bodies = [block[block.index("{") :] for block in blocks if re.search(r"^\{$", block, re.MULTILINE)]
+    return [body for body in bodies if not re.match(r'\{\s+"error": \{', body)]
+
+
+@pytest.mark.parametrize("body", documented_bodies(), ids=lambda body: " ".join(body.split())[:40])
+def test_a_documented_body_has_the_fields_of_its_struct_in_order(body: str) -> None:
+    def in_order(text: str | bytes) -> object:
+        return json.loads(text, object_pairs_hook=list)
+
+    keys = set(json.loads(body))
+    kind = next(kind for kind in BODIES if keys <= set(kind.__struct_fields__) and _required(kind) <= keys)
+    assert in_order(msgspec.json.encode(msgspec.json.decode(body, type=kind))) == in_order(body)
+
+
+def _required(kind: type[msgspec.Struct]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(kind) if field.required}

@@ -1,0 +1,122 @@
+"""The program's commands, version and help, and what it imports for them."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from renderhook.cli import main
+from renderhook.version import version
+from tests.renderhook.processes import API_KEY, CLEAN, ROOT, Ran, RunningReceiver, run
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+WEB = {"httpx", "aiohttp", "starlette", "uvicorn"}
+OURS = {"ledger.ledger", "receiver", "submitter", "sandbox"}
+IMPORTED = """
+import sys
+from renderhook.cli import main
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+
+
+def program(*words: str, module: str = "renderhook", **environment: str) -> Ran:
+    return run(sys.executable, "-m", module, *words, **CLEAN, **environment)
+
+
+def imported(*words: str, **environment: str) -> set[str]:
+    """The modules that the program has imported when it ends."""
+    done = run(sys.executable, "-c", IMPORTED, *words, **CLEAN, **environment)
+    return set(done.out.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("--version",)])
+def test_help_and_version_import_neither_http_nor_the_web_stack(words: tuple[str, ...]) -> None:
+    assert imported(*words) & (WEB | OURS | {"sqlite3", "rich"}) == set()
+
+
+def test_a_command_for_jobs_does_not_open_the_database(receiver: RunningReceiver, tmp_path: Path) -> None:
+    database = tmp_path / "never.db"
+    environment = {"RENDERHOOK_URL": receiver.url, "API_KEY": API_KEY, "DATABASE_URL": f"sqlite:///{database}"}
+    modules = imported("fal", "sandbox/any", "x=1", "--wait", **environment)
+    assert "httpx" in modules
+    assert modules & ({"sqlite3", "_sqlite3", "aiosqlite", "starlette", "uvicorn"} | OURS) == set()
+    assert not database.exists()
+
+
+def test_an_installed_provider_is_a_command(tmp_path: Path) -> None:
+    installed = tmp_path / "toy-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[renderhook.providers]\ntoy = toy:PROVIDER\n")
+    broken = program("toy", "-h", PYTHONPATH=str(tmp_path))
+    assert (broken.code, broken.out) == (1, "")
+    assert broken.err.startswith("renderhook: the provider toy (toy:PROVIDER): it cannot be imported")
+    (tmp_path / "toy.py").write_text(
+        "from types import SimpleNamespace\n"
+        "from providers.fal.provider import PROVIDER as FAL\n"
+        "from providers.provider import MEMBERS\n"
+        "PROVIDER = SimpleNamespace(**{name: getattr(FAL, name) for name in MEMBERS} | {'name': 'toy'})\n"
+    )
+    shown = program("toy", "-h", PYTHONPATH=str(tmp_path))
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.startswith("Usage: renderhook toy ")
+    assert "  toy      Submit a job to toy.\n" in program("--help", PYTHONPATH=str(tmp_path)).out
+
+
+def test_without_a_command_it_prints_help() -> None:
+    done = program()
+    assert (done.code, done.err) == (0, "")
+    assert done.out == program("--help").out == program("-h").out
+
+
+COMMANDS = ["serve", "work", "migrate", "copy", "sandbox", "demo", "jobs", "status", "wait", "fal", "heygen"]
+
+
+def test_help_lists_every_command() -> None:
+    listed = program("--help").out.partition("Commands:\n")[2]
+    assert re.findall(r"^  (\S+)", listed, re.MULTILINE) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    done = CliRunner().invoke(main, [command, "-h"], prog_name="renderhook")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Usage: renderhook {command} ")
+
+
+def test_an_unknown_command_exits_2() -> None:
+    done = program("nonsense")
+    assert (done.code, done.out) == (2, "")
+    assert "No such command 'nonsense'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [("renderhook", ["serve"]), ("receiver", []), ("receiver", ["serve"]), ("receiver", ["migrate"])]
+    + [(module, ["work"]) for module in ("renderhook", "receiver", "submitter")],
+)
+def test_a_wrong_setting_is_one_clear_error_of_every_server_command(module: str, words: list[str]) -> None:
+    done = program(*words, module=module, HOST="127.0.0.1", PORT="not a port")
+    assert (done.code, done.out) == (1, "")
+    [line] = done.err.splitlines()
+    assert line.startswith("renderhook: PORT: ")
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    assert program("--version").out == f"renderhook {PYPROJECT['project']['version']}\n"
+
+
+def test_the_version_of_an_installed_package_comes_from_its_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "renderhook-9.9.9.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: renderhook\nVersion: 9.9.9\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert version() == "9.9.9"

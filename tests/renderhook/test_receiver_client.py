@@ -1,0 +1,213 @@
+"""What the commands for jobs send, and what they do with every kind of response. The server is on loopback."""
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+from renderhook import job_commands, receiver_client
+from renderhook.cli import main
+from sandbox.demo.processes import free_port
+from tests.renderhook.scripted_server import CLOSED, Reply, ScriptedServer, reply, scripted_server
+
+JOB: dict[str, object] = {"id": "job_1", "state": "completed", "outputs": [], "error": None}
+LAST_PAGE: dict[str, object] = {"jobs": [], "next_cursor": None}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedServer]:
+    with scripted_server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: ScriptedServer) -> ScriptedServer:
+    running.requests, running.replies = [], [reply(200, JOB)]
+    return running
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the commands would have made, in seconds."""
+    made: list[float] = []
+    for module in (job_commands, receiver_client):
+        monkeypatch.setattr(module, "sleep", made.append)
+    return made
+
+
+Program = Callable[..., Result]
+
+
+@pytest.fixture
+def program(server: ScriptedServer) -> Program:
+    def run(*words: str, url: str = "") -> Result:
+        return CliRunner().invoke(main, words, env={"RENDERHOOK_URL": url or server.url, "API_KEY": None})
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("3", 3),
+        ("-0.5", -0.5),
+        ("null", None),
+        ('"3"', "3"),
+        ('{"a": [1, "b"]}', {"a": [1, "b"]}),
+        ("Angela", "Angela"),
+        ("a=b=c", "a=b=c"),
+        ("", ""),
+        ("NaN", "NaN"),
+        ("{broken", "{broken"),
+        ("https://example.com/a.mp4?x=1#fault=lost", "https://example.com/a.mp4?x=1#fault=lost"),
+        ("schön", "schön"),
+        ("9" * 5000, "9" * 5000),
+    ],
+)
+def test_a_value_that_is_json_is_sent_as_that_and_any_other_as_text(
+    text: str, value: object, server: ScriptedServer, program: Program
+) -> None:
+    assert program("fal", "a/b", f"key={text}").exit_code == 0
+    [request] = server.requests
+    assert request.body == {"provider": "fal", "model": "a/b", "input": {"key": value}, "metadata": {}, "notify": []}
+
+
+@pytest.mark.parametrize("text", ["1e999", "[" * 100_000])
+def test_a_value_that_json_cannot_hold_is_one_clear_error_or_sent_as_text(text: str, program: Program) -> None:
+    done = program("fal", "a/b", f"key={text}")
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert done.exit_code in {0, 2}
+    assert len(done.stderr.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("a=1", "a=1"), "KEY=VALUE: a is given twice"),
+        (("novalue",), "KEY=VALUE: 'novalue' is not key=value"),
+        (("=x",), "KEY=VALUE: '=x' is not key=value"),
+        (("--metadata", "novalue"), "--metadata: 'novalue' is not key=value"),
+    ],
+)
+def test_inputs_that_are_not_pairs_are_refused_before_any_request(
+    words: tuple[str, ...], complaint: str, server: ScriptedServer, program: Program
+) -> None:
+    done = program("fal", "a/b", *words)
+    assert (done.exit_code, done.stdout, server.requests) == (2, "", [])
+    assert complaint in done.stderr
+
+
+def test_a_retried_post_has_the_same_idempotency_key_and_another_command_has_another(
+    server: ScriptedServer, program: Program, pauses: list[float]
+) -> None:
+    server.replies = [CLOSED, reply(503, {}), reply(202, JOB)]
+    assert program("heygen", "FaceswapNode").exit_code == 0
+    keys = [request.headers["idempotency-key"] for request in server.requests]
+    assert (len(keys), len(set(keys)), pauses) == (3, 1, [1.0, 1.0])
+    program("heygen", "FaceswapNode")
+    assert server.requests[-1].headers["idempotency-key"] not in keys
+
+
+def test_the_api_key_is_sent_as_a_bearer_token(server: ScriptedServer, program: Program) -> None:
+    program("status", "job_1")
+    program("--api-key", "first, second", "status", "job_1")
+    assert [request.headers.get("authorization") for request in server.requests] == [None, "Bearer first"]
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (reply(503, {"detail": "the disk is full"}), "503: the disk is full"),
+        (reply(422, {"detail": "input.x: no"}), "422: input.x: no"),
+        (Reply(status=404, body=b"<h1>Not found</h1>"), "404: this is not a receiver's response"),
+        (reply(500, []), "500: this is not a receiver's response"),
+        (Reply(status=302), "302: this is not a receiver's response"),
+        (Reply(body=b"<h1>Welcome to nginx!</h1>"), "200: this is not a receiver's response"),
+        (reply(200, ["a", "list"]), "200: this is not a receiver's response"),
+        (reply(200, {"detail": "an object"}), "200: this is not a receiver's response"),
+        (CLOSED, "no receiver answers at http://127.0.0.1:"),
+    ],
+)
+@pytest.mark.parametrize("words", [("status", "job_1"), ("wait", "job_1"), ("fal", "a/b"), ("jobs",)])
+def test_a_response_without_a_job_is_one_clear_error(
+    words: tuple[str, ...], response: Reply, error: str, server: ScriptedServer, program: Program
+) -> None:
+    server.replies = [response]
+    done = program(*words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"renderhook: {error}")
+    assert len(server.requests) == (3 if response.status in {0, 503} else 1)
+
+
+def test_an_unreachable_receiver_is_retried_and_then_one_clear_error(program: Program, pauses: list[float]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = program("status", "job_1", url=url)
+    assert (done.exit_code, done.stdout, pauses) == (2, "", [1.0, 1.0])
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"renderhook: no receiver answers at {url} (")
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://127.0.0.1:port"])
+def test_a_url_that_can_never_be_reached_is_not_retried(url: str, program: Program, pauses: list[float]) -> None:
+    done = program("status", "job_1", url=url)
+    assert (done.exit_code, done.stdout, pauses) == (2, "", [])
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"renderhook: no receiver answers at {url} (")
+
+
+def test_a_job_id_is_quoted_in_the_path(server: ScriptedServer, program: Program) -> None:
+    program("status", "../endpoints?x=1#y")
+    assert server.requests[0].path == "/v1/jobs/..%2Fendpoints%3Fx%3D1%23y"
+
+
+def test_a_job_is_shown_with_characters_unescaped(server: ScriptedServer, program: Program) -> None:
+    server.replies = [reply(200, JOB | {"metadata": {"who": "Zoë"}})]
+    done = program("status", "job_1")
+    assert json.loads(done.stdout) == JOB | {"metadata": {"who": "Zoë"}}
+    assert "Zoë" in done.stdout
+
+
+def test_jobs_are_read_page_by_page_up_to_the_limit(server: ScriptedServer, program: Program) -> None:
+    full = [{"id": f"job_{number}"} for number in range(200)]
+    server.replies = [
+        reply(200, {"jobs": full, "next_cursor": "job_199"}),
+        reply(200, {"jobs": full[:50], "next_cursor": "job_49"}),
+    ]
+    done = program("jobs", "--limit", "250", "--state", "failed", "--provider", "fal", "--json")
+    assert json.loads(done.stdout) == full + full[:50]
+    assert [request.path for request in server.requests] == [
+        "/v1/jobs?state=failed&provider=fal&limit=200",
+        "/v1/jobs?state=failed&provider=fal&cursor=job_199&limit=50",
+    ]
+
+
+def test_the_last_page_ends_the_list(server: ScriptedServer, program: Program) -> None:
+    server.replies = [reply(200, LAST_PAGE)]
+    done = program("jobs", "--limit", "1000")
+    assert (done.exit_code, done.stdout) == (0, "id  provider  state  created_at  model\n")
+    assert len(server.requests) == 1
+
+
+def test_wait_polls_less_and_less_often_and_prints_each_state_once(
+    server: ScriptedServer, program: Program, pauses: list[float]
+) -> None:
+    states = ["accepted", "submitted", *["submitted"] * 8, "completed"]
+    ended = JOB | {"outputs": [{"url": "https://example.com/1.mp4"}, {"url": "https://example.com/2.mp4"}]}
+    server.replies = [reply(200, ended | {"state": state}) for state in states]
+    done = program("wait", "job_1")
+    assert (done.exit_code, done.stdout.split()) == (0, ["https://example.com/1.mp4", "https://example.com/2.mp4"])
+    assert done.stderr.splitlines() == ["job_1 accepted", "job_1 submitted", "job_1 completed"]
+    assert (pauses[0], pauses[-1]) == (0.5, 5.0)
+    assert pauses == sorted(pauses)
+
+
+@pytest.mark.parametrize("state", ["failed", "canceled", "expired"])
+def test_a_job_that_ended_without_completing_exits_1(state: str, server: ScriptedServer, program: Program) -> None:
+    error = {"fault": "network", "message": "connection reset"} if state != "canceled" else None
+    server.replies = [reply(200, JOB | {"state": state, "error": error})]
+    done = program("wait", "job_1")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [f"job_1 {state}", *(["network: connection reset"] if error else [])]

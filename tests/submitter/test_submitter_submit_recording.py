@@ -1,0 +1,112 @@
+"""A provider's response is recorded, whatever happens to the task that sent the request."""
+
+import asyncio
+
+import pytest
+
+from ledger.errors import DiskFull
+from ledger.records import JobState
+from ledger.sqlite.store import SQLiteStore
+from ledger.storage.transaction import Transaction
+from providers.http import Request, Response, Unread
+from tests.outbound.loopback import until
+from tests.submitter.harness import LEASE, Harness, Script, accepted, response
+
+
+@pytest.mark.parametrize(
+    "reply", [accepted(), response(422), response(503), Unread("x")], ids=["taken", "422", "503", "unread"]
+)
+async def test_a_response_that_was_read_is_recorded_even_if_the_task_is_cancelled(
+    reply: Response | Exception, harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await harness.accept()
+    [task] = await harness.due("submit")
+    write, gate, blocked = store.write, asyncio.Event(), asyncio.Event()
+
+    async def held(transaction: Transaction[object]) -> object:
+        if script.requests:
+            blocked.set()
+            await gate.wait()
+        return await write(transaction)
+
+    monkeypatch.setattr(store, "write", held)
+    script = Script(reply)
+    handling = asyncio.ensure_future(harness.submitter(script).handle(task))
+    await blocked.wait()
+    handling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await handling
+    assert (await harness.job(job_id)).state is JobState.SUBMITTING
+    gate.set()
+    await until(lambda: harness.events_emitted)
+    assert (await harness.job(job_id)).state is not JobState.SUBMITTING
+
+
+async def test_a_task_cancelled_before_a_response_leaves_the_claim_to_end(harness: Harness) -> None:
+    job_id = await harness.accept()
+    [task] = await harness.due("submit")
+    sent = asyncio.Event()
+
+    async def never(_: Request) -> Response:
+        sent.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    handling = asyncio.ensure_future(harness.submitter(Script(never)).handle(task))
+    await sent.wait()
+    handling.cancel()
+    await asyncio.gather(handling, return_exceptions=True)
+    assert (await harness.job(job_id)).state is JobState.SUBMITTING
+    harness.clock.pass_seconds(LEASE / 1000)
+    script = Script(accepted())
+    await harness.submit_due(script)
+    assert ((await harness.job(job_id)).state, script.requests) == (JobState.UNCONFIRMED, [])
+
+
+async def test_a_response_that_cannot_be_recorded_never_leads_to_a_second_request(
+    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await harness.accept()
+    script = Script(accepted())
+    write = store.write
+
+    async def full(transaction: Transaction[object]) -> object:
+        if script.requests:
+            raise DiskFull("no room")
+        return await write(transaction)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(store, "write", full)
+        with pytest.raises(DiskFull):
+            await harness.submit_due(script)
+    assert {event["request"] for event in harness.emitted("job.record_failed")} == {
+        "req-1"
+    }  # the log has what the disk has not
+    await harness.submit_due(script)
+    assert ((await harness.job(job_id)).state, len(script.requests)) == (JobState.UNCONFIRMED, 1)
+
+
+async def test_recording_a_request_id_is_retried(
+    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await harness.accept()
+    script = Script(accepted("req-7"))
+    write = store.write
+
+    async def full_at_first(transaction: Transaction[object]) -> object:
+        if script.requests and len(harness.sleeps) < 3:
+            raise DiskFull("no room")
+        return await write(transaction)
+
+    monkeypatch.setattr(store, "write", full_at_first)
+    await harness.submit_due(script)
+    job = await harness.job(job_id)
+    assert (job.state, job.provider_request_id, len(script.requests)) == (JobState.SUBMITTED, "req-7", 1)
+
+
+async def test_a_request_id_that_another_job_has_is_a_conflict(harness: Harness) -> None:
+    await harness.submitted("fal", "req-1")
+    await harness.accept()
+    await harness.submit_due(Script(accepted("req-1")))
+    [event] = harness.emitted("job.request_id_conflicted")
+    assert event["request"] == "req-1"

@@ -1,0 +1,71 @@
+"""Log lines: one valid line an event, as JSON and as text."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from ledger.records import RecordResult
+from telemetry.logs import configure_logs
+from telemetry.telemetry import Telemetry
+
+
+@pytest.fixture
+def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+    """The lines that the process would write, with logging restored afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers = []
+
+    def lines() -> list[str]:
+        text = capsys.readouterr().err
+        assert text.endswith("\n")
+        return text.removesuffix("\n").split("\n")
+
+    yield lines
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+def test_a_json_line_is_one_json_object(written: Callable[[], list[str]]) -> None:
+    configure_logs("json", "info")
+    Telemetry(CollectorRegistry())("callback.refused", provider="fal", reason="token\nforeign")
+    [line] = map(json.loads, written())
+    assert (line["event"], line["reason"], line["level"]) == ("callback.refused", "token\nforeign", "info")
+
+
+@pytest.mark.parametrize(
+    ("value", "written_as"),
+    [
+        (RecordResult.RECORDED, "recorded"),
+        (ValueError("no"), "ValueError('no')"),
+        (("a", 1, None), ["a", 1, None]),
+        ({"code": 2**70}, {"code": 2**70}),
+        ("é\u2028\x00\x1b[31m", "é\u2028\x00\x1b[31m"),
+        ("not UTF-8: \udcff", "not UTF-8: \udcff"),
+        ({"\ud800": ValueError("no")}, {"\ud800": "ValueError('no')"}),
+    ],
+)
+def test_any_value_can_be_written_as_json(written: Callable[[], list[str]], value: object, written_as: object) -> None:
+    configure_logs("json", "info")
+    Telemetry(CollectorRegistry())("job.accepted", value=value)
+    [line] = written()
+    assert json.loads(line)["value"] == written_as
+
+
+def test_a_text_line_stays_one_line(written: Callable[[], list[str]]) -> None:
+    configure_logs("text", "info")
+    Telemetry(CollectorRegistry())("delivery.attempted", error="one\nrenderhook: forged line")
+    [line] = written()
+    assert "delivery.attempted" in line
+
+
+def test_lines_below_the_log_level_are_not_written(written: Callable[[], list[str]]) -> None:
+    configure_logs("json", "warning")
+    emit = Telemetry(CollectorRegistry())
+    emit("job.accepted", provider="fal")
+    emit("endpoint.disabled", endpoint="ep_1")
+    assert [json.loads(line)["event"] for line in written()] == ["endpoint.disabled"]
