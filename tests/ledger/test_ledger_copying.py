@@ -187,7 +187,7 @@ async def test_what_is_open_has_its_task_and_no_claim_outlives_the_receiver(path
     await pass_over(path, database_url)
     claims = ask(database_url, "SELECT claimed_until FROM jobs WHERE state = 'submitting'")
     assert claims == [(LATER,)]
-    assert ask(database_url, TASKS) == [("poll", 1), ("deliver", 2), ("submit", 2)]
+    assert ask(database_url, TASKS) == [("deliver", 2), ("poll", 1), ("submit", 2)]
 
 
 async def test_a_row_that_is_only_in_the_target_is_a_fault_that_names_it(path: Path, database_url: str) -> None:

@@ -61,9 +61,7 @@ async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
     store: PostgresStore, bouncer: PgBouncer, url: str, opening: Opening
 ) -> None:
     other = await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
-    lie = Transaction(
-        steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "provider": "?"}, read=list
-    )
+    lie = Transaction(steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "model": ""}, read=list)
     transactions = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
     asked = [(store, other)[number % 2].write(transaction) for number, transaction in enumerate(transactions)]
     results = await asyncio.gather(*asked, return_exceptions=True)

@@ -9,6 +9,7 @@ from ledger.postgres.store import PostgresStore
 from ledger.requests import Attempted, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, submissions
+from ledger.transitions import queue as work
 from ledger.transitions.jobs import endpoint_identifier
 from tests.ledger.conftest import Story, ms
 
@@ -117,7 +118,8 @@ async def test_an_event_is_known_as_long_as_somebody_holds_it(store: Store) -> N
     assert store.due("ep_1") is event
     del event
     gc.collect()
-    assert len(store.wakeups._events._events if isinstance(store, PostgresStore) else store._due) == 0  # type: ignore[attr-defined]  # SQLite's is the other one
+    events = store.wakeups._events if isinstance(store, PostgresStore) else store._due  # type: ignore[attr-defined]  # SQLite's is the other one
+    assert len(events._events) == 0
 
 
 async def test_a_report_without_the_result_wakes_who_looks(story: Story, store: Store, ears: Ears) -> None:
@@ -168,3 +170,12 @@ async def test_who_puts_off_what_he_holds_wakes_his_kind(story: Story, store: St
     ears.heard()
     await store.write(submissions.return_to_accepted(task, claim=claim, now=ms(3), due_at=ms(4)))
     assert ears.heard() == {"submit"}
+
+
+async def test_a_worker_whose_lease_has_ended_wakes_no_other(story: Story, store: Store, ears: Ears) -> None:
+    await story.accept()
+    [stale] = await story.fetch("submit", at=1, until=31)
+    await story.fetch("submit", at=31)
+    ears.heard()
+    await store.write(work.reschedule(stale, due_at=ms(32), failed=True))
+    assert ears.heard() == set()
