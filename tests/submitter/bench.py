@@ -1,4 +1,4 @@
-"""Workers at work on tasks that end when a test says so."""
+"""A worker, and a handler whose tasks end when a test says so."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from work.worker import Handler, Worker
 
 
 class Bench:
-    """Does tasks by waiting until each is let go; counts those under way."""
+    """Handles tasks by waiting until each is released; counts those in progress."""
 
     def __init__(self, harness: Harness) -> None:
         self._store = harness.store
@@ -69,7 +69,7 @@ async def running(at_work: Worker) -> AsyncIterator[asyncio.Task[None]]:
 
 
 class Counting:
-    """Counts what a store is asked to write and read while the test goes on."""
+    """Counts the fetches of a store, and fails the next `faults` of them."""
 
     def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fetches = 0
