@@ -10,7 +10,7 @@ from providers.fal.callbacks import published_keys
 from providers.http import NeverSent, Request, Response, Unread
 from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
 from tests.conftest import Clock, Heard
-from tests.receiver.house import House, callback_body, jwks, until
+from tests.receiver.harness import Receiver, callback_body, jwks, until
 
 ONE, TWO = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
 HOUR = 3600
@@ -223,11 +223,11 @@ async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher
     assert waiting.cancelled()
 
 
-async def test_a_thousand_concurrent_forgeries_cause_one_fetch(house: House) -> None:
-    job_id = await house.story.submit()
-    await house.keys.prefetch()
-    house.clock.pass_seconds(61)
-    headers = house.fal.sign(callback_body(), key=TWO)
-    answers = await asyncio.gather(*(house.call_back(job_id, headers=headers) for _ in range(1000)))
+async def test_a_thousand_concurrent_forgeries_cause_one_fetch(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
+    await receiver.keys.prefetch()
+    receiver.clock.pass_seconds(61)
+    headers = receiver.fal.sign(callback_body(), key=TWO)
+    answers = await asyncio.gather(*(receiver.call_back(job_id, headers=headers) for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {401}
-    assert house.fal.fetches == 2  # the one before, and one because of them all
+    assert receiver.fal.fetches == 2  # the one before, and one because of them all
