@@ -141,6 +141,5 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
         )
         notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.asked)
         kinds = [*submitter, notifier] if workers else []
-        group = await open_workers(ledger, kinds, emit=emit, shutdown=shutdown, stop_seconds=settings.stop_seconds)
-        async with group:
+        async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)

@@ -22,6 +22,9 @@ CONNECT_SECONDS = 3
 FRESH_SECONDS = 1.0
 """A connection that was used so short a while ago is taken to be alive; an older one is asked first."""
 
+APPLICATION = "renderhook"
+"""The name of our connections in pg_stat_activity: a copy looks there for receivers."""
+
 _HOPELESS = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
     r"|invalid .*(value|option)"
@@ -69,11 +72,11 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
         return ("BEGIN", self.settings(local=True)) if self.pooled else ("BEGIN",)
 
 
-async def connect(url: str) -> Connection:
-    """Open one connection, in autocommit. Raises LedgerError: `CannotOpen` when an operator must act."""
+async def connect(url: str, *, name: str = APPLICATION) -> Connection:
+    """Open one connection called `name`, in autocommit. Raises LedgerError: `CannotOpen` when an operator must act."""
     try:
         # nothing is prepared: a pooler's next client would find it
-        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url))
+        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
         raise _refused(error) from error
 
@@ -103,7 +106,7 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
 
     return AsyncConnectionPool(
         url,
-        kwargs=_options(url),
+        kwargs=_options(url, APPLICATION),
         min_size=1,
         max_size=connections,
         open=False,
@@ -116,9 +119,11 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
     )
 
 
-def _options(url: str) -> dict[str, Any]:
+def _options(url: str, name: str) -> dict[str, Any]:
     known = conninfo_to_dict(url)
-    return {"autocommit": True} | ({} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS})
+    return {"autocommit": True, "application_name": name} | (
+        {} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS}
+    )
 
 
 def _refused(error: psycopg.Error) -> Exception:

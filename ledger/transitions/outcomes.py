@@ -72,6 +72,7 @@ _CONFIRMED = (
     Call("confirm_submission"),
     *announced("job.submitted"),
     Call("clear_submit_work"),
+    Call("recall_check"),
     Call("poll_now", wakes=("poll",)),
 )
 _RECEIPT = Call("insert_receipt")

@@ -34,18 +34,18 @@ from tests.postgres.servers import serving
 
 __all__ = ["path", "small_chunks"]
 
-NOT_MOVED = {"migrations", "work"}
+NOT_MOVED = {"migrations", "work", "work_kinds"}
 COLUMNS = """
 SELECT c.table_name, column_name, data_type
 FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name)
-WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name NOT LIKE 'procrastinate%'
+WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
 """
 UNIQUE = """
 SELECT ARRAY(SELECT attname::text FROM unnest(indkey) WITH ORDINALITY AS k (number, place)
              JOIN pg_attribute ON attrelid = indrelid AND attnum = number ORDER BY place)
 FROM pg_index WHERE indrelid = '{table}'::regclass AND indisunique AND indpred IS NULL
 """
-TASKS = "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY 1 ORDER BY 1"
+TASKS = "SELECT kind, count(*) FROM work GROUP BY 1 ORDER BY 1"
 SPOIL = (
     "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN NEW.url = 'https://spoilt/'; RETURN NEW; END $$",
@@ -90,7 +90,7 @@ def test_tables_come_after_those_that_they_refer_to(ledger_url: str) -> None:
     for referring, referred in ask(
         ledger_url, "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'"
     ):
-        assert referring.startswith("procrastinate") or names.index(referred) < names.index(referring)
+        assert referring == "work" or names.index(referred) < names.index(referring)
 
 
 VALUES = st.one_of(st.none(), st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=5))
@@ -187,10 +187,7 @@ async def test_what_is_open_has_its_task_and_no_claim_outlives_the_receiver(path
     await pass_over(path, database_url)
     claims = ask(database_url, "SELECT claimed_until FROM jobs WHERE state = 'submitting'")
     assert claims == [(LATER,)]
-    tasks = ask(
-        database_url, "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY 1 ORDER BY 1"
-    )
-    assert tasks == [("poll", 1), ("deliver", 2), ("submit", 2)]
+    assert ask(database_url, TASKS) == [("deliver", 2), ("poll", 1), ("submit", 2)]
 
 
 async def test_a_row_that_is_only_in_the_target_is_a_fault_that_names_it(path: Path, database_url: str) -> None:

@@ -53,9 +53,10 @@ async def test_an_empty_ledger_on_postgres_is_taken(path: Path, ledger_url: str)
 
 
 async def test_a_database_that_a_worker_is_at_is_refused(path: Path, ledger_url: str) -> None:
-    ask(ledger_url, "INSERT INTO procrastinate_workers DEFAULT VALUES")
-    with pytest.raises(CannotOpen, match="a receiver is at work"):
+    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5)
+    with pytest.raises(CannotOpen, match="a receiver is connected"):
         await pass_over(path, ledger_url)
+    await store.close()
     assert await opens(ledger_url)
 
 
@@ -214,13 +215,14 @@ async def test_a_move_is_undone_while_nothing_has_happened_and_done_again(path: 
     await store.close()
     copied = await pass_over(path, database_url)
     assert copied.moved
-    assert [each.brought for each in copied.sums if each.table == "jobs"] == [1]
+    assert [each.brought for each in copied.sums if each.table == "jobs"] == [2]  # and one whose claim ended
 
 
 async def test_a_move_is_not_undone_under_a_worker(path: Path, database_url: str) -> None:
     await pass_over(path, database_url)
-    ask(database_url, "INSERT INTO procrastinate_workers DEFAULT VALUES")
-    with pytest.raises(CannotOpen, match="a receiver is at work"):
+    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5)
+    with pytest.raises(CannotOpen, match="a receiver is connected"):
         await undo(path, database_url)
+    await store.close()
     assert await opens(database_url)
     assert not await opens_file(path)

@@ -28,7 +28,6 @@ async def held(story: Story, at: float) -> Task:
 
 async def release(story: Story, task: Task) -> None:
     await story.store.write(deliveries.release(task, now=RELEASED))
-    await story.end(task)
 
 
 async def due(story: Story, at: float) -> list[DueDelivery]:

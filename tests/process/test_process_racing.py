@@ -13,6 +13,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from ledger.ledger import Ledger
+from ledger.requests import NewJob, ProviderRequest
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries, jobs, submissions
 from ledger.transitions import queue as work
@@ -128,9 +129,9 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
 
 
 async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
-    new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
+    new = NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
     accepted = await store.write(jobs.accept(new, now=clock()))
     await store.write(submissions.claim(accepted.job_id, now=clock(), until=clock() + 1000))
-    handle = submissions.ProviderRequest(request_id=request_id)
+    handle = ProviderRequest(request_id=request_id)
     assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), poll_at=clock()))
     return accepted.job_id

@@ -64,7 +64,7 @@ async def test_a_worker_that_fails_is_reported_as_stopped(receiver: Receiver, cl
             raise RuntimeError("a mistake")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(receiver.ledger.queue, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000)
+        return made(receiver.ledger.queue, kind, nothing, clock=clock, emit=heard, concurrency=1, longest_ms=1000)
 
     worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))
     async with worker_group:

@@ -127,7 +127,7 @@ def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable
     write, asked = store.write, []
 
     async def refusing(transaction: Transaction[object]) -> object:
-        if transaction.steps[0].statement == "release_endpoint":
+        if transaction.steps[0].statement == "release_contended_endpoint":
             asked.append("release")
             if fails():
                 raise DiskFull("no room for the ledger")

@@ -99,7 +99,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
             clock=clock,
             emit=heard,
             concurrency=4,
-            lease_ms=60_000,
+            longest_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
@@ -132,7 +132,7 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             clock=clock,
             emit=heard,
             concurrency=2,
-            lease_ms=60_000,
+            longest_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))

@@ -12,8 +12,10 @@ from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from tests.submitter.harness import LEASE, Harness
+from tests.submitter.harness import Harness
 from work.worker import Handler, Worker
+
+LONGEST = 70_000
 
 
 class Bench:
@@ -51,7 +53,7 @@ def worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker
         clock=harness.clock,
         emit=harness.events_emitted,
         concurrency=concurrency,
-        lease_ms=LEASE,
+        longest_ms=LONGEST,
     )
 
 

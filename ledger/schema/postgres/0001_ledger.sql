@@ -1,6 +1,6 @@
 -- expand: the ledger's first shape on Postgres. What it means is told in the SQLite file of the same number; here is only
 -- what must differ. Columns that are compared by their order, or that are looked for at every turn, sort as their bytes do (COLLATE "C"):
--- statements go through ids from one to another. Procrastinate's own tables, which keep the work, are made by `migrate` beside these.
+-- statements go through ids from one to another.
 
 CREATE TABLE jobs (
     id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 5 AND 64),
@@ -144,7 +144,7 @@ CREATE TABLE deliveries (
     CHECK (id = 'msg_' || substr(job_id, 5) || '_' || sequence::text || '_' || substr(endpoint_id, 4))
 );
 
--- query: read_due_deliveries of an endpoint, and release_endpoint
+-- query: read_due_deliveries of an endpoint, and release_endpoint. That one relies on the lock of the foreign key, too.
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
 -- query: list_dead_deliveries, count_deliveries_needing_attention
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
@@ -162,22 +162,20 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 );
 
--- What is due later: of what is due, Procrastinate has the tasks.
+CREATE TABLE work_kinds (
+    name     TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    priority BIGINT           NOT NULL
+);
+INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
+
 CREATE TABLE work (
-    kind    TEXT COLLATE "C" NOT NULL CHECK (kind IN ('submit', 'poll', 'deliver')),
+    kind    TEXT COLLATE "C" NOT NULL REFERENCES work_kinds (name),
     subject TEXT COLLATE "C" NOT NULL,
     due_at  BIGINT           NOT NULL,
+    lease   TEXT COLLATE "C",
     tries   BIGINT           NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, subject)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000); -- however many rows are due later
 
--- query: promote_work, and next_due
+-- query: fetch_work, and next_due
 CREATE INDEX work_due ON work (kind, due_at);
-
--- query: what Procrastinate fetches, which must not have its subject in hand already. Down its own index in the order of priorities,
--- and by this one for each candidate, a fetch takes a millisecond however many wait; the plan that Postgres makes when it thinks
--- that few wait joins all of them: 1.5 s with 10,000.
-CREATE INDEX renderhook_work_lock ON procrastinate_jobs (lock);
-ALTER FUNCTION procrastinate_fetch_job_v2(character varying[], bigint)
-    SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_seqscan = off
-    SET jit = off;

@@ -178,11 +178,18 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;
 
+-- The kinds of work, and which goes first where one worker has several: the lower number.
+CREATE TABLE work_kinds (
+    name     TEXT    NOT NULL PRIMARY KEY,
+    priority INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
+
 -- Who does what next. A fetched row is leased: its `due_at` is the lease's end, so a dead worker's row comes due by itself.
--- The subject of `submit` and `check` is a job, that of `deliver` an endpoint: one worker at a time tells an endpoint, so
+-- The subject of `submit` and `check` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint, so
 -- that a slow one can keep nobody waiting but itself.
 CREATE TABLE work (
-    kind    TEXT    NOT NULL CHECK (kind = 'submit' OR kind = 'poll' OR kind = 'deliver'),
+    kind    TEXT    NOT NULL REFERENCES work_kinds (name),
     subject TEXT    NOT NULL,
     due_at  INTEGER NOT NULL,
     lease   TEXT,

@@ -1,62 +1,26 @@
--- The work queue on SQLite: one row for each thing to be done, leased while somebody does it. On Postgres, where Procrastinate
--- keeps what is due, this is said otherwise: ledger/sql/postgres/work.sql.
+-- What of the queue SQLite says otherwise than Postgres: there is one writer, so that nothing is locked by anybody else, and one
+-- process, so that at its start no lease is anybody's.
 
--- name: enqueue_job_work
--- Work on the job that just moved.
+-- name: enqueue
+-- One row for each kind and subject, due at the earlier of the times asked for. What is leased is left alone.
 INSERT INTO work (kind, subject, due_at)
-SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND last_transition = :move
-ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL, tries = 0;
-
--- name: poll_now
--- Look now: the provider says it is finished but the result has to be fetched.
-INSERT INTO work (kind, subject, due_at)
-SELECT 'poll', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
-ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL;
-
--- name: enqueue_deliveries
--- Telling, for the endpoint of every delivery that the move just made. A worker that holds the endpoint sees them itself.
-INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', d.endpoint_id, :now
-FROM jobs AS j JOIN deliveries AS d ON d.id >= 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_'
-                                   AND d.id < 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '`'
-WHERE j.id = :job_id AND j.last_transition = :move AND d.state = 'pending'
+@wanted
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
-WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
-
--- name: enqueue_delivery
-INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', endpoint_id, :now FROM deliveries WHERE id = :delivery_id AND state = 'pending'
-ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
-WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
-
--- name: release_endpoint
--- The worker lets the endpoint go: due when its next delivery is, if the lease is still ours. What is overdue already
--- comes due now, behind the endpoints that have waited meanwhile.
-UPDATE work
-SET lease = NULL, tries = 0,
-    due_at = (SELECT CASE WHEN min(due_at) > :now THEN min(due_at) ELSE :now END
-              FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
-WHERE kind = 'deliver' AND subject = :subject AND lease = :lease
-  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :subject AND state = 'pending');
+WHERE work.lease IS NULL AND work.due_at > excluded.due_at
+RETURNING subject;
 
 -- name: fetch_work
--- Lease what is due, oldest first. The lease's end is its next due time.
+-- Lease what is due, oldest first.
 UPDATE work SET lease = :lease, due_at = :until
 WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT :limit)
 RETURNING subject, tries;
 
--- name: next_due
-SELECT min(due_at) AS due_at FROM work WHERE kind = :kind;
+-- name: renew_lease
+-- The lease lasts longer, if it is still ours.
+UPDATE work SET due_at = :until WHERE kind = :kind AND subject = :subject AND lease = :lease;
 
--- name: finish_work
--- Done, if the lease is still ours.
-DELETE FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease;
-
--- name: reschedule_work
--- Later, if the lease is still ours. Waiting is not failing: `failed` is 0 for what merely takes its time, and that
--- ends a row of failures.
-UPDATE work SET due_at = :due_at, lease = NULL, tries = CASE :failed WHEN 1 THEN tries + 1 ELSE 0 END
-WHERE kind = :kind AND subject = :subject AND lease = :lease;
+-- name: release_contended_endpoint
+-- Nothing: no other transaction can be making deliveries.
 
 -- name: end_leases
 -- At start, when no other process can hold a lease.
