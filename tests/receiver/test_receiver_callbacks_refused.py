@@ -1,7 +1,7 @@
 """Refused callbacks: each changes nothing, and its reason is in the log and the metrics but not in the response."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -31,7 +31,7 @@ def at(path: str, *, method: str = "POST", slash: str = "") -> Sending:
     return send
 
 
-def signed(body: bytes | None = None, **changes: object) -> Sending:
+def signed(body: bytes | None = None, **changes: Any) -> Sending:
     """Send a callback with fal's signature."""
 
     async def send(receiver: Receiver, job_id: str) -> httpx.Response:
