@@ -19,7 +19,7 @@ deliveries, and `conflict` and `orphan` receipts. What an operator does about ea
 
 ## Warnings
 
-Logged at level `warning`, because somebody should read them:
+Logged at level `warning`, because an operator should read them:
 """
 
 WARNINGS = """\

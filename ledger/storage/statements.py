@@ -26,7 +26,7 @@ _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 class Statement(msgspec.Struct, frozen=True):
     """One statement: its text, whose values are numbered, and the names of those values in that order.
 
-    `pick` puts the values that the statement names in that order: SQLite binds those in half the time of names.
+    `pick` returns the values in that order. SQLite binds numbered values in half the time of named ones.
     """
 
     text: str
@@ -36,9 +36,9 @@ class Statement(msgspec.Struct, frozen=True):
 
 @cache
 def statements(dialect: Dialect = "sqlite") -> dict[str, Statement]:
-    """Read every named statement of a database, once: its own instead of the common one of the same name.
+    """Return every named statement of a database. Its own replaces the common one of the same name.
 
-    Raises ValueError when a name is used twice in one folder or a file begins without one.
+    Raises ValueError if a name is used twice in one folder, or if a file has SQL before the first name.
     """
     found = _read("sql") | _read(f"sql/{dialect}")
     _, enqueue = found.pop("enqueue")
