@@ -129,9 +129,7 @@ def _options(url: str, name: str) -> dict[str, Any]:
 def _refused(error: psycopg.Error) -> Exception:
     words = " ".join(str(error).split())
     # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
-    if isinstance(
-        error, psycopg.ProgrammingError
-    ):  # libpq cannot parse the URL, and its message would quote the password
+    if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
         return CannotOpen(UNREADABLE)
     if _NEEDS_OPERATOR.search(words):
         return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")
