@@ -11,7 +11,8 @@ ON CONFLICT (id) DO UPDATE SET url = excluded.url, removed_at = NULL, disabled_a
 UPDATE endpoints SET removed_at = :now WHERE id = :endpoint_id AND removed_at IS NULL;
 
 -- name: read_due_deliveries
--- Everything that the next POSTs to an endpoint need, the longest due first: each delivery with where it goes, its event,
+-- Everything that the next POSTs to an endpoint need, the longest due first: each delivery with where it goes, its
+-- event,
 -- its job and the job's outputs.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.disabled_reason, e.removed_at,
@@ -60,7 +61,8 @@ RETURNING endpoint_id;
 -- name: enable_endpoint
 -- Replaying is asking the endpoint again, also one that had said 410.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
-WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending') AND disabled_at IS NOT NULL;
+WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending')
+    AND disabled_at IS NOT NULL;
 
 -- name: list_dead_deliveries
 -- The state is written out, because a partial index answers no parameter.

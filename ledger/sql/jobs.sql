@@ -2,7 +2,8 @@
 
 -- name: insert_job
 -- (nothing) -> accepted. An Idempotency-Key that is already there makes this do nothing.
-INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence, last_transition)
+INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence,
+    last_transition)
 VALUES (:job_id, :provider, :model, 'accepted', :idempotency_key, :request_digest, :now, 1, :move)
 ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
@@ -17,9 +18,11 @@ SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND last_tra
 ON CONFLICT (id) DO NOTHING;
 
 -- name: enable_job_endpoint
--- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody else who names it.
+-- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody else who
+-- names it.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
-WHERE id = :endpoint_id AND disabled_at IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND last_transition = :move);
+WHERE id = :endpoint_id AND disabled_at IS NOT NULL AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id
+    AND last_transition = :move);
 
 -- name: subscribe_job_endpoint
 INSERT INTO subscriptions (job_id, endpoint_id)
@@ -34,7 +37,8 @@ SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key AND
 -- name: expire_claim
 -- submitting -> unconfirmed, when the lease of whoever was submitting is over.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, last_transition = :lost
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1,
+    last_transition = :lost
 WHERE id = :job_id AND state = 'submitting' AND claimed_until <= :now
 RETURNING id;
 
@@ -54,7 +58,8 @@ WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_
 RETURNING id;
 
 -- name: confirm_submission
--- submitting, unconfirmed or accepted -> submitted: the provider said it has it. A request of another job confirms nothing.
+-- submitting, unconfirmed or accepted -> submitted: the provider said it has it. A request of another job confirms
+-- nothing.
 UPDATE jobs
 SET state = 'submitted', provider_request_id = :request_id, submitted_at = :now, claimed_until = NULL,
     status_url = :status_url, response_url = :response_url, cancel_url = :cancel_url,
@@ -68,14 +73,16 @@ RETURNING id;
 -- submitting -> accepted: the provider did not take it, and said so, or was never reached. Only by whoever claimed it.
 -- A resubmission goes back to unconfirmed instead: the request before it may still be running.
 UPDATE jobs
-SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL, submissions = submissions - 1, last_transition = :move
+SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL,
+    submissions = submissions - 1, last_transition = :move
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
 -- name: mark_unconfirmed
 -- submitting -> unconfirmed: the request left and no answer was read. Only by whoever claimed it.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1, last_transition = :move
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1,
+    last_transition = :move
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
@@ -89,7 +96,8 @@ SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 
 -- name: list_jobs
 -- A page of jobs, newest first, before the cursor.
-SELECT j.* FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+SELECT j.* FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS page
+    JOIN job_rows AS j ON j.id = page.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_state
@@ -113,11 +121,13 @@ FROM (SELECT jobs.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider
-SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND id < :before ORDER BY id DESC LIMIT :limit)
+    AS page JOIN job_rows AS j ON j.id = page.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_provider_and_state
-SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND state = :state AND id < :before ORDER BY id DESC LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
+SELECT j.* FROM (SELECT id FROM jobs WHERE provider = :provider AND state = :state AND id < :before ORDER BY id DESC
+    LIMIT :limit) AS page JOIN job_rows AS j ON j.id = page.id
 ORDER BY j.id DESC, j.position;
 
 -- name: list_events

@@ -1,13 +1,16 @@
--- Outcomes: the one way a job ends. Each statement after settle_job acts only if settle_job was the one that moved the job.
+-- Outcomes: the one way a job ends. Each statement after settle_job acts only if settle_job was the one that moved the
+-- job.
 
 -- name: settle_job
 -- any open state -> completed, failed, canceled or expired. First writer wins.
 -- A provider's report settles only the job whose request it is: another request id is believed only while ours is
--- unknown or the job was submitted again, and never when it belongs to another job. What came of it is read off the receipt.
+-- unknown or the job was submitted again, and never when it belongs to another job. What came of it is read off the
+-- receipt.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
     processing_time_ms = :processing_time_ms, warning = :warning,
-    error_fault = :error_fault, error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    error_fault = :error_fault, error_code = :error_code, error_message = :error_message,
+        error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, last_transition = :move
 WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
   AND (provider_request_id = :request_id OR provider_request_id IS NULL OR :request_id IS NULL OR submissions > 1)
@@ -15,7 +18,8 @@ WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
 -- name: set_request_id
--- The report that settled the job brought a request id that we did not have, or another one. Apart from settle_job, because
+-- The report that settled the job brought a request id that we did not have, or another one. Apart from settle_job,
+-- because
 -- naming the column there would write its index anew for every job that ends.
 UPDATE jobs SET provider_request_id = :request_id, submitted_at = COALESCE(submitted_at, :now)
 WHERE id = :job_id AND last_transition = :move AND (provider_request_id IS NULL OR provider_request_id <> :request_id);
@@ -25,7 +29,8 @@ WHERE id = :job_id AND last_transition = :move AND (provider_request_id IS NULL 
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = NULL, fingerprint = :fingerprint,
     submissions = submissions - 1,
-    error_fault = :error_fault, error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    error_fault = :error_fault, error_code = :error_code, error_message = :error_message,
+        error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, last_transition = :move
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
@@ -33,7 +38,8 @@ RETURNING id;
 -- name: cancel_accepted_job
 -- accepted or waiting -> canceled: nobody has asked the provider, so nothing is running and nothing is billed.
 UPDATE jobs
-SET state = :state, finalized_at = :now, fingerprint = :fingerprint, last_sequence = last_sequence + 1, last_transition = :move
+SET state = :state, finalized_at = :now, fingerprint = :fingerprint, last_sequence = last_sequence + 1,
+    last_transition = :move
 WHERE id = :job_id AND state IN ('accepted', 'waiting')
 RETURNING id;
 
@@ -41,7 +47,8 @@ RETURNING id;
 -- unconfirmed or submitted -> expired: nobody answered in the time allowed. A job that moved since it was read stays.
 UPDATE jobs
 SET state = :state, finalized_at = :now, fingerprint = :fingerprint,
-    error_fault = :error_fault, error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    error_fault = :error_fault, error_code = :error_code, error_message = :error_message,
+        error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, last_transition = :move
 WHERE id = :job_id AND state IN ('unconfirmed', 'submitted') AND last_transition = :claim
 RETURNING id;
@@ -76,8 +83,10 @@ ON CONFLICT (id) DO NOTHING
 RETURNING endpoint_id;
 
 -- name: insert_receipt
--- Keep what was verified, and what came of it. A report under a request id that we do not know of this job is a conflict:
--- the provider may have taken the job although it said no. A report of another job's request is not kept: no row comes back.
+-- Keep what was verified, and what came of it. A report under a request id that we do not know of this job is a
+-- conflict:
+-- the provider may have taken the job although it said no. A report of another job's request is not kept: no row comes
+-- back.
 INSERT INTO receipts (id, job_id, provider, source, request_id, result, headers, body, received_at)
 SELECT :move, :job_id, :provider, :source, :request_id,
        CASE WHEN j.id IS NULL THEN 'orphan'
@@ -91,7 +100,8 @@ FROM (SELECT 1) AS one LEFT JOIN jobs AS j ON j.id = :job_id
 WHERE j.id IS NULL OR j.last_transition = :move
    OR (j.provider = :provider
        AND NOT EXISTS (SELECT 1 FROM jobs AS other
-                       WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id))
+                       WHERE other.provider = :provider AND other.provider_request_id = :request_id
+                           AND other.id <> :job_id))
 RETURNING result;
 
 -- name: list_receipts

@@ -1,10 +1,13 @@
--- The work queue: one row for each thing to do. A fetched row is leased, and its due time is the lease's end until its worker
--- finishes or postpones it: what a killed worker had comes due by itself. `-- enqueue:` stands above a query of what is to be
+-- The work queue: one row for each thing to do. A fetched row is leased, and its due time is the lease's end until its
+-- worker
+-- finishes or postpones it: what a killed worker had comes due by itself. `-- enqueue:` stands above a query of what is
+-- to be
 -- done (kind, subject, due_at); how that is put into the queue is said once for each database, by its own `enqueue`.
 
 -- enqueue: enqueue_job_work
 -- Work on the job that just moved.
-SELECT CAST(:kind AS TEXT) AS kind, id AS subject, :due_at AS due_at FROM jobs WHERE id = :job_id AND last_transition = :move
+SELECT CAST(:kind AS TEXT) AS kind, id AS subject, :due_at AS due_at FROM jobs WHERE id = :job_id
+    AND last_transition = :move
 
 -- name: recall_check
 -- The provider says it is finished: the next poll must not wait until one that runs has been postponed.
@@ -18,7 +21,8 @@ SELECT 'poll' AS kind, id AS subject, :now AS due_at
 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
 
 -- enqueue: enqueue_deliveries
--- Delivering, for every endpoint that fan_out just made a delivery for. The endpoints are found as fan_out found them and not
+-- Delivering, for every endpoint that fan_out just made a delivery for. The endpoints are found as fan_out found them
+-- and not
 -- among the deliveries: Postgres would read all that are pending.
 SELECT 'deliver' AS kind, e.id AS subject, :now AS due_at
 FROM jobs AS j
@@ -29,7 +33,8 @@ CROSS JOIN (SELECT id FROM endpoints WHERE scope = 'all' AND removed_at IS NULL 
 WHERE j.id = :job_id AND j.last_transition = :move
 
 -- enqueue: enqueue_delivery
-SELECT 'deliver' AS kind, endpoint_id AS subject, :now AS due_at FROM deliveries WHERE id = :delivery_id AND state = 'pending'
+SELECT 'deliver' AS kind, endpoint_id AS subject, :now AS due_at FROM deliveries WHERE id = :delivery_id
+    AND state = 'pending'
 
 -- enqueue: enqueue_missing_jobs
 -- An open job without work gets some. A page at a time, down the index of states.
@@ -41,12 +46,15 @@ WHERE NOT EXISTS (SELECT 1 FROM work WHERE work.kind = :kind AND work.subject = 
 -- name: end_of_open_jobs
 -- Where the page ended; no row when it was the last one.
 SELECT provider AS after_provider, id AS after
-FROM jobs WHERE state = :state AND (provider, id) > (:after_provider, :after) ORDER BY provider, id LIMIT 1 OFFSET :limit - 1;
+FROM jobs WHERE state = :state AND (provider, id) > (:after_provider, :after) ORDER BY provider, id
+    LIMIT 1 OFFSET :limit - 1;
 
 -- enqueue: enqueue_missing_endpoints
--- An endpoint with something pending, and without work or with work that is due later than that, gets it. A page of endpoints.
+-- An endpoint with something pending, and without work or with work that is due later than that, gets it. A page of
+-- endpoints.
 SELECT 'deliver' AS kind, page.id AS subject, page.due_at AS due_at
-FROM (SELECT e.id, (SELECT min(d.due_at) FROM deliveries AS d WHERE d.endpoint_id = e.id AND d.state = 'pending') AS due_at
+FROM (SELECT e.id, (SELECT min(d.due_at) FROM deliveries AS d WHERE d.endpoint_id = e.id
+    AND d.state = 'pending') AS due_at
       FROM (SELECT id FROM endpoints WHERE id > :after ORDER BY id LIMIT :limit) AS e) AS page
 WHERE page.due_at IS NOT NULL
 

@@ -1,12 +1,15 @@
--- expand: the ledger's first shape on Postgres. What it means is told in the SQLite file of the same number; here is only
--- what must differ. Columns that are compared by their order, or that are looked for at every turn, sort as their bytes do (COLLATE "C"):
+-- expand: the ledger's first shape on Postgres. What it means is told in the SQLite file of the same number; here is
+-- only
+-- what must differ. Columns that are compared by their order, or that are looked for at every turn, sort as their bytes
+-- do (COLLATE "C"):
 -- statements go through ids from one to another.
 
 CREATE TABLE jobs (
     id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 5 AND 64),
     provider            TEXT COLLATE "C" NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     model               TEXT             NOT NULL CHECK (length(model) BETWEEN 1 AND 200),
-    state               TEXT COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'accepted', 'submitting', 'unconfirmed', 'submitted',
+    state               TEXT COLLATE "C" NOT NULL CHECK (state IN ('waiting', 'accepted', 'submitting',
+        'unconfirmed', 'submitted',
                                                                    'completed', 'failed', 'canceled', 'expired')),
     idempotency_key     TEXT COLLATE "C" CHECK (length(idempotency_key) BETWEEN 1 AND 255),
     request_digest      TEXT             NOT NULL,
@@ -30,7 +33,8 @@ CREATE TABLE jobs (
     error_retryable     BIGINT           CHECK (error_retryable IN (0, 1)),
     last_sequence       BIGINT           NOT NULL DEFAULT 0,
     last_transition            TEXT COLLATE "C" NOT NULL,
-    CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled' OR state = 'expired') = (finalized_at IS NOT NULL)),
+    CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled'
+        OR state = 'expired') = (finalized_at IS NOT NULL)),
     CHECK ((finalized_at IS NOT NULL) = (fingerprint IS NOT NULL)),
     CHECK ((state = 'submitting') = (claimed_until IS NOT NULL)),
     CHECK (state <> 'unconfirmed' OR unconfirmed_at IS NOT NULL),
@@ -71,7 +75,8 @@ CREATE TABLE outputs (
 );
 
 CREATE VIEW job_rows AS
-SELECT j.id, j.provider, j.model, j.state, j.provider_request_id, j.status_url, j.response_url, j.cancel_url, j.submissions,
+SELECT j.id, j.provider, j.model, j.state, j.provider_request_id, j.status_url, j.response_url, j.cancel_url,
+    j.submissions,
        j.claimed_until, j.unconfirmed_at, j.created_at, j.submitted_at, j.finalized_at, j.source, j.processing_time_ms,
        j.warning, j.error_fault, j.error_code, j.error_message, j.error_retryable, j.last_transition,
        CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
@@ -99,7 +104,8 @@ CREATE INDEX receipts_needing_attention ON receipts (result, received_at) WHERE 
 CREATE TABLE events (
     job_id   TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
     sequence BIGINT           NOT NULL CHECK (sequence >= 1),
-    type     TEXT COLLATE "C" NOT NULL CHECK (type IN ('job.accepted', 'job.submitted', 'job.unconfirmed', 'job.completed',
+    type     TEXT COLLATE "C" NOT NULL CHECK (type IN ('job.accepted', 'job.submitted', 'job.unconfirmed',
+        'job.completed',
                                                        'job.failed', 'job.canceled', 'job.expired')),
     at       BIGINT           NOT NULL,
     PRIMARY KEY (job_id, sequence)

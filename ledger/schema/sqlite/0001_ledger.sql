@@ -1,5 +1,6 @@
 -- expand: the ledger's first shape. Times are milliseconds since the epoch, UTC; sizes are bytes.
--- STRICT tables keep types honest; the CHECKs refuse rows that contradict themselves. One with more than two words to choose
+-- STRICT tables keep types honest; the CHECKs refuse rows that contradict themselves. One with more than two words to
+-- choose
 -- from is a chain of ORs: for a longer IN list SQLite builds a temporary index, anew for every row that is written.
 
 CREATE TABLE jobs (
@@ -26,7 +27,8 @@ CREATE TABLE jobs (
     fingerprint         TEXT,
     processing_time_ms  INTEGER,
     warning             TEXT,
-    error_fault         TEXT             CHECK (error_fault = 'input' OR error_fault = 'account' OR error_fault = 'provider'
+    error_fault         TEXT             CHECK (error_fault = 'input' OR error_fault = 'account'
+        OR error_fault = 'provider'
                                                 OR error_fault = 'network' OR error_fault = 'us'),
     error_code          TEXT,
     error_message       TEXT,
@@ -34,7 +36,8 @@ CREATE TABLE jobs (
     last_sequence       INTEGER NOT NULL DEFAULT 0,
     -- the name of the last move: what follows a move in its transaction asks for it, and so does nothing when it failed
     last_transition            TEXT    NOT NULL,
-    CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled' OR state = 'expired') = (finalized_at IS NOT NULL)),
+    CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled'
+        OR state = 'expired') = (finalized_at IS NOT NULL)),
     CHECK ((finalized_at IS NOT NULL) = (fingerprint IS NOT NULL)),
     CHECK ((state = 'submitting') = (claimed_until IS NOT NULL)),
     CHECK (state <> 'unconfirmed' OR unconfirmed_at IS NOT NULL),
@@ -56,7 +59,8 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 -- query: list_jobs_by_state and list_jobs_by_provider_and_state. One for both: every move of a job is paid for here.
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
--- What the user sent with a job. Apart from it because it may be long and never changes, and a job's row is written anew
+-- What the user sent with a job. Apart from it because it may be long and never changes, and a job's row is written
+-- anew
 -- at every move.
 CREATE TABLE inputs (
     job_id   TEXT NOT NULL PRIMARY KEY REFERENCES jobs (id),
@@ -79,7 +83,8 @@ CREATE TABLE outputs (
 -- A job as it is read: a row for each of its outputs, and one when it has none. Only the first row carries what may be
 -- long, or a job with a thousand outputs would be read with a thousand copies of its input.
 CREATE VIEW job_rows AS
-SELECT j.id, j.provider, j.model, j.state, j.provider_request_id, j.status_url, j.response_url, j.cancel_url, j.submissions,
+SELECT j.id, j.provider, j.model, j.state, j.provider_request_id, j.status_url, j.response_url, j.cancel_url,
+    j.submissions,
        j.claimed_until, j.unconfirmed_at, j.created_at, j.submitted_at, j.finalized_at, j.source, j.processing_time_ms,
        j.warning, j.error_fault, j.error_code, j.error_message, j.error_retryable, j.last_transition,
        CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
@@ -94,7 +99,8 @@ CREATE TABLE receipts (
     provider    TEXT    NOT NULL CHECK (length(provider) BETWEEN 1 AND 32),
     source      TEXT    NOT NULL CHECK (source IN ('callback', 'poll')),
     request_id  TEXT,
-    result      TEXT    NOT NULL CHECK (result = 'recorded' OR result = 'duplicate' OR result = 'conflict' OR result = 'orphan'
+    result      TEXT    NOT NULL CHECK (result = 'recorded' OR result = 'duplicate' OR result = 'conflict'
+        OR result = 'orphan'
                                         OR result = 'pending'),
     headers     TEXT    NOT NULL,
     body        BLOB    NOT NULL,
@@ -138,13 +144,15 @@ CREATE TABLE subscriptions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE deliveries (
-    -- msg_<job>_<sequence>_<endpoint>, without their prefixes: so an endpoint is told of an event once, and those of a job
+    -- msg_<job>_<sequence>_<endpoint>, without their prefixes: so an endpoint is told of an event once, and those of a
+    -- job
     -- stand together
     id           TEXT    NOT NULL PRIMARY KEY,
     job_id       TEXT    NOT NULL,
     sequence     INTEGER NOT NULL,
     endpoint_id  TEXT    NOT NULL REFERENCES endpoints (id),
-    state        TEXT    NOT NULL CHECK (state = 'pending' OR state = 'delivered' OR state = 'dead' OR state = 'discarded'),
+    state        TEXT    NOT NULL CHECK (state = 'pending' OR state = 'delivered' OR state = 'dead'
+        OR state = 'discarded'),
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     -- attempts that failed since it was made or replayed: where it is in the schedule
     failures     INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
@@ -161,7 +169,8 @@ CREATE TABLE deliveries (
 
 -- query: read_due_deliveries of an endpoint, and release_endpoint
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
--- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state: SQLite uses a partial index only where the
+-- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state: SQLite uses a partial index only
+-- where the
 -- statement has its very condition.
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
 -- query: list_discarded_deliveries, count_deliveries_needing_attention
@@ -185,8 +194,10 @@ CREATE TABLE work_kinds (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
 
--- Who does what next. A fetched row is leased: its `due_at` is the lease's end, so a dead worker's row comes due by itself.
--- The subject of `submit` and `check` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint, so
+-- Who does what next. A fetched row is leased: its `due_at` is the lease's end, so a dead worker's row comes due by
+-- itself.
+-- The subject of `submit` and `check` is a job, that of `deliver` an endpoint: one worker at a time delivers to an
+-- endpoint, so
 -- that a slow one can keep nobody waiting but itself.
 CREATE TABLE work (
     kind    TEXT    NOT NULL REFERENCES work_kinds (name),

@@ -1,7 +1,8 @@
 -- What of the deliveries' statements must be said otherwise on Postgres.
 
 -- name: replay_delivery
--- dead -> pending: an operator asks for it again, under the same id. Its endpoint is locked as by a foreign key, so that whoever
+-- dead -> pending: an operator asks for it again, under the same id. Its endpoint is locked as by a foreign key, so
+-- that whoever
 -- releases it meanwhile knows that there is something to come: release_contended_endpoint.
 WITH held AS (
     SELECT e.id FROM endpoints AS e JOIN deliveries AS d ON d.endpoint_id = e.id

@@ -1,8 +1,10 @@
 -- What of the queue Postgres says otherwise than SQLite, because many transactions are at work there at the same time.
 
 -- name: enqueue
--- One row for each kind and subject, due at the earlier of the times asked for. What is leased is left alone. A row that is due
--- is not even locked: ON CONFLICT DO UPDATE would lock it to the commit, whatever its WHERE says, and with it every callback
+-- One row for each kind and subject, due at the earlier of the times asked for. What is leased is left alone. A row
+-- that is due
+-- is not even locked: ON CONFLICT DO UPDATE would lock it to the commit, whatever its WHERE says, and with it every
+-- callback
 -- that is delivered to the same endpoint.
 WITH wanted AS (
 @wanted
@@ -27,7 +29,8 @@ WHERE kind = :kind
 RETURNING subject, tries;
 
 -- name: renew_lease
--- The lease lasts longer, if it is still ours. What another transaction is changing is left to it: many are renewed in one
+-- The lease lasts longer, if it is still ours. What another transaction is changing is left to it: many are renewed in
+-- one
 -- transaction, which must not wait for one that waits for it.
 UPDATE work SET due_at = :until
 WHERE kind = :kind
@@ -35,9 +38,12 @@ WHERE kind = :kind
                             FOR NO KEY UPDATE SKIP LOCKED));
 
 -- name: release_contended_endpoint
--- Before release_endpoint: deliveries that are not committed yet cannot be seen, and nobody would be left to make them. Whoever
--- makes a delivery holds a key share lock on its endpoint to the commit (the foreign key's, or replay_delivery's own). If anybody does,
--- the endpoint is due now; if not, it is locked, so that whoever makes the next delivery waits for us and enqueues it anew.
+-- Before release_endpoint: deliveries that are not committed yet cannot be seen, and nobody would be left to make them.
+-- Whoever
+-- makes a delivery holds a key share lock on its endpoint to the commit (the foreign key's, or replay_delivery's own).
+-- If anybody does,
+-- the endpoint is due now; if not, it is locked, so that whoever makes the next delivery waits for us and enqueues it
+-- anew.
 WITH locked AS (SELECT id FROM endpoints WHERE id = :subject FOR UPDATE SKIP LOCKED)
 UPDATE work SET lease = NULL, tries = 0, due_at = :now
 WHERE kind = 'deliver' AND subject = :subject AND lease = :lease

@@ -1,4 +1,5 @@
--- What of the queue SQLite says otherwise than Postgres: there is one writer, so that nothing is locked by anybody else, and one
+-- What of the queue SQLite says otherwise than Postgres: there is one writer, so that nothing is locked by anybody
+-- else, and one
 -- process, so that at its start no lease is anybody's.
 
 -- name: enqueue
@@ -12,7 +13,8 @@ RETURNING subject;
 -- name: fetch_work
 -- Lease what is due, oldest first.
 UPDATE work SET lease = :lease, due_at = :until
-WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT :limit)
+WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at
+    LIMIT :limit)
 RETURNING subject, tries;
 
 -- name: renew_lease
