@@ -12,10 +12,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run demo docs test chaos bench bench-check check lock format clean FORCE
+.PHONY: help venv run demo docs test chaos bench bench-check bench-against check lock format clean FORCE
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: $(STAMP) ## Create .venv from requirements-dev.txt (the others do it by themselves)
 
@@ -43,6 +43,11 @@ bench: $(STAMP) ## Measure, beside baselines in the same run: build/bench.json a
 
 bench-check: $(STAMP) ## Fail when a ratio is a fifth below the stored one
 	@$(PY) -m tests.bench --check
+
+# In turns, three times each: about half an hour, on a machine that does nothing else.
+COMMIT ?= dd432ce
+bench-against: $(STAMP) ## Fail when a figure is a twentieth worse than that of COMMIT in the same run
+	@$(PY) -m tests.bench --against $(COMMIT)
 
 # Variables that vulture thinks unused are fields of rows and messages: SQL fills them, JSON carries them, ruff judges the rest.
 check: $(STAMP) ## Lint, format, types, import rules, unused code

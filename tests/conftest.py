@@ -33,15 +33,16 @@ class Clock:
         self.now += round(seconds * 1000)
 
 
-class Heard(list[tuple[str, dict[str, object]]]):
-    """An `Emit` that remembers the events, and accepts only those in the table."""
+class EmittedEvents(list[tuple[str, dict[str, object]]]):
+    """An `Emit` that keeps the events, and accepts only those of telemetry/events.py."""
 
-    def __call__(self, fact: str, /, **fields: object) -> None:
-        assert fact in EVENTS, f"{fact} is not in telemetry/events.py"
-        self.append((fact, fields))
+    def __call__(self, event: str, /, **fields: object) -> None:
+        assert event in EVENTS, f"{event} is not in telemetry/events.py"
+        self.append((event, fields))
 
-    def named(self, fact: str) -> list[dict[str, object]]:
-        return [fields for name, fields in self if name == fact]
+    def named(self, event: str) -> list[dict[str, object]]:
+        """Return the fields of each event of this name."""
+        return [fields for name, fields in self if name == event]
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def emitted() -> EmittedEvents:
+    return EmittedEvents()
 
 
 @pytest.fixture

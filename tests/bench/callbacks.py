@@ -1,39 +1,41 @@
-"""Callbacks a second: the receiver beside the baselines, in turns, so that a slow minute is everybody's."""
+"""Callbacks a second: the receiver and the baselines in turns, so that a slow minute affects all of them."""
 
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.ground import Ground
-from tests.bench.load import Answered, burst, steady
-from tests.bench.places import Server, Sink, baseline, receiver
+from tests.bench.dataset import Dataset
+from tests.bench.load import LoadResult, burst, steady
+from tests.bench.processes import EndpointProcess, Server, baseline, receiver
 
 ROUNDS = 3
 SECONDS = 5
 STEADY_SECONDS = 10
 
-Start = Callable[[Path, Ground, Sink], Server]
+Start = Callable[[Path, Dataset, EndpointProcess], Server]
 
 RUNNERS: dict[str, Start] = {
-    "bare": lambda folder, ground, _: baseline(folder, ground, "bare"),
-    "verify only": lambda folder, ground, _: baseline(folder, ground, "verify_only"),
-    "sample": lambda folder, ground, _: baseline(folder, ground, "sample"),
-    "sample, WAL": lambda folder, ground, _: baseline(folder, ground, "sample", BENCH_JOURNAL="WAL"),
-    "commit each": lambda folder, ground, sink: receiver(folder, ground, sink, "tests.bench.baselines.commit_each"),
+    "bare": lambda folder, dataset, _: baseline(folder, dataset, "bare"),
+    "verify only": lambda folder, dataset, _: baseline(folder, dataset, "verify_only"),
+    "sample": lambda folder, dataset, _: baseline(folder, dataset, "sample"),
+    "sample, WAL": lambda folder, dataset, _: baseline(folder, dataset, "sample", BENCH_JOURNAL="WAL"),
+    "commit each": lambda folder, dataset, endpoint: receiver(
+        folder, dataset, endpoint, "tests.bench.baselines.commit_each"
+    ),
     "receiver": receiver,
 }
 STORES_NOTHING = {"bare", "verify only"}
 
 
-def measure(folder: Path, ground: Ground, *, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Measure each in turn, `rounds` times, and take the medians. The endpoint is told, and does not answer."""
-    runs: dict[str, list[Answered]] = {name: [] for name in RUNNERS}
+def measure(folder: Path, dataset: Dataset, *, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measure each in turn, `rounds` times, and take the medians. The endpoint does not respond."""
+    runs: dict[str, list[LoadResult]] = {name: [] for name in RUNNERS}
     for number in range(rounds):
         for name in RUNNERS:
-            runs[name].append(one(folder / f"{name}-{number}", ground, name))
+            runs[name].append(one(folder / f"{name}-{number}", dataset, name))
     rates = {name: median(run.per_second for run in each) for name, each in runs.items()}
-    half = at_half_load(folder / "half", ground, rates["receiver"] / 2)
+    half = at_half_load(folder / "half", dataset, rates["receiver"] / 2)
     return {
         "per_second": {name: round(rate) for name, rate in rates.items()},
         "cpu_us": {name: round(median(run.cpu_us for run in each), 1) for name, each in runs.items()},
@@ -48,30 +50,30 @@ def measure(folder: Path, ground: Ground, *, rounds: int = ROUNDS) -> dict[str, 
     }
 
 
-def one(folder: Path, ground: Ground, name: str) -> Answered:
-    """Put one of them under load."""
+def one(folder: Path, dataset: Dataset, name: str) -> LoadResult:
+    """Measure one of them under load."""
     folder.mkdir(parents=True)
-    sink = Sink(folder, ground, hold=True)
-    server = RUNNERS[name](folder, ground, sink)
+    endpoint = EndpointProcess(folder, dataset, hold=True)
+    server = RUNNERS[name](folder, dataset, endpoint)
     try:
-        return burst(server, ground, SECONDS, again=name in STORES_NOTHING)
+        return burst(server, dataset, SECONDS, again=name in STORES_NOTHING)
     finally:
         server.child.kill()
-        sink.child.kill()
+        endpoint.child.kill()
 
 
-def at_half_load(folder: Path, ground: Ground, rate: float) -> dict[str, Any]:
-    """Say how long callbacks take at a rate, with nobody told, and with an endpoint that answers at once."""
+def at_half_load(folder: Path, dataset: Dataset, rate: float) -> dict[str, Any]:
+    """Measure the latency of callbacks at a rate, with an endpoint that does not respond and with one that does."""
     found: dict[str, Any] = {"rate": round(rate)}
-    for name, hold in (("", True), ("_while_telling", False)):
+    for name, hold in (("", True), ("_while_delivering", False)):
         place = folder / f"half{name}"
         place.mkdir(parents=True)
-        sink = Sink(place, ground, hold=hold)
-        server = receiver(place, ground, sink)
+        endpoint = EndpointProcess(place, dataset, hold=hold)
+        server = receiver(place, dataset, endpoint)
         try:
-            answered = steady(server, ground, STEADY_SECONDS, rate)
+            answered = steady(server, dataset, STEADY_SECONDS, rate)
         finally:
             server.child.kill()
-            sink.child.kill()
+            endpoint.child.kill()
         found |= {f"p50_ms{name}": answered.p50_ms, f"p99_ms{name}": answered.p99_ms, f"faults{name}": answered.faults}
     return found

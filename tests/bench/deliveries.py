@@ -1,35 +1,35 @@
-"""Deliveries a second: a backlog for one endpoint, sent, signed and noted, beside a loop that only sends."""
+"""Deliveries a second: a backlog for one endpoint, signed, sent and recorded, beside a loop that only sends."""
 
 import subprocess
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.bench.ground import Ground
-from tests.bench.places import SERVER_CORE, Sink, pinned, receiver
+from tests.bench.dataset import Dataset
+from tests.bench.processes import SERVER_CORE, EndpointProcess, pinned, receiver
 from tests.process.children import ROOT, python, until
-from tests.process.reading import read
+from tests.process.sqlite_reader import read
 
 ROUNDS = 3
 LOOP_SECONDS = 4
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 
-def measure(folder: Path, ground: Ground, backlog: int, *, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Deliver the ground's backlog, and run the loops, in turns; medians."""
+def measure(folder: Path, dataset: Dataset, backlog: int, *, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Deliver the backlog and run the loops in turns; return medians."""
     ours, plain, few, aiohttp = [], [], [], []
     for number in range(rounds):
         place = folder / str(number)
         place.mkdir(parents=True)
-        ours.append(delivered(place, ground, backlog))
-        plain.append(_loop(place, ground))
-        few.append(_loop(place, ground, "--at-once", "8"))
-        aiohttp.append(_loop(place, ground, "--aiohttp"))
+        ours.append(delivered(place, dataset, backlog))
+        plain.append(_loop(place, dataset))
+        few.append(_loop(place, dataset, "--at-once", "8"))
+        aiohttp.append(_loop(place, dataset, "--aiohttp"))
     rate = median(each["per_second"] for each in ours)
     return {
         "per_second": round(rate),
         "cpu_us": round(median(each["cpu_us"] for each in ours), 1),
-        "noted": sum(each["noted"] for each in ours),
+        "recorded": sum(each["recorded"] for each in ours),
         "httpx_per_second": round(median(plain)),
         "httpx_aiohttp_per_second": round(median(aiohttp)),
         "httpx_8_at_once_per_second": round(median(few)),
@@ -39,28 +39,28 @@ def measure(folder: Path, ground: Ground, backlog: int, *, rounds: int = ROUNDS)
     }
 
 
-def delivered(place: Path, ground: Ground, backlog: int) -> dict[str, Any]:
-    """Let a receiver find the backlog at its start, and count what arrives: the rate of all but the first tenth."""
-    sink = Sink(place, ground)
-    server = receiver(place, ground, sink)
+def delivered(place: Path, dataset: Dataset, backlog: int) -> dict[str, Any]:
+    """Start a receiver on the backlog, and return the rate of all deliveries but the first tenth."""
+    endpoint = EndpointProcess(place, dataset)
+    server = receiver(place, dataset, endpoint)
     try:
-        until("the backlog is told", lambda: sink.count() >= backlog, PATIENCE_SECONDS)
+        until("the backlog is delivered", lambda: endpoint.count() >= backlog, TIMEOUT_SECONDS)
         cpu = server.cpu_seconds
-        until("nothing is left", lambda: not pending(place), 10)
-        times = sorted(at for _, _, at in sink.told())
+        until("no delivery is pending", lambda: not pending(place), 10)
+        times = sorted(at for _, _, at in endpoint.received())
     finally:
         server.child.kill()
-        sink.child.kill()
+        endpoint.child.kill()
     tenth = len(times) // 10
     return {
         "per_second": (len(times) - tenth) / (times[-1] - times[tenth]),
         "cpu_us": 1e6 * cpu / len(times),
-        "noted": _count(place, "SELECT count(*) FROM attempts WHERE status = 200"),
+        "recorded": _count(place, "SELECT count(*) FROM attempts WHERE status = 200"),
     }
 
 
 def pending(place: Path) -> int:
-    """Count the deliveries that are still to be made."""
+    """Count the pending deliveries."""
     return _count(place, "SELECT count(*) FROM deliveries WHERE state = 'pending'")
 
 
@@ -68,13 +68,13 @@ def _count(place: Path, statement: str) -> int:
     return int(read(place / "ledger.db", statement)[0]["count(*)"])
 
 
-def _loop(place: Path, ground: Ground, *options: str) -> float:
-    sink = Sink(place, ground)
-    words = python("-m", "tests.bench.baselines.httpx_loop", f"{sink.url}/hooks", str(LOOP_SECONDS), *options)
+def _loop(place: Path, dataset: Dataset, *options: str) -> float:
+    endpoint = EndpointProcess(place, dataset)
+    words = python("-m", "tests.bench.baselines.httpx_loop", f"{endpoint.url}/hooks", str(LOOP_SECONDS), *options)
     try:
-        said = subprocess.run(
+        done = subprocess.run(
             pinned(SERVER_CORE, words), cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
         )
-        return float(said.stdout)
+        return float(done.stdout)
     finally:
-        sink.child.kill()
+        endpoint.child.kill()

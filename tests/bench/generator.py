@@ -1,7 +1,7 @@
-"""Our own load: sends each callback of a ground once, at a rate or as fast as answers come, and says what came back.
+"""Our own load: sends each callback of a dataset once, at a rate or as fast as responses come.
 
 `python -m tests.bench.generator GROUND URL --connections 64 [--rate 300] --seconds 10 --out FILE`. Latency is counted
-from the moment a callback was due, not from when there was a connection for it: a stall is felt by all who came in it.
+from the moment a callback was due, not from when there was a connection for it: a stall counts for all of them.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import Any
 
 import uvloop
 
-from tests.bench.ground import Ground, Signed
+from tests.bench.dataset import Dataset, Signed
 
 TICK_SECONDS = 0.001
 Ready = tuple[str, bytes]
@@ -31,7 +31,7 @@ class Load:
         self.address = address
         self.most = connections
         self.callbacks = callbacks
-        self.ready = deque(written(signed) for signed in islice(callbacks, ready))
+        self.ready = deque(request_bytes(signed) for signed in islice(callbacks, ready))
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self.opening = 0
@@ -39,7 +39,7 @@ class Load:
         self.latencies: list[tuple[float, float, int]] = []
         self.sent: dict[str, float] = {}
         self.acknowledged: list[str] = []
-        self.shed_without_word = 0
+        self.shed_without_retry_after = 0
         self.broken = 0
         self.closed_loop = False
 
@@ -48,7 +48,7 @@ class Load:
         if self.ready:
             return self.ready.popleft()
         signed = next(self.callbacks, None)
-        return signed and written(signed)
+        return request_bytes(signed) if signed else None
 
     def send(self, due: float) -> bool:
         """Send one, as soon as there is a connection. False when there are no more."""
@@ -74,7 +74,7 @@ class Load:
             self.opening -= 1
 
     def free(self, connection: "Connection") -> None:
-        """Give a connection the next thing to do."""
+        """Send the next callback on a connection, or keep it idle."""
         if self.waiting:
             connection.send(*self.waiting.popleft())
         elif self.closed_loop and (ready := self.next()):
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         if status == 200:
             load.acknowledged.append(self._ready[0])
         elif status == 503 and b"retry-after:" not in head:
-            load.shed_without_word += 1
+            load.shed_without_retry_after += 1
         self._answer, self._ready = b"", None
         if b"connection: close" in head:
             self._transport.close()
@@ -132,8 +132,8 @@ class Connection(asyncio.Protocol):
             load.free(self)
 
 
-def written(signed: Signed) -> Ready:
-    """Write the request out."""
+def request_bytes(signed: Signed) -> Ready:
+    """Return the job and the bytes of its request."""
     lines = [f"{name}: {value}\r\n" for name, value in signed.headers.items()]
     head = f"POST {signed.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n{''.join(lines)}"
     return signed.job_id, f"{head}content-length: {len(signed.body)}\r\n\r\n".encode() + signed.body
@@ -153,7 +153,7 @@ async def run(load: Load, *, rate: float | None, seconds: float) -> float:
         while count < wanted:
             late = min(int((time.monotonic() - began) * rate) + 1, wanted)
             for number in range(count, late):
-                assert load.send(began + number / rate), "the ground has too few open jobs for this rate"
+                assert load.send(began + number / rate), "the dataset has too few open jobs for this rate"
             count = late
             await asyncio.sleep(TICK_SECONDS)
     took = time.monotonic() - began
@@ -169,8 +169,8 @@ def percentile(ordered: list[float], share: float) -> float:
     return round(1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 2) if ordered else 0.0
 
 
-def told(load: Load, took: float) -> dict[str, object]:
-    """Sum up."""
+def summary(load: Load, took: float) -> dict[str, object]:
+    """Return counts and percentiles."""
     on_the_wire = sorted(wire for _, wire, _ in load.latencies)
     good = sorted(latency for latency, _, status in load.latencies if status == 200)
     return {
@@ -178,7 +178,7 @@ def told(load: Load, took: float) -> dict[str, object]:
         "count": len(load.sent),
         "statuses": Counter(str(status) for _, _, status in load.latencies),
         "unanswered": len(load.waiting) + load.broken,
-        "shed_without_retry_after": load.shed_without_word,
+        "shed_without_retry_after": load.shed_without_retry_after,
         "p50_ms": percentile(good, 0.5),
         "p99_ms": percentile(good, 0.99),
         "p99_on_the_wire_ms": percentile(on_the_wire, 0.99),
@@ -189,7 +189,7 @@ def told(load: Load, took: float) -> dict[str, object]:
 def main() -> None:
     """Run from the command line."""
     words = argparse.ArgumentParser()
-    words.add_argument("ground", type=Path)
+    words.add_argument("dataset", type=Path)
     words.add_argument("url")
     words.add_argument("--connections", type=int, default=64)
     words.add_argument("--rate", type=float)
@@ -199,12 +199,12 @@ def main() -> None:
     words.add_argument("--out", type=Path, required=True)
     given = words.parse_args()
     host, port = given.url.removeprefix("http://").split(":")
-    callbacks = Ground(given.ground).callbacks(skip=given.skip)
+    callbacks = Dataset(given.dataset).callbacks(skip=given.skip)
     gc.disable()  # its pauses would be counted as the server's
     load = Load(callbacks, (host, int(port)), given.connections, given.ready)
     took = uvloop.run(run(load, rate=given.rate, seconds=given.seconds))
     times = {"sent": load.sent, "acknowledged": load.acknowledged}
-    given.out.write_text(json.dumps(told(load, took) | times))
+    given.out.write_text(json.dumps(summary(load, took) | times))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A ledger with a million finished jobs beside an empty one: the same measurements in turns, and every listing."""
+"""The same measurements on a database with a million finished jobs and on an empty one, and every listing."""
 
 import shutil
 import time
@@ -9,24 +9,24 @@ from typing import Any
 import httpx
 
 from tests.bench import callbacks, deliveries, notifications
+from tests.bench.dataset import Dataset
 from tests.bench.generator import percentile
-from tests.bench.ground import Ground
-from tests.bench.places import Sink, receiver
-from tests.process.reading import read
+from tests.bench.processes import EndpointProcess, receiver
+from tests.process.sqlite_reader import read
 
-LOOKS = 40
+READS = 40
 """Readings of each listing."""
 
 ROUNDS = 3
 
 
-def measure(folder: Path, empty: Ground, full: Ground, finished: int) -> dict[str, Any]:
-    """Measure on both ledgers in turns. Ratios are full to empty: above 1 is faster for rates, slower for times."""
+def measure(folder: Path, empty: Dataset, full: Dataset, finished: int) -> dict[str, Any]:
+    """Measure on both databases in turns. Ratios are full to empty: above 1 is faster for rates, slower for times."""
     found: dict[str, dict[str, list[float]]] = {"empty": {}, "full": {}}
     for number in range(ROUNDS):
-        for name, ground in (("empty", empty), ("full", full)):
+        for name, dataset in (("empty", empty), ("full", full)):
             place = folder / f"{name}-{number}"
-            for figure, value in _figures(place, ground).items():
+            for figure, value in _figures(place, dataset).items():
                 found[name].setdefault(figure, []).append(value)
             shutil.rmtree(place)
     medians = {name: {figure: median(values) for figure, values in each.items()} for name, each in found.items()}
@@ -40,17 +40,17 @@ def measure(folder: Path, empty: Ground, full: Ground, finished: int) -> dict[st
     }
 
 
-def _figures(place: Path, ground: Ground) -> dict[str, float]:
-    """Callbacks first, whose notifications nobody takes: they are the backlog that is then delivered."""
-    taken = callbacks.one(place / "callbacks", ground, "receiver")
-    sent = deliveries.delivered(place / "callbacks", ground, deliveries.pending(place / "callbacks"))
+def _figures(place: Path, dataset: Dataset) -> dict[str, float]:
+    """Callbacks first, whose notifications get no response: they are the backlog that is then delivered."""
+    taken = callbacks.one(place / "callbacks", dataset, "receiver")
+    sent = deliveries.delivered(place / "callbacks", dataset, deliveries.pending(place / "callbacks"))
     (place / "callbacks" / "ledger.db").unlink()
-    told = notifications.measure(place / "told", ground, seconds=10)
+    notified = notifications.measure(place / "notifications", dataset, seconds=10)
     return {
         "callbacks_per_second": taken.per_second,
         "deliveries_per_second": sent["per_second"],
-        "notification_p50_ms": told["p50_ms"],
-        "notification_p99_ms": told["p99_ms"],
+        "notification_p50_ms": notified["p50_ms"],
+        "notification_p99_ms": notified["p99_ms"],
     }
 
 
@@ -59,21 +59,21 @@ def _made(place: Path) -> Path:
     return place
 
 
-def _listings(place: Path, ground: Ground) -> dict[str, float]:
-    """Say how long each listing takes over HTTP, its 99th percentile in ms, at cursors all over the ledger."""
-    sink = Sink(_made(place), ground, hold=True)
-    server = receiver(place, ground, sink, NOTIFY_URL="")
+def _listings(place: Path, dataset: Dataset) -> dict[str, float]:
+    """Return the 99th percentile of each listing over HTTP, in ms, at cursors all over the database."""
+    endpoint = EndpointProcess(_made(place), dataset, hold=True)
+    server = receiver(place, dataset, endpoint, NOTIFY_URL="")
     try:
         ids = [row["id"] for row in read(place / "ledger.db", "SELECT id FROM jobs ORDER BY id LIMIT 1 OFFSET 0")]
         step = "SELECT id FROM jobs WHERE id > ? ORDER BY id LIMIT 1 OFFSET 20000"
-        while len(ids) < LOOKS and (rows := read(place / "ledger.db", step, ids[-1])):
+        while len(ids) < READS and (rows := read(place / "ledger.db", step, ids[-1])):
             ids.append(rows[0]["id"])
         with server.client() as client:
-            client.get("/v1/jobs")  # the first answer of a process compiles its statements
+            client.get("/v1/jobs")  # the first response of a process compiles its statements
             return {name: _timed(client, path, ids) for name, path in _PATHS.items()}
     finally:
         server.child.kill()
-        sink.child.kill()
+        endpoint.child.kill()
 
 
 _PATHS = {

@@ -1,33 +1,33 @@
-"""From callback to notification, on the wire: sent by one process, seen by another, both on the load's core."""
+"""The time from a callback to its notification, both observed on the load's core."""
 
 from pathlib import Path
 from typing import Any
 
+from tests.bench.dataset import Dataset
 from tests.bench.generator import percentile
-from tests.bench.ground import Ground
 from tests.bench.load import generate
-from tests.bench.places import Sink, receiver
+from tests.bench.processes import EndpointProcess, receiver
 from tests.process.children import until
 
 RATE = 300
 SECONDS = 20
 
 
-def measure(folder: Path, ground: Ground, *, seconds: int = SECONDS) -> dict[str, Any]:
-    """Send callbacks at a rate, and say how long after each its notification came."""
+def measure(folder: Path, dataset: Dataset, *, seconds: int = SECONDS) -> dict[str, Any]:
+    """Send callbacks at a rate, and measure how long after each its notification comes."""
     folder.mkdir(parents=True)
-    sink = Sink(folder, ground)
-    server = receiver(folder, ground, sink)
+    endpoint = EndpointProcess(folder, dataset)
+    server = receiver(folder, dataset, endpoint)
     try:
         before = server.cpu_seconds
-        told = generate(server, ground, seconds=seconds, rate=RATE)
-        until("everybody was told", lambda: sink.count() >= len(told["acknowledged"]), 20)
+        load = generate(server, dataset, seconds=seconds, rate=RATE)
+        until("every notification has come", lambda: endpoint.count() >= len(load["acknowledged"]), 20)
         cpu = server.cpu_seconds - before
-        arrived = {job: at for job, event, at in sink.told() if event == "job.completed"}
+        arrived = {job: at for job, event, at in endpoint.received() if event == "job.completed"}
     finally:
         server.child.kill()
-        sink.child.kill()
-    sent: dict[str, float] = told["sent"]
+        endpoint.child.kill()
+    sent: dict[str, float] = load["sent"]
     waits = sorted(at - sent[job] for job, at in arrived.items())
     return {
         "rate": RATE,

@@ -1,4 +1,4 @@
-"""Tasks a second through the queue on Postgres, by one process that does nothing else with them."""
+"""Tasks a second through the queue on Postgres, by one process whose handler only finishes them."""
 
 import asyncio
 import time
@@ -9,13 +9,13 @@ from ledger.postgres.store import open_postgres
 from ledger.queue import WorkQueue
 from ledger.requests import Task
 from ledger.transitions import queue as work
-from tests.bench.postmaster import used_by
+from tests.bench.postgres_usage import cpu_seconds
 from tests.postgres.servers import PostgresServer
 from work.worker import Worker
 
 TASKS = 10_000
 AT_ONCE = 128
-FAR_AWAY = 100_000
+DUE_LATER_TASKS = 100_000
 
 DUE = "INSERT INTO work (kind, subject, due_at) SELECT 'poll', 'job_' || n, n FROM generate_series(1, {tasks}) AS n"
 DUE_LATER = """
@@ -25,10 +25,10 @@ SELECT 'poll', 'job_later' || n, 4102444800000 FROM generate_series(1, {tasks}) 
 
 
 def measure(server: PostgresServer) -> dict[str, Any]:
-    """Measure with nothing else in the queue, and with `FAR_AWAY` tasks that are due later."""
+    """Measure with nothing else in the queue, and with `DUE_LATER_TASKS` tasks that are due later."""
     url = server.create_database("queueing")
     found = {"alone": asyncio.run(_drained(server, url))}
-    found["with_others"] = asyncio.run(_drained(server, url, others=FAR_AWAY)) | {"others": FAR_AWAY}
+    found["with_others"] = asyncio.run(_drained(server, url, others=DUE_LATER_TASKS)) | {"others": DUE_LATER_TASKS}
     server.drop_database("queueing")
     return found
 
@@ -36,9 +36,9 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict[str, float]:
     store = await open_postgres(url, now=1, connections=5, seconds=30)
     if others:
-        await asyncio.to_thread(server.ask, DUE_LATER.format(tasks=others), database="queueing")
-    await asyncio.to_thread(server.ask, DUE.format(tasks=TASKS), database="queueing")
-    await asyncio.to_thread(server.ask, "VACUUM ANALYZE work", database="queueing")
+        await asyncio.to_thread(server.query, DUE_LATER.format(tasks=others), database="queueing")
+    await asyncio.to_thread(server.query, DUE.format(tasks=TASKS), database="queueing")
+    await asyncio.to_thread(server.query, "VACUUM ANALYZE work", database="queueing")
     done, all_done = 0, asyncio.Event()
 
     async def finish(task: Task) -> None:
@@ -57,14 +57,14 @@ async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict
         concurrency=AT_ONCE,
         longest_ms=60_000,
     )
-    stop, used, ours, began = asyncio.Event(), used_by(server), time.process_time(), time.monotonic()
+    stop, used, ours, began = asyncio.Event(), cpu_seconds(server), time.process_time(), time.monotonic()
     running = asyncio.create_task(worker.run(stop))
     await asyncio.wait_for(all_done.wait(), 120)
     seconds = time.monotonic() - began
-    figures = {
+    figures: dict[str, float] = {
         "per_second": round(TASKS / seconds),
         "ours_cpu_us": round(1e6 * (time.process_time() - ours) / TASKS),
-        "postgres_cpu_us": round(1e6 * (used_by(server) - used) / TASKS),
+        "postgres_cpu_us": round(1e6 * (cpu_seconds(server) - used) / TASKS),
     }
     stop.set()
     await running

@@ -1,4 +1,4 @@
-"""The bench measures what it says: its ledgers are whole, its callbacks are believed, its guard notices a loss."""
+"""The benchmarks: their databases are whole, their callbacks verify, their check notices a loss."""
 
 import copy
 import json
@@ -15,19 +15,19 @@ from ledger.transitions import jobs
 from providers.callback_tokens import CallbackTokens
 from providers.fal.callbacks import parse_callback, read_headers, verify_signature
 from providers.fal.keys import parse_jwks
-from tests.bench import report
+from tests.bench import against, report
+from tests.bench.dataset import Dataset, make_dataset
 from tests.bench.generator import percentile
-from tests.bench.ground import Ground, lay
 from tests.conftest import NOON
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    return lay(tmp_path_factory.mktemp("ground"), open_jobs=20, finished_jobs=30, pending_deliveries=10)
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_dataset(tmp_path_factory.mktemp("dataset"), open_jobs=20, finished_jobs=30, pending_deliveries=10)
 
 
-def test_the_copies_of_a_job_are_as_whole_as_the_job(ground: Ground) -> None:
-    ledger = sqlite3.connect(ground.folder / "ledger.db")
+def test_the_copies_of_a_job_are_as_whole_as_the_job(dataset: Dataset) -> None:
+    ledger = sqlite3.connect(dataset.folder / "ledger.db")
     assert ledger.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert ledger.execute("PRAGMA foreign_key_check").fetchall() == []
     counts = {
@@ -47,8 +47,8 @@ def test_the_copies_of_a_job_are_as_whole_as_the_job(ground: Ground) -> None:
     }
 
 
-async def test_every_copy_reads_like_a_job(ground: Ground, tmp_path: Path) -> None:
-    store = await open_sqlite(ground.ledger(tmp_path), now=NOON)
+async def test_every_copy_reads_like_a_job(dataset: Dataset, tmp_path: Path) -> None:
+    store = await open_sqlite(dataset.ledger(tmp_path), now=NOON)
     found = await jobs.list_jobs(store, limit=100)
     await store.close()
     assert len({job.provider_request_id for job in found}) == 60
@@ -56,17 +56,17 @@ async def test_every_copy_reads_like_a_job(ground: Ground, tmp_path: Path) -> No
     assert all(job.outputs[0].url.count(job.id[4:]) == 1 for job in found if job.state is JobState.COMPLETED)
 
 
-def test_every_callback_is_signed_for_the_job_that_its_path_names(ground: Ground) -> None:
-    keys, tokens = parse_jwks(ground.jwks.read_bytes()), CallbackTokens([ground.secret_key])
-    for callback in islice(ground.callbacks(), 5):
+def test_every_callback_is_signed_for_the_job_that_its_path_names(dataset: Dataset) -> None:
+    keys, tokens = parse_jwks(dataset.jwks.read_bytes()), CallbackTokens([dataset.secret_key])
+    for callback in islice(dataset.callbacks(), 5):
         headers = read_headers([(name.encode(), value.encode()) for name, value in callback.headers.items()])
         verify_signature(headers, callback.body, keys)
         assert parse_callback(callback.body, headers).outcome is not None
         assert tokens.job_id(callback.path.rpartition("/")[2]) == callback.job_id
 
 
-def test_the_file_for_wrk_has_a_callback_a_line(ground: Ground) -> None:
-    lines = ground.replay(7).read_text().splitlines()
+def test_the_file_for_wrk_has_a_callback_a_line(dataset: Dataset) -> None:
+    lines = dataset.replay(7).read_text().splitlines()
     assert [len(line.split("\t")) for line in lines] == [6] * 7
 
 
@@ -95,3 +95,33 @@ def test_what_is_not_met_is_said_in_the_table() -> None:
 def test_the_stored_ratios_are_those_that_are_guarded() -> None:
     stored = json.loads(report.STORED.read_text())
     assert {name: tuple(ratios) for name, ratios in stored.items()} == report.GUARDED
+
+
+def bench_json(**changed: float) -> dict[str, Any]:
+    figures = {"rate": 1000.0, "bare": 1000.0, "ms": 10.0, "mb": 80.0} | changed
+    return {
+        "callbacks": {
+            "per_second": {"receiver": figures["rate"], "bare": figures["bare"]},
+            "half_load": {"p50_ms": figures["ms"], "p99_ms": figures["ms"]},
+        },
+        "deliveries": {"per_second": figures["rate"]},
+        "starting": {"first_200_seconds_empty": figures["ms"], "memory_mb_empty": figures["mb"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "lost"),
+    [
+        ({}, []),
+        ({"rate": 951.0, "ms": 10.4, "mb": 83.9}, []),
+        ({"rate": 949.0}, ["callbacks a second", "deliveries a second"]),
+        ({"mb": 84.1}, ["idle memory, MB"]),
+        ({"rate": 2000.0, "ms": 1.0, "mb": 1.0}, []),
+        ({"bare": 1.0}, []),
+    ],
+)
+def test_a_figure_that_is_worse_by_more_than_a_twentieth_is_lost(changed: dict[str, float], lost: list[str]) -> None:
+    rounds = [bench_json(**changed), bench_json(**changed), bench_json(rate=1.0)]
+    compared = against.compare([bench_json()] * 3, rounds)
+    assert [each.figure.name for each in compared if each.lost] == lost
+    assert against.table("abc", compared).count("LOST") == len(lost)

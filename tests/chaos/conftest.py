@@ -3,16 +3,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.house import House, Neighbours
+from tests.process.deployment import Deployment, Services
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A house with neighbours of its own, whose consumer takes nothing at first."""
-    neighbours = Neighbours(tmp_path, consumer=("--fail-first", "3"))
-    built = House(tmp_path, neighbours)
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment with services of its own, whose consumer takes nothing at first."""
+    services = Services(tmp_path, consumer=("--fail-first", "3"))
+    built = Deployment(tmp_path, services)
     try:
         yield built
     finally:
         built.close()
-        neighbours.close()
+        services.close()

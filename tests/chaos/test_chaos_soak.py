@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.errands import Errand
-from tests.process.house import House
+from tests.process.deployment import Deployment
+from tests.process.job_requests import JobRequest
 
 SECONDS = 60.0
 EVERY = 0.08
@@ -35,20 +35,20 @@ def cpu_seconds(pid: int) -> float:
 @pytest.mark.timeout(150)
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc, which it reads, is Linux's")
 def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
-    house: House, capsys: pytest.CaptureFixture[str]
+    deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house.settings |= {"FAL_RECONCILE_SECONDS": "1", "HEYGEN_POLL_SECONDS": "0.3"}
-    pid = house.start().pid
+    deployment.settings |= {"FAL_RECONCILE_SECONDS": "1", "HEYGEN_POLL_SECONDS": "0.3"}
+    pid = deployment.start().pid
     began = time.monotonic()
     samples: list[tuple[float, float, int]] = []
     asked = 0
     while (now := time.monotonic() - began) < SECONDS:
         provider, faults = MIX[asked % len(MIX)]
-        assert house.ask(Errand(provider=provider, faults=faults))
+        assert deployment.submit(JobRequest(provider=provider, faults=faults))
         asked += 1
         samples.append((now, resident_mb(pid), open_files(pid)))
         time.sleep(max(0.0, began + asked * EVERY - time.monotonic()))  # the rate, no wait for anything
-    house.wait_settled(20)
+    deployment.wait_settled(20)
     early = [sample for sample in samples if WARM_UP <= sample[0] < WARM_UP + 10]
     late = [sample for sample in samples if sample[0] >= SECONDS - 10]
     grown = statistics.median(mb for _, mb, _ in late) - statistics.median(mb for _, mb, _ in early)
@@ -62,7 +62,7 @@ def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
     )
     with capsys.disabled():
         print(f"\nsoak: {measured}")  # noqa: T201 - the figures are what such a run is for
-    assert len(house.rows("SELECT id FROM jobs WHERE state IN ('completed', 'failed')")) == asked
+    assert len(deployment.rows("SELECT id FROM jobs WHERE state IN ('completed', 'failed')")) == asked
     assert grown < 6
     assert files <= 10
     assert idle < 0.02

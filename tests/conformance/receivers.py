@@ -9,7 +9,7 @@ import httpx
 
 from providers.callback_tokens import CallbackTokens
 from tests.conformance.subjects import Subject
-from tests.process.children import Child, answers, python, quiet_port, until
+from tests.process.children import Child, answers, free_port, python, until
 
 API_KEY, SECRET_KEY = "an-api-key-of-the-conformance-suite", "a-secret-key-of-the-conformance-suite"
 TERMINAL = frozenset({"completed", "failed", "canceled", "expired"})
@@ -20,7 +20,7 @@ class Receiver:
 
     def __init__(self, folder: Path, site: Path, settings: Mapping[str, str], *, public: bool) -> None:
         self._folder = folder
-        self.url = f"http://127.0.0.1:{quiet_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self._settings = {
             "PYTHONPATH": str(site),
             "HOST": "127.0.0.1",
@@ -40,7 +40,7 @@ class Receiver:
         self._child = child
 
         def ready() -> bool:
-            assert child.code() is None, child.said
+            assert child.code() is None, child.output
             return answers(self._http, f"{self.url}/readyz")
 
         until("the receiver is ready", ready)

@@ -33,7 +33,7 @@ CANCELING = pytest.mark.parametrize(
     "subject", [each for each in SUBJECTS if each.cancels], ids=lambda subject: subject.name
 )
 BODIES = [b"", b"{}", b"[]", b"null", b'{"a":' * 5000, b"<html>", b"\xff", b'{"data":7,"error":[],"status":{}}']
-BOUND_SECONDS = 10
+TIMEOUT_SECONDS = 10
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -103,7 +103,7 @@ async def poll_once(account: Account, job: Job, send: Send) -> PollResult:
 
 
 async def poll_until_ended(account: Account, job: Job, send: Send) -> JobState:
-    async with asyncio.timeout(BOUND_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while True:
             result = await poll_once(account, job, send)
             if isinstance(result, Ended):

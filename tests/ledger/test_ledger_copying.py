@@ -29,7 +29,7 @@ from tests.ledger.moved import (
     rows_of_target,
     small_chunks,
 )
-from tests.postgres.bouncers import needs_pgbouncer, pooling
+from tests.postgres.pgbouncer import needs_pgbouncer, pooling
 from tests.postgres.servers import serving
 
 __all__ = ["path", "small_chunks"]

@@ -107,7 +107,7 @@ async def test_two_copies_at_once_are_one_too_many(path: Path, database_url: str
 
 async def test_a_database_of_another_encoding_is_refused(path: Path, postgres_server: Databases) -> None:
     name = f"test_latin_{NOON}"
-    postgres_server.ask(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
+    postgres_server.query(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
     try:
         with pytest.raises(CannotOpen, match="encoding is LATIN1"):
             await pass_over(path, postgres_server.url(name))

@@ -12,9 +12,9 @@ from ledger.requests import NewJob
 from ledger.transitions import jobs
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
-from tests.postgres.encrypted import TLSDoor, encrypting
 from tests.postgres.servers import PostgresServer
-from tests.process.children import quiet_port
+from tests.postgres.tls_proxy import TLSProxy, encrypting
+from tests.process.children import free_port
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
 PASSWORD, WRONG = "right-horse-18", "wrong-horse-18"
@@ -39,11 +39,11 @@ def guarded(server: PostgresServer) -> PostgresServer:
     """The server asks one of its users for a password, and lets another one log in nowhere."""
     rules = server.data / "pg_hba.conf"
     rules.write_text("host all stranger all scram-sha-256\nhost all nobody all reject\n" + rules.read_text())
-    server.ask(f"CREATE ROLE stranger LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+    server.query(f"CREATE ROLE stranger LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
     for statement in ("CREATE ROLE reader LOGIN", 'CREATE ROLE "group"', "CREATE DATABASE closed"):
-        server.ask(statement)
-    server.ask("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
-    server.ask("SELECT pg_reload_conf()")
+        server.query(statement)
+    server.query("REVOKE CONNECT ON DATABASE closed FROM PUBLIC")
+    server.query("SELECT pg_reload_conf()")
     return server
 
 
@@ -85,24 +85,24 @@ async def test_who_may_not_make_tables_is_told_so(guarded: PostgresServer, url: 
 @pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
 async def test_a_server_that_is_not_there_may_come(host: str, opening: Opening) -> None:
     with pytest.raises(Unavailable) as refused:
-        await opening(f"postgres://postgres:{WRONG}@{host}:{quiet_port()}/ledger")
+        await opening(f"postgres://postgres:{WRONG}@{host}:{free_port()}/ledger")
     assert len(str(refused.value).splitlines()) == 1
     assert "horse" not in str(refused.value)
 
 
 async def test_one_of_two_hosts_is_enough(url: str, opening: Opening) -> None:
-    assert await is_of_use(await opening(url.replace("@", f"@127.0.0.1:{quiet_port()},", 1)))
+    assert await is_of_use(await opening(url.replace("@", f"@127.0.0.1:{free_port()},", 1)))
 
 
 @pytest.fixture
-def door(server: PostgresServer) -> Iterator[TLSDoor]:
+def door(server: PostgresServer) -> Iterator[TLSProxy]:
     with encrypting(server) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-full"])
 async def test_it_is_encrypted_as_asked_also_where_it_listens(
-    mode: str, door: TLSDoor, url: str, opening: Opening
+    mode: str, door: TLSProxy, url: str, opening: Opening
 ) -> None:
     words = {"sslmode": mode} | ({"sslrootcert": str(door.certificate)} if mode == "verify-full" else {})
     through = url.replace(f":{door.server.port}/", f":{door.port}/") + f"?{urlencode(words)}"
@@ -124,7 +124,7 @@ async def test_it_is_encrypted_as_asked_also_where_it_listens(
     ],
 )
 async def test_what_is_not_encrypted_or_not_vouched_for_is_refused(
-    words: dict[str, str], told: str, door: TLSDoor, opening: Opening
+    words: dict[str, str], told: str, door: TLSProxy, opening: Opening
 ) -> None:
     with pytest.raises(CannotOpen, match=told):
         await opening(door.url(**words))
@@ -140,7 +140,7 @@ async def test_what_cannot_be_opened_leaves_nobody_connected(
 ) -> None:
     await (await opening()).close()
     name = url.rpartition("/")[2]
-    server.ask("INSERT INTO migrations VALUES (9999, 'later', 'contract', 'x', 1)", database=name)
+    server.query("INSERT INTO migrations VALUES (9999, 'later', 'contract', 'x', 1)", database=name)
     with pytest.raises(LedgerError):
         await opening()
-    assert server.ask("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", name) == [(0,)]
+    assert server.query("SELECT count(*) FROM pg_stat_activity WHERE datname = %s", name) == [(0,)]

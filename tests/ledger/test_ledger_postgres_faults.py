@@ -108,7 +108,7 @@ async def test_a_frozen_server_keeps_nobody_waiting_and_all_works_when_it_thaws(
     store: PostgresStore, server: PostgresServer
 ) -> None:
     assert await works(store)
-    server.freeze()
+    server.suspend()
     try:
         writes = [answer(store.write(good())) for _ in range(30)]
         reads = [answer(store.read("read_job", {"job_id": "job_x"})) for _ in range(30)]
@@ -117,7 +117,7 @@ async def test_a_frozen_server_keeps_nobody_waiting_and_all_works_when_it_thaws(
         found = [await answer(store.write(good())), await answer(store.read("read_job", {"job_id": "job_x"}))]
         assert {isinstance(each, Unavailable) for each in found} == {True}
     finally:
-        server.thaw()
+        server.resume()
     await soon("it works again", lambda: works(store))
     assert all(await asyncio.gather(*(works(store) for _ in range(20))))
 
@@ -126,7 +126,7 @@ async def test_closing_while_the_server_is_frozen_ends(opening: Opening, server:
     store = await opening(seconds=SECONDS)
     store.due("submit")  # and so it listens
     assert await works(store)
-    server.freeze()
+    server.suspend()
     try:
         waiting = [asyncio.create_task(answer(store.write(good()))) for _ in range(5)]
         await asyncio.sleep(0)  # they have been handed over
@@ -134,7 +134,7 @@ async def test_closing_while_the_server_is_frozen_ends(opening: Opening, server:
             await store.close()
         assert {isinstance(each, Unavailable) for each in await asyncio.gather(*waiting)} == {True}
     finally:
-        server.thaw()
+        server.resume()
 
 
 async def test_a_restarted_server_is_found_again(store: PostgresStore, server: PostgresServer) -> None:
@@ -183,14 +183,14 @@ async def test_a_server_that_only_reads_is_unavailable_and_no_contradiction(
     store: PostgresStore, server: PostgresServer, url: str
 ) -> None:
     name = name_of(url)
-    server.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    server.query(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     await queues.ask(store, "SET default_transaction_read_only = on")
-    server.ask(PUT_OUT, database=name)
+    server.query(PUT_OUT, database=name)
     await soon("it was put out", lambda: reads(store))
     assert isinstance(await answer(store.write(good())), Unavailable)
     assert await jobs.list_jobs(store, limit=10) == []
-    server.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
-    server.ask(PUT_OUT, database=name)
+    server.query(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
+    server.query(PUT_OUT, database=name)
     await soon("it writes again", lambda: works(store))
 
 
@@ -222,7 +222,7 @@ async def test_callers_that_are_cancelled_cancel_no_transaction(
 
 
 async def waits(server: PostgresServer, url: str) -> bool:
-    return bool(await asyncio.to_thread(server.ask, LOCKED, name_of(url)))
+    return bool(await asyncio.to_thread(server.query, LOCKED, name_of(url)))
 
 
 def name_of(url: str) -> str:

@@ -15,7 +15,7 @@ from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening, Story, ms
 from tests.ledger.patience import soon
-from tests.postgres.bouncers import PgBouncer, needs_pgbouncer, pooling
+from tests.postgres.pgbouncer import PgBouncer, needs_pgbouncer, pooling
 from tests.postgres.servers import PostgresServer
 
 pytestmark = needs_pgbouncer
@@ -80,7 +80,7 @@ async def test_nothing_is_prepared_and_nothing_listens(store: PostgresStore, ser
         assert await queues.ask(store, "SELECT name FROM pg_prepared_statements") == []
         assert await queues.ask(store, "SELECT pg_listening_channels()") == []
     asked = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query ILIKE 'listen%%'"
-    assert server.ask(asked, url.rpartition("/")[2]) == []
+    assert server.query(asked, url.rpartition("/")[2]) == []
 
 
 async def test_each_transaction_makes_its_promises_and_leaves_none_behind(

@@ -10,7 +10,7 @@ from ledger.requests import NewJob
 from ledger.transitions import jobs
 from tests.conftest import NOON
 from tests.ledger.conftest import Opening
-from tests.postgres.bouncers import needs_pgbouncer, pooling
+from tests.postgres.pgbouncer import needs_pgbouncer, pooling
 from tests.postgres.servers import PostgresServer
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
@@ -65,7 +65,7 @@ async def test_who_was_cut_off_listens_again_and_looks_at_everything(
     pair: tuple[PostgresStore, asyncio.Event], server: PostgresServer, url: str
 ) -> None:
     one, event = pair
-    assert server.ask(LISTENER, url.rpartition("/")[2])
+    assert server.query(LISTENER, url.rpartition("/")[2])
     await woken(event)  # for what he may have missed
     await one.write(jobs.accept(NEW, now=NOON))
     await woken(event)

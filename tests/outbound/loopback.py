@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 from providers.http import NeverSent, Unread
 
-BOUND_SECONDS = 8.0
+TIMEOUT_SECONDS = 8.0
 
 Behaviour = Callable[["Connection"], Awaitable[None]]
 
@@ -102,7 +102,7 @@ async def serve(behave: Behaviour) -> AsyncIterator[LoopbackServer]:
 async def result_of(sending: Awaitable[object]) -> object:
     """Tell how an exchange ended: its answer, or the exception it raised."""
     try:
-        async with asyncio.timeout(BOUND_SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await sending
     except (NeverSent, Unread) as error:
         return error
@@ -110,7 +110,7 @@ async def result_of(sending: Awaitable[object]) -> object:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the loop run until `condition` holds."""
-    async with asyncio.timeout(BOUND_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not condition():  # noqa: ASYNC110 - what is waited for is not ours to set an event in
             await asyncio.sleep(0.001)
 

@@ -24,7 +24,7 @@ ROOMY_BYTES = 2_000_000_000
 
 @functools.cache
 def account() -> Mapping[str, Any]:
-    """Popen's options to run as somebody whom Postgres and PgBouncer accept: both refuse root."""
+    """Return Popen's options to run as a user that Postgres and PgBouncer accept: both refuse root."""
     if os.geteuid() != 0:
         return {}
     others = sorted((entry for entry in pwd.getpwall() if entry.pw_uid), key=lambda entry: entry.pw_name != "nobody")
@@ -32,14 +32,14 @@ def account() -> Mapping[str, Any]:
     return {"user": others[0].pw_uid, "group": others[0].pw_gid, "extra_groups": ()}
 
 
-def hand_over(path: Path) -> None:
+def give_to_account(path: Path) -> None:
     """Give a file or folder to whom `account` names."""
     if account():
         os.chown(path, account()["user"], account()["group"])
 
 
 def new_folder(*, quick: bool = False) -> Path:
-    """Make a folder that the account may enter and write: pytest's own are closed to everybody else.
+    """Make a folder that the account may enter and write, as it may not pytest's own.
 
     A quick one is in memory where there is room: a database is 300 files, and some disks take 1 ms for each.
     """
@@ -47,7 +47,7 @@ def new_folder(*, quick: bool = False) -> Path:
     # Short: a unix socket's path has room for about 100 characters.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=IN_MEMORY if roomy else None))
     folder.chmod(0o755)
-    hand_over(folder)
+    give_to_account(folder)
     return folder
 
 
@@ -70,7 +70,7 @@ def _is_open(folder: Path) -> bool:
 
 
 def _copied(package: Path, installed: Path) -> Path:
-    """Copy the binaries to where the account can reach them, beside the libraries that they look for."""
+    """Copy the binaries to where the account can reach them, beside their libraries."""
     top = new_folder()
     atexit.register(shutil.rmtree, top, ignore_errors=True)
     libraries = f"{package.name}.libs"
@@ -87,6 +87,6 @@ def run(name: str, *words: str | Path) -> None:
 
 
 def make_cluster(data: Path) -> None:
-    """Make an empty data folder whose server trusts everybody. Copying one made before is hardly faster."""
+    """Initialize a data folder with trust authentication. Copying an earlier one is hardly faster."""
     trusting = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C")
     run("initdb", *trusting, "--no-sync", "--no-instructions", "-D", data)

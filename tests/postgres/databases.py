@@ -1,4 +1,4 @@
-"""Databases on a server, ours or somebody else's: made, cloned, asked and dropped."""
+"""Databases on a test server: created, copied, queried and dropped."""
 
 import contextlib
 import secrets
@@ -14,7 +14,7 @@ ANSWER_SECONDS = 10
 
 
 class Databases:
-    """A server, known by the URL of one database whose user may make others."""
+    """A server, given by the URL of a database whose user may create others."""
 
     def __init__(self, url: str) -> None:
         self._url, self._parts = url, urlsplit(url)
@@ -23,18 +23,18 @@ class Databases:
         scheme, host, _, words, _ = self._parts
         return f"{scheme}://{host}/{database}" + (f"?{words}" if words else "")
 
-    def ask(self, statement: str, *values: object, database: str | None = None) -> list[Any]:
-        """Run one statement, committed by itself, and return its rows, if it has any."""
+    def query(self, statement: str, *values: object, database: str | None = None) -> list[Any]:
+        """Run one statement in a transaction of its own, and return its rows, if it has any."""
         return self._run(statement.encode(), values, database)
 
     def create_database(self, name: str, template: str = "template0") -> str:
-        """Make a database, empty or as `template` is (to which nobody may be connected), and return its URL."""
+        """Create a database, empty or as a copy of `template` (which must have no connections), and return its URL."""
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
         self._run(create.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database, and put out whoever is connected to it."""
+        """Drop a database, and close the connections to it."""
         self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _run(
@@ -47,10 +47,10 @@ class Databases:
 
 
 def other_server(url: str) -> Databases:
-    """Take the server that TEST_DATABASE_URL names instead of one of ours, if databases can be made there."""
+    """Return the server that TEST_DATABASE_URL names; the test fails if databases cannot be created there."""
     server = Databases(url)
     try:
-        may = server.ask("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user") == [(True,)]
+        may = server.query("SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user") == [(True,)]
     except psycopg.Error as error:
         pytest.fail(f"TEST_DATABASE_URL names a server that does not answer: {error}", pytrace=False)
     if not may:
@@ -60,7 +60,7 @@ def other_server(url: str) -> Databases:
 
 @contextlib.contextmanager
 def fresh_database(server: Databases, template: str | None = None) -> Iterator[str]:
-    """Give the URL of a database that nobody else uses: empty, or as `template` is."""
+    """Yield the URL of a database of the test's own: empty, or a copy of `template`."""
     name = f"test_{secrets.token_hex(6)}"
     url = server.create_database(name, template or "template0")
     try:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.postgres.binaries import account, bin_folder, make_cluster, new_folder
 from tests.postgres.databases import Databases, fresh_database, other_server
-from tests.process.children import BOUND_SECONDS, Child, quiet_port, until
+from tests.process.children import TIMEOUT_SECONDS, Child, free_port, until
 
 GONE = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
@@ -33,7 +33,7 @@ class PostgresServer(Databases):
         self.folder = new_folder(quick=not fsync)
         self.data = self.folder / "data"
         self.log = self.folder / "postgres.log"
-        self.port = quiet_port()
+        self.port = free_port()
         self.fsync = fsync
         self.settings = self._settings() | settings
         self._child: Child | None = None
@@ -51,7 +51,7 @@ class PostgresServer(Databases):
         }
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """The whole log, of all starts."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
@@ -61,8 +61,8 @@ class PostgresServer(Databases):
         assert self._child, "the server is not running"
         return self._child.pid
 
-    def start(self, seconds: float = 2 * BOUND_SECONDS) -> Self:
-        """Start, and wait until it answers; after a kill, that is after its recovery."""
+    def start(self, seconds: float = 2 * TIMEOUT_SECONDS) -> Self:
+        """Start, and wait until it answers; after a kill, until its recovery is over."""
         assert self._child is None, "the server has been started and not stopped"
         if not self.data.exists():
             make_cluster(self.data)
@@ -73,41 +73,41 @@ class PostgresServer(Databases):
 
     def _answers(self) -> bool:
         assert self._child
-        assert self._child.code() is None, f"Postgres exited with {self._child.code()}: {self._child.said}"
+        assert self._child.code() is None, f"Postgres exited with {self._child.code()}: {self._child.output}"
         with contextlib.suppress(psycopg.OperationalError):
-            return self.ask("SELECT 1") == [(1,)]
+            return self.query("SELECT 1") == [(1,)]
         return False
 
     def stop(self) -> int:
-        """Shutdown fast, as an operator does: everybody is put out, and what was committed is on disk."""
+        """Shut down fast, as an operator does: connections are closed, and commits are on disk."""
         assert self._child, "the server is not running"
-        self.thaw()
-        self._child.tell(signal.SIGINT)
-        code = self._child.ended()
+        self.resume()
+        self._child.send_signal(signal.SIGINT)
+        code = self._child.wait()
         self._child = None
         return code
 
     def kill(self) -> None:
-        """kill -9 of the postmaster and of all its backends at once: as close to a power failure as one gets."""
+        """Send SIGKILL to the postmaster and all its backends at once, as in a power failure."""
         if self._child is None:
             return
-        everybody = self._halted()
-        for process in everybody:
+        processes = self._suspended()
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._child.kill()
-        until("all of Postgres is gone", lambda: all(_is_gone(process) for process in everybody))
+        until("all of Postgres is gone", lambda: all(_is_gone(process) for process in processes))
         self._child = None
-        self._forget()
+        self._remove_remains()
 
-    def freeze(self) -> None:
-        """SIGSTOP: connections stay open, new ones are taken on by the kernel, and nobody answers."""
-        for process in self._halted():
+    def suspend(self) -> None:
+        """Send SIGSTOP: connections stay open, the kernel accepts new ones, and no query is answered."""
+        for process in self._suspended():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.suspend()
 
-    def thaw(self) -> None:
-        """SIGCONT."""
+    def resume(self) -> None:
+        """Send SIGCONT."""
         assert self._child, "the server is not running"
         postmaster = psutil.Process(self._child.pid)
         for process in (*postmaster.children(recursive=True), postmaster):
@@ -118,8 +118,8 @@ class PostgresServer(Databases):
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _halted(self) -> list[psutil.Process]:
-        """Shutdown the postmaster so that it starts nobody, and list it with its backends, each of them a session."""
+    def _suspended(self) -> list[psutil.Process]:
+        """Suspend the postmaster, so that it starts no process, and list it with its backends."""
         assert self._child, "the server is not running"
         if self._child.code() is not None:
             return []
@@ -128,8 +128,8 @@ class PostgresServer(Databases):
         until("the postmaster is stopped", lambda: postmaster.status() in {psutil.STATUS_STOPPED, *GONE})
         return [postmaster, *postmaster.children(recursive=True)]
 
-    def _forget(self) -> None:
-        """Remove what a killed postmaster leaves: a lock whose process id others get, and a bit of shared memory."""
+    def _remove_remains(self) -> None:
+        """Remove what a killed postmaster leaves: a lock file, and shared memory."""
         lock = self.data / "postmaster.pid"
         lines = lock.read_text().splitlines() if lock.exists() else []
         if len(lines) > 6 and lines[6].split():
@@ -138,7 +138,7 @@ class PostgresServer(Databases):
 
 
 def _is_gone(process: psutil.Process) -> bool:
-    """Tell whether a process has ended, waited for or not: a container's first process may wait for nobody."""
+    """Whether a process has ended, reaped or not: a container's first process may not reap."""
     try:
         return process.status() in GONE
     except psutil.NoSuchProcess:
@@ -147,14 +147,14 @@ def _is_gone(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def serving(*, fsync: bool = True, **settings: str) -> Iterator[PostgresServer]:
-    """Have a server of one's own, started, and gone at the end."""
+    """Run a server for the block."""
     with contextlib.closing(PostgresServer(fsync=fsync, **settings)) as server:
         yield server.start()
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Databases]:
-    """The server that many tests share, each with databases of its own; nobody stops it."""
+    """The server that many tests share, each with databases of its own; no test stops it."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield other_server(url)
         return

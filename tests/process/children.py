@@ -1,4 +1,4 @@
-"""Child processes of tests: our own modules on loopback, killed and stopped as asked, and always gone at the end."""
+"""Child processes of tests: started on loopback, signalled, killed, and gone at the end of the test."""
 
 import contextlib
 import os
@@ -17,32 +17,32 @@ import httpx
 from sandbox.demo.processes import PASSED_ON
 
 ROOT = Path(__file__).parents[2]
-BOUND_SECONDS = 15.0
-LOOK_SECONDS = 0.02
+TIMEOUT_SECONDS = 15.0
+POLL_SECONDS = 0.02
 T = TypeVar("T")
 
 
-def until(what: str, condition: Callable[[], T | None], seconds: float = BOUND_SECONDS) -> T:
-    """Look until `condition` gives something, and return it; `what` names it when it never comes."""
+def until(what: str, condition: Callable[[], T | None], seconds: float = TIMEOUT_SECONDS) -> T:
+    """Poll until `condition` returns something true, and return it. `what` names it in the failure after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"not within {seconds:g} s: {what}"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return found
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Pass on nothing of ours but what a process needs to run at all."""
+    """Return the settings, and of our own environment only what any process needs."""
     return {key: value for key, value in os.environ.items() if PASSED_ON.fullmatch(key)} | dict(settings)
 
 
 class Child:
-    """One process, its output in a log that later ones of the same name continue."""
+    """One process, with its output appended to a log file."""
 
     def __init__(self, log: Path, command: Sequence[str], settings: Mapping[str, str], **options: Any) -> None:
         self.log = log
         with log.open("ab") as stream:
-            self._from = stream.tell()
+            self._offset = stream.tell()
             self._child = subprocess.Popen(
                 command,
                 env=environment(settings),
@@ -59,40 +59,40 @@ class Child:
         return self._child.pid
 
     @property
-    def said(self) -> str:
-        """Everything that this one, not an earlier one, has said."""
+    def output(self) -> str:
+        """What this process, not an earlier one with the same log, has written."""
         with self.log.open("rb") as stream:
-            stream.seek(self._from)
+            stream.seek(self._offset)
             return stream.read().decode(errors="replace")
 
     def code(self) -> int | None:
         return self._child.poll()
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         self._child.send_signal(number)
 
-    def ended(self, seconds: float = BOUND_SECONDS) -> int:
-        """Wait for its end, and return its exit code (a signal's number, negative)."""
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> int:
+        """Wait until it has exited, and return its exit code (a signal's number, negative)."""
         return self._child.wait(seconds)
 
     def kill(self) -> None:
-        """kill -9, the whole session."""
+        """Send SIGKILL to its whole session."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait(BOUND_SECONDS)
+        self._child.wait(TIMEOUT_SECONDS)
 
-    def announced_url(self) -> str:
-        """Wait for the line `… listening on <url>`."""
+    def listening_url(self) -> str:
+        """Wait for the line `… listening on <url>`, and return the URL."""
 
-        def look() -> str:
-            assert self.code() is None, self.said
-            return self.said.partition(" listening on ")[2].partition("\n")[0]
+        def read() -> str:
+            assert self.code() is None, self.output
+            return self.output.partition(" listening on ")[2].partition("\n")[0]
 
-        return until(f"{self.log.stem} listens", look)
+        return until(f"{self.log.stem} listens", read)
 
 
-def quiet_port() -> int:
-    """Find a loopback port below those that connections are given: it stays free while a receiver is down."""
+def free_port() -> int:
+    """Return a free loopback port outside the ephemeral range: it stays free while a receiver is down."""
     for port in random.sample(range(12_000, 30_000), 100):
         with socket.socket() as listener, contextlib.suppress(OSError):
             listener.bind(("127.0.0.1", port))

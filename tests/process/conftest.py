@@ -1,3 +1,3 @@
-from tests.process.house import house, neighbours
+from tests.process.deployment import deployment, services
 
-__all__ = ["house", "neighbours"]
+__all__ = ["deployment", "services"]

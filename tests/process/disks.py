@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import reading
+from tests.process import sqlite_reader
 from tests.process.children import Child, python
-from tests.process.house import House
+from tests.process.deployment import Deployment
 
 
 def _mounts_are_allowed() -> bool:
@@ -46,14 +46,14 @@ class MOUNTED:
             *python("-m", "receiver"),
         ]
 
-    def __init__(self, house: House) -> None:
-        folder = house.database.parent
+    def __init__(self, deployment: Deployment) -> None:
+        folder = deployment.database.parent
         folder.mkdir()
-        child = house.start(*self.command(folder, "size=1m"))
+        child = deployment.start(*self.command(folder, "size=1m"))
         self._inside = Path(f"/proc/{child.pid}/root{folder}")
         # SQLite follows that path's links to the folder outside: only a process inside can read the ledger.
         enter = ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", str(child.pid)]
-        house.reader = [*enter, *python(reading.__file__, str(house.database))]
+        deployment.reader = [*enter, *python(sqlite_reader.__file__, str(deployment.database))]
 
     def fill(self) -> None:
         with (self._inside / "filler").open("wb", buffering=0) as filler:
@@ -76,10 +76,10 @@ class LIMITED:
         script = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); "
         return python("-c", script + "from renderhook.cli import main; main(['serve'])")
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         # What it says must not go to a file of limited size too.
-        self._child: Child = house.start()
-        self._wal = Path(f"{house.database}-wal")
+        self._child: Child = deployment.start()
+        self._wal = Path(f"{deployment.database}-wal")
 
     def fill(self) -> None:
         self._limit(self._wal.stat().st_size)

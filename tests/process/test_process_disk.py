@@ -1,40 +1,40 @@
-"""A disk that fills up under a running receiver: it says 503, loses nothing it acknowledged, and goes on with room."""
+"""A disk that fills up under a running receiver: it responds 503, loses nothing acknowledged, and recovers."""
 
 import pytest
 
 from tests.process.children import until
+from tests.process.deployment import Deployment
 from tests.process.disks import LIMITED, MOUNTED, needs_mounts
-from tests.process.errands import Errand
-from tests.process.house import House
-from tests.process.test_process_killed import each_told_once, sound
+from tests.process.job_requests import JobRequest
+from tests.process.test_process_killed import check_deliveries_once, check_integrity
 
 
 @pytest.mark.parametrize(
     "kind", [pytest.param(MOUNTED, marks=needs_mounts, id="tmpfs"), pytest.param(LIMITED, id="rlimit")]
 )
-def test_a_disk_that_fills_up_is_503_until_there_is_room(kind: type[MOUNTED] | type[LIMITED], house: House) -> None:
-    disk = kind(house)
-    errand, unheard = Errand(faults="late=0.7"), Errand()
-    job_id = house.ask(errand)
-    told = "SELECT id FROM deliveries WHERE state = 'delivered'"
-    until("job.submitted is delivered", lambda: house.rows(told))
+def test_requests_get_503_while_the_disk_is_full(kind: type[MOUNTED] | type[LIMITED], deployment: Deployment) -> None:
+    disk = kind(deployment)
+    job_request, refused = JobRequest(faults="late=0.7"), JobRequest()
+    job_id = deployment.submit(job_request)
+    delivered = "SELECT id FROM deliveries WHERE state = 'delivered'"
+    until("job.submitted is delivered", lambda: deployment.rows(delivered))
     disk.fill()
     statuses = until(
         "a callback was tried twice",
-        lambda: [each["status"] for each in house.neighbours.submissions(errand)[0]["callbacks"]][1:],
+        lambda: [each["status"] for each in deployment.services.submissions(job_request)[0]["callbacks"]][1:],
     )
     assert set(statuses) == {503}
-    assert house.call("GET", "/readyz").status_code == 503
-    assert house.call("GET", "/healthz").status_code == 200
-    assert house.call("POST", "/v1/jobs", json=unheard.body).status_code == 503
-    assert house.job(str(job_id))["state"] == "submitted"
+    assert deployment.call("GET", "/readyz").status_code == 503
+    assert deployment.call("GET", "/healthz").status_code == 200
+    assert deployment.call("POST", "/v1/jobs", json=refused.body).status_code == 503
+    assert deployment.job(str(job_id))["state"] == "submitted"
     disk.make_room()
-    house.wait_settled()
-    assert house.call("GET", "/readyz").status_code == 200
-    job = house.job(str(job_id))
+    deployment.wait_settled()
+    assert deployment.call("GET", "/readyz").status_code == 200
+    job = deployment.job(str(job_id))
     assert (job["state"], job["source"]) == ("completed", "callback")
-    assert house.rows("SELECT result FROM receipts") == [{"result": "recorded"}]
-    assert len(house.neighbours.submissions(errand)) == 1
-    assert house.neighbours.submissions(unheard) == []
-    each_told_once(house, str(job_id))
-    sound(house)
+    assert deployment.rows("SELECT result FROM receipts") == [{"result": "recorded"}]
+    assert len(deployment.services.submissions(job_request)) == 1
+    assert deployment.services.submissions(refused) == []
+    check_deliveries_once(deployment, str(job_id))
+    check_integrity(deployment)

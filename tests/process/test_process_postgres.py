@@ -1,4 +1,4 @@
-"""The database goes away under a running receiver: 503 within two seconds, never 200, and no restart afterwards."""
+"""An outage of the database under a running receiver: 503 within two seconds, and recovery without a restart."""
 
 import asyncio
 import contextlib
@@ -13,98 +13,98 @@ import pytest
 from tests.postgres.databases import fresh_database
 from tests.postgres.servers import PostgresServer, serving
 from tests.process.children import until
-from tests.process.errands import Errand
-from tests.process.house import Neighbours
-from tests.process.postgres_house import PostgresHouse
-from tests.process.prepared import Prepared, prepare
+from tests.process.deployment import Services
+from tests.process.job_requests import JobRequest
+from tests.process.postgres_deployment import PostgresDeployment
+from tests.process.submitted_jobs import SubmittedJob, create_submitted_jobs
 
 MOST_SECONDS = 2.0
 WAYS: dict[str, tuple[Callable[[PostgresServer], object], Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, PostgresServer.start),
     "killed": (PostgresServer.kill, PostgresServer.start),
-    "frozen": (PostgresServer.freeze, PostgresServer.thaw),
+    "frozen": (PostgresServer.suspend, PostgresServer.resume),
 }
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server that these tests may hurt, one after another."""
+    """A server that these tests stop and kill, one after another."""
     with serving(fsync=False) as started:
         yield started
 
 
 @pytest.fixture
-def house(tmp_path: Path, neighbours: Neighbours, server: PostgresServer) -> Iterator[PostgresHouse]:
+def deployment(tmp_path: Path, services: Services, server: PostgresServer) -> Iterator[PostgresDeployment]:
     with fresh_database(server) as url:
-        built = PostgresHouse(tmp_path, neighbours, url)
+        built = PostgresDeployment(tmp_path, services, url)
         yield built
         built.close()
 
 
 @contextlib.contextmanager
-def away(server: PostgresServer, way: str) -> Iterator[None]:
-    go, come_back = WAYS[way]
-    go(server)
+def outage(server: PostgresServer, way: str) -> Iterator[None]:
+    stop, restart = WAYS[way]
+    stop(server)
     try:
         yield
     finally:
-        come_back(server)
+        restart(server)
 
 
-def call_back(house: PostgresHouse, prepared: Prepared) -> httpx.Response:
-    signed = prepared.callback(house.neighbours.signing_key, house.settings["SECRET_KEY"])
-    return house.neighbours.http.post(f"{house.url}{signed.path}", headers=signed.headers, content=signed.body)
+def call_back(deployment: PostgresDeployment, submitted_job: SubmittedJob) -> httpx.Response:
+    signed = submitted_job.callback(deployment.services.signing_key, deployment.settings["SECRET_KEY"])
+    return deployment.services.http.post(f"{deployment.url}{signed.path}", headers=signed.headers, content=signed.body)
 
 
-def everything(house: PostgresHouse, prepared: Prepared) -> dict[str, tuple[int, float]]:
-    """Ask for everything at once: each answer's status, and its seconds."""
-    asked: dict[str, Callable[[], httpx.Response]] = {
-        "callback": lambda: call_back(house, prepared),
-        "POST /v1/jobs": lambda: house.call("POST", "/v1/jobs", json=Errand().body),
-        "GET /v1/jobs/{id}": lambda: house.call("GET", f"/v1/jobs/{prepared.job_id}"),
-        "/readyz": lambda: house.call("GET", "/readyz"),
-        "/healthz": lambda: house.call("GET", "/healthz"),
+def every_request(deployment: PostgresDeployment, submitted_job: SubmittedJob) -> dict[str, tuple[int, float]]:
+    """Send every kind of request at once; return the status and the seconds of each response."""
+    requests: dict[str, Callable[[], httpx.Response]] = {
+        "callback": lambda: call_back(deployment, submitted_job),
+        "POST /v1/jobs": lambda: deployment.call("POST", "/v1/jobs", json=JobRequest().body),
+        "GET /v1/jobs/{id}": lambda: deployment.call("GET", f"/v1/jobs/{submitted_job.job_id}"),
+        "/readyz": lambda: deployment.call("GET", "/readyz"),
+        "/healthz": lambda: deployment.call("GET", "/healthz"),
     }
 
-    def timed(ask: Callable[[], httpx.Response]) -> tuple[int, float]:
+    def timed(send: Callable[[], httpx.Response]) -> tuple[int, float]:
         began = time.monotonic()
-        return ask().status_code, time.monotonic() - began
+        return send().status_code, time.monotonic() - began
 
-    with ThreadPoolExecutor(len(asked)) as pool:
-        return dict(zip(asked, pool.map(timed, asked.values()), strict=True))
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return dict(zip(requests, pool.map(timed, requests.values()), strict=True))
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_database_that_goes_away_is_503_within_two_seconds_until_it_is_back(
-    way: str, house: PostgresHouse, server: PostgresServer
+def test_requests_get_503_within_two_seconds_during_an_outage_of_the_database(
+    way: str, deployment: PostgresDeployment, server: PostgresServer
 ) -> None:
-    prepared, other = asyncio.run(prepare(house.settings["DATABASE_URL"], 2))
-    receiver = house.start()
-    assert call_back(house, other).status_code == 200
-    errand = Errand(provider="heygen", faults="slow=0.5")  # its answer comes while nobody can note it
-    job_id = house.ask(errand)
-    until("the submit is on the wire", lambda: house.neighbours.submissions(errand))
+    submitted_job, other = asyncio.run(create_submitted_jobs(deployment.settings["DATABASE_URL"], 2))
+    receiver = deployment.start()
+    assert call_back(deployment, other).status_code == 200
+    job_request = JobRequest(provider="heygen", faults="slow=0.5")  # its response comes while it cannot be recorded
+    job_id = deployment.submit(job_request)
+    until("the submit is on the wire", lambda: deployment.services.submissions(job_request))
     slowest = 0.0
-    with away(server, way):
+    with outage(server, way):
         for _ in range(2):  # connections that were open, then those that cannot be
-            answers = everything(house, prepared)
+            answers = every_request(deployment, submitted_job)
             statuses = {what: status for what, (status, _) in answers.items()}
             assert statuses == dict.fromkeys(answers, 503) | {"/healthz": 200}
             slowest = max(slowest, *(seconds for _, seconds in answers.values()))
     back = time.monotonic()
-    until("a callback is recorded", lambda: call_back(house, prepared).status_code == 200)
-    until("it is ready", lambda: house.call("GET", "/readyz").status_code == 200)
+    until("a callback is recorded", lambda: call_back(deployment, submitted_job).status_code == 200)
+    until("it is ready", lambda: deployment.call("GET", "/readyz").status_code == 200)
     recovered = time.monotonic() - back
-    print(f"{way}: the slowest answer took {slowest:.2f} s; ready {recovered:.2f} s after it was back")  # noqa: T201 - what was measured
+    print(f"{way}: the slowest response took {slowest:.2f} s; ready {recovered:.2f} s after it was back")  # noqa: T201 - what was measured
     assert slowest < MOST_SECONDS
     assert recovered < 3
     assert receiver.code() is None
-    assert house.job(prepared.job_id)["state"] == "completed"
-    receipts = house.rows("SELECT result FROM receipts WHERE job_id = %s ORDER BY id", prepared.job_id)
-    # One that nobody heard of may have been written all the same: then the next is told apart from it.
+    assert deployment.job(submitted_job.job_id)["state"] == "completed"
+    receipts = deployment.rows("SELECT result FROM receipts WHERE job_id = %s ORDER BY id", submitted_job.job_id)
+    # A callback whose response was lost may have been recorded all the same: the next one is then a duplicate.
     assert [row["result"] for row in receipts] in ([*["recorded"], *["duplicate"] * number] for number in range(4))
-    house.wait_settled(20)
-    assert house.job(str(job_id))["state"] == "completed"
-    assert len(house.neighbours.submissions(errand)) == 1
-    assert {row["state"] for row in house.rows("SELECT state FROM deliveries")} == {"delivered"}
-    assert "Traceback" not in receiver.said
+    deployment.wait_settled(20)
+    assert deployment.job(str(job_id))["state"] == "completed"
+    assert len(deployment.services.submissions(job_request)) == 1
+    assert {row["state"] for row in deployment.rows("SELECT state FROM deliveries")} == {"delivered"}
+    assert "Traceback" not in receiver.output

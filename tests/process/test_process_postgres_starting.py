@@ -1,4 +1,4 @@
-"""Starting on Postgres: it waits for a database that is not there, says in one line what only an operator can mend."""
+"""Startup on Postgres: wait for a database that does not answer, and fail with one line where an operator must act."""
 
 import contextlib
 import socket
@@ -10,11 +10,11 @@ import pytest
 
 from tests.postgres.databases import fresh_database
 from tests.postgres.servers import PostgresServer, serving
-from tests.process.children import Child, answers, python, quiet_port, until
-from tests.process.errands import Errand
-from tests.process.house import House, Neighbours
-from tests.process.postgres_house import PostgresHouse
-from tests.process.test_process_refusals import last_words
+from tests.process.children import Child, answers, free_port, python, until
+from tests.process.deployment import Deployment, Services
+from tests.process.job_requests import JobRequest
+from tests.process.postgres_deployment import PostgresDeployment
+from tests.process.test_process_refusals import failed_output
 
 PASSWORD = "correct-horse-17"
 OPEN_SECONDS = 20.0
@@ -22,65 +22,67 @@ OPEN_SECONDS = 20.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server with one user who must show a password."""
+    """A server with one user that needs a password."""
     with serving(fsync=False) as started:
         rules = started.data / "pg_hba.conf"
         rules.write_text("host all stranger all scram-sha-256\n" + rules.read_text())
-        started.ask(f"CREATE ROLE stranger LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
-        started.ask("SELECT pg_reload_conf()")
+        started.query(f"CREATE ROLE stranger LOGIN SUPERUSER PASSWORD '{PASSWORD}'")
+        started.query("SELECT pg_reload_conf()")
         yield started
 
 
 @pytest.fixture
-def house(tmp_path: Path, neighbours: Neighbours, server: PostgresServer) -> Iterator[PostgresHouse]:
+def deployment(tmp_path: Path, services: Services, server: PostgresServer) -> Iterator[PostgresDeployment]:
     with fresh_database(server) as url:
-        built = PostgresHouse(tmp_path, neighbours, url)
+        built = PostgresDeployment(tmp_path, services, url)
         yield built
         built.close()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def in_vain(tmp_path_factory: pytest.TempPathFactory, neighbours: Neighbours) -> Iterator[PostgresHouse]:
-    """A house whose database never comes: its receiver waits 20 seconds, while the other tests run."""
-    url = f"postgres://somebody:{PASSWORD}@127.0.0.1:{quiet_port()}/nowhere"
-    house = PostgresHouse(tmp_path_factory.mktemp("vain"), neighbours, url)
-    house.launch()
-    yield house
-    house.close()
+def unreachable(tmp_path_factory: pytest.TempPathFactory, services: Services) -> Iterator[PostgresDeployment]:
+    """A deployment whose database never answers: its receiver waits 20 seconds, while the other tests run."""
+    url = f"postgres://somebody:{PASSWORD}@127.0.0.1:{free_port()}/nowhere"
+    deployment = PostgresDeployment(tmp_path_factory.mktemp("unreachable"), services, url)
+    deployment.launch()
+    yield deployment
+    deployment.close()
 
 
 @pytest.mark.parametrize(
-    ("go", "come_back"),
-    [(PostgresServer.kill, PostgresServer.start), (PostgresServer.freeze, PostgresServer.thaw)],
+    ("stop", "restart"),
+    [(PostgresServer.kill, PostgresServer.start), (PostgresServer.suspend, PostgresServer.resume)],
     ids=["killed", "frozen"],
 )
 def test_a_receiver_waits_for_its_database_and_then_serves(
-    go: Callable[[PostgresServer], object],
-    come_back: Callable[[PostgresServer], object],
-    house: PostgresHouse,
+    stop: Callable[[PostgresServer], object],
+    restart: Callable[[PostgresServer], object],
+    deployment: PostgresDeployment,
     server: PostgresServer,
 ) -> None:
-    go(server)
+    stop(server)
     try:
-        receiver = house.launch()
-        until("it says that it waits", lambda: house.telemetry("database.call_failed"))
-        assert not house.telemetry("receiver.started")
+        receiver = deployment.launch()
+        until("it has logged a failed call", lambda: deployment.logged("database.call_failed"))
+        assert not deployment.logged("receiver.started")
         began = time.monotonic()
-        assert house.call("GET", "/healthz").status_code == 503
+        assert deployment.call("GET", "/healthz").status_code == 503
         assert time.monotonic() - began < 2
     finally:
-        come_back(server)
-    until("it is ready", lambda: answers(house.neighbours.http, f"{house.url}/readyz"))
-    job_id = house.ask(Errand())
-    house.wait_settled()
-    assert house.job(str(job_id))["state"] == "completed"
+        restart(server)
+    until("it is ready", lambda: answers(deployment.services.http, f"{deployment.url}/readyz"))
+    job_id = deployment.submit(JobRequest())
+    deployment.wait_settled()
+    assert deployment.job(str(job_id))["state"] == "completed"
     assert receiver.code() is None
 
 
-def test_the_right_password_is_let_in(house: PostgresHouse) -> None:
-    house.settings["DATABASE_URL"] = house.settings["DATABASE_URL"].replace("postgres@", f"stranger:{PASSWORD}@")
-    receiver = house.start()
-    assert PASSWORD not in receiver.said
+def test_the_right_password_is_accepted_and_not_logged(deployment: PostgresDeployment) -> None:
+    deployment.settings["DATABASE_URL"] = deployment.settings["DATABASE_URL"].replace(
+        "postgres@", f"stranger:{PASSWORD}@"
+    )
+    receiver = deployment.start()
+    assert PASSWORD not in receiver.output
 
 
 @pytest.mark.parametrize(
@@ -98,64 +100,64 @@ def test_the_right_password_is_let_in(house: PostgresHouse) -> None:
     ids=["password", "password and name", "name", "slash", "at", "percent", "value", "option"],
 )
 @pytest.mark.parametrize("command", [["-m", "receiver"], ["-m", "submitter", "work"]], ids=["receiver", "worker"])
-def test_what_an_operator_must_mend_is_one_line_without_the_password(
-    user: str, rest: str, words: str, command: list[str], house: PostgresHouse
+def test_a_wrong_database_url_is_one_line_without_the_password(
+    user: str, rest: str, words: str, command: list[str], deployment: PostgresDeployment
 ) -> None:
-    house.settings["DATABASE_URL"] = house.settings["DATABASE_URL"].replace("postgres@", f"{user}@") + rest
-    (line,) = last_words(house.launch(*python(*command)))
+    deployment.settings["DATABASE_URL"] = deployment.settings["DATABASE_URL"].replace("postgres@", f"{user}@") + rest
+    (line,) = failed_output(deployment.launch(*python(*command)))
     assert words in line
     assert "DATABASE_URL" in line
     assert "horse" not in line
 
 
-def test_migrating_twice_or_twice_at_once_is_migrating_once(house: PostgresHouse) -> None:
+def test_repeated_and_concurrent_migrations_migrate_once(deployment: PostgresDeployment) -> None:
     migrate = python("-m", "receiver", "migrate")
-    both = [Child(house.folder / f"{name}.log", migrate, house.settings) for name in ("one", "other")]
-    assert [child.ended() for child in both] == [0, 0], [child.said for child in both]
-    first = house.rows("SELECT * FROM migrations")
-    again = Child(house.folder / "again.log", migrate, house.settings)
-    assert again.ended() == 0
-    assert [child.said for child in (*both, again)] == ["the database is up to date\n"] * 3
-    assert house.rows("SELECT * FROM migrations") == first != []
+    both = [Child(deployment.folder / f"{name}.log", migrate, deployment.settings) for name in ("one", "other")]
+    assert [child.wait() for child in both] == [0, 0], [child.output for child in both]
+    first = deployment.rows("SELECT * FROM migrations")
+    again = Child(deployment.folder / "again.log", migrate, deployment.settings)
+    assert again.wait() == 0
+    assert [child.output for child in (*both, again)] == ["the database is up to date\n"] * 3
+    assert deployment.rows("SELECT * FROM migrations") == first != []
 
 
-def test_a_file_has_no_room_for_workers_apart(tmp_path: Path, neighbours: Neighbours) -> None:
-    house = House(tmp_path, neighbours)
-    with contextlib.closing(house):
-        (line,) = last_words(house.launch(*python("-m", "submitter", "work")))
+def test_separate_workers_are_refused_on_sqlite(tmp_path: Path, services: Services) -> None:
+    deployment = Deployment(tmp_path, services)
+    with contextlib.closing(deployment):
+        (line,) = failed_output(deployment.launch(*python("-m", "submitter", "work")))
         assert line.startswith("DATABASE_URL: `work` needs Postgres")
-        house.settings |= {"WORKERS": "0"}
-        (line,) = last_words(house.launch())
+        deployment.settings |= {"WORKERS": "0"}
+        (line,) = failed_output(deployment.launch())
         assert line.startswith("WORKERS: must be 1, because DATABASE_URL is an SQLite file")
-        assert not house.database.exists()
+        assert not deployment.database.exists()
 
 
-def test_a_database_that_never_comes_ends_the_start_with_one_line(in_vain: PostgresHouse) -> None:
-    receiver = in_vain.receiver
+def test_startup_without_a_database_ends_with_one_line(unreachable: PostgresDeployment) -> None:
+    receiver = unreachable.receiver
     assert receiver
-    assert receiver.ended(OPEN_SECONDS + 10) == 1
-    lines = [line for line in receiver.said.splitlines() if not line.startswith("{")]
+    assert receiver.wait(OPEN_SECONDS + 10) == 1
+    lines = [line for line in receiver.output.splitlines() if not line.startswith("{")]
     assert len(lines) == 1, lines
     assert lines[0].startswith("renderhook: ")
     assert "Connection refused" in lines[0]
-    assert 15 <= len(in_vain.telemetry("database.call_failed")) <= OPEN_SECONDS + 2
-    assert PASSWORD not in receiver.said
+    assert 15 <= len(unreachable.logged("database.call_failed")) <= OPEN_SECONDS + 2
+    assert PASSWORD not in receiver.output
 
 
-def test_a_receiver_that_waits_for_its_database_stops_when_it_is_told_to(
-    house: PostgresHouse, server: PostgresServer
+def test_a_receiver_that_waits_for_its_database_stops_on_a_signal(
+    deployment: PostgresDeployment, server: PostgresServer
 ) -> None:
-    server.freeze()
+    server.suspend()
     try:
-        house.launch()
-        until("it has claimed to wait", lambda: listens(house))
-        assert house.stop() == 0
+        deployment.launch()
+        until("its port is taken", lambda: listens(deployment))
+        assert deployment.stop() == 0
     finally:
-        server.thaw()
-    assert not house.telemetry("receiver.started")
+        server.resume()
+    assert not deployment.logged("receiver.started")
 
 
-def listens(house: PostgresHouse) -> bool:
-    """Whether its address is taken: what it does before it opens the ledger."""
+def listens(deployment: PostgresDeployment) -> bool:
+    """Whether its port is taken, which comes before the database is opened."""
     with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", int(house.url.rpartition(":")[2]))) == 0
+        return caller.connect_ex(("127.0.0.1", int(deployment.url.rpartition(":")[2]))) == 0

@@ -1,6 +1,7 @@
-"""Callback and poll at once, 200 times: the callback over HTTP, the poll by the poller, on one ledger."""
+"""A callback and a poll of the same job at once, 200 times."""
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import json
@@ -25,7 +26,7 @@ from providers.provider import Context
 from receiver.callbacks.application import Callbacks
 from receiver.callbacks.sources import open_sources
 from submitter.poll import Poller
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 
 RACES = 200
 PAYLOAD = {"image": {"url": "https://files.example/a.png", "content_type": "image/png"}}
@@ -33,49 +34,47 @@ FAILURE = {"detail": [{"loc": ["body"], "msg": "no face", "type": "face_detectio
 
 
 class Fal:
-    """fal, which finished every request: what it answers to a poll, after a moment, and how it signs a callback."""
+    """A fal that has finished every request: responds to polls after a moment, and signs callbacks."""
 
     def __init__(self, clock: Clock) -> None:
         self.key = SigningKey.generate()
         self.dice = random.Random(7)
         self._clock = clock
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, request: Request) -> Response:
         await self.moment()
         if request.url.endswith("/status"):
             return Response(status=200, body=b'{"status": "COMPLETED"}')
         number = int(request.url.rpartition("/")[2].partition("-")[2])
-        told = PAYLOAD if number % 2 else FAILURE  # half the polls tell the opposite of the callback
-        return Response(status=200 if number % 2 else 422, body=json.dumps(told).encode())
+        payload = PAYLOAD if number % 2 else FAILURE  # half the polls contradict the callback
+        return Response(status=200 if number % 2 else 422, body=json.dumps(payload).encode())
 
     async def moment(self, longest: int = 12) -> None:
         for _ in range(self.dice.randrange(longest)):
             await asyncio.sleep(0)
 
     def callback(self, request_id: str) -> tuple[dict[str, str], bytes]:
-        told = {"request_id": request_id, "gateway_request_id": request_id, "status": "OK", "payload": PAYLOAD}
-        body = json.dumps(told).encode()
+        content = {"request_id": request_id, "gateway_request_id": request_id, "status": "OK", "payload": PAYLOAD}
+        body = json.dumps(content).encode()
         timestamp = str(self._clock() // 1000)
         message = "\n".join([request_id, "us", timestamp, hashlib.sha256(body).hexdigest()])
         signed = {"Request-Id": request_id, "User-Id": "us", "Timestamp": timestamp}
         signed["Signature"] = self.key.sign(message.encode()).signature.hex()
         return {f"X-Fal-Webhook-{name}": value for name, value in signed.items()}, body
 
-    async def jwks(self, _: Request) -> Response:
-        from base64 import urlsafe_b64encode
-
-        x = urlsafe_b64encode(bytes(self.key.verify_key)).rstrip(b"=").decode()
+    async def jwks(self, request: Request) -> Response:
+        x = base64.urlsafe_b64encode(bytes(self.key.verify_key)).rstrip(b"=").decode()
         return Response(status=200, body=json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}).encode())
 
 
 @pytest.fixture
 def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """The file is looked at afterwards."""
+    """SQLite: one process with one writer."""
     return sqlite_store
 
 
 async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
-    store: SQLiteStore, clock: Clock, heard: Heard, tmp_path: Path
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, tmp_path: Path
 ) -> None:
     fal, tokens = Fal(clock), CallbackTokens(["a key of sixteen"])
     webhook = FalWebhook(user_id="us", tolerance_seconds=300, keys=published_keys("https://keys.example"))
@@ -87,14 +86,14 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
         reconcile_every=1000,
         give_up_after=60_000,
     )
-    poller = Poller(Ledger(store, clock), {"fal": account}, fal.answer, clock=clock, emit=heard)
+    poller = Poller(Ledger(store, clock), {"fal": account}, fal, clock=clock, emit=emitted)
     await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     async with contextlib.AsyncExitStack() as stack:
-        opening = open_sources({"fal": webhook}, fal.jwks, prefetch=False, clock=clock, emit=heard)
+        opening = open_sources({"fal": webhook}, fal.jwks, prefetch=False, clock=clock, emit=emitted)
         sources = await stack.enter_async_context(opening)
-        callbacks = Callbacks(Ledger(store, clock), sources, tokens, clock=clock, emit=heard, max_body_bytes=1 << 20)
+        callbacks = Callbacks(Ledger(store, clock), sources, tokens, clock=clock, emit=emitted, max_body_bytes=1 << 20)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=callbacks), base_url="http://us")
         http = await stack.enter_async_context(client)
         for number in range(RACES):

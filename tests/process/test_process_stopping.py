@@ -1,4 +1,4 @@
-"""Told to stop while something is on the wire: it ends in time and in order, and nothing is lost."""
+"""Shutdown while requests are on the wire: the receiver exits in time, and nothing is lost."""
 
 import signal
 import time
@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.process.children import until
-from tests.process.errands import Errand
-from tests.process.hanging import HangingEndpoint
-from tests.process.house import House
-from tests.process.test_process_killed import sound
+from tests.process.deployment import Deployment
+from tests.process.hanging_endpoint import HangingEndpoint
+from tests.process.job_requests import JobRequest
+from tests.process.test_process_killed import check_integrity
 
 STOP_SECONDS = 0.6
 
@@ -22,14 +22,14 @@ def endpoint() -> Iterator[HangingEndpoint]:
         yield hanging
 
 
-def stop_in_time(house: House, *signals: signal.Signals) -> None:
-    assert house.receiver
+def stop_in_time(deployment: Deployment, *signals: signal.Signals) -> None:
+    assert deployment.receiver
     began = time.monotonic()
     for number in signals:
-        house.receiver.tell(number)
-    assert house.receiver.ended() == 0
+        deployment.receiver.send_signal(number)
+    assert deployment.receiver.wait() == 0
     assert time.monotonic() - began < STOP_SECONDS + 2
-    assert "Traceback" not in house.receiver.said
+    assert "Traceback" not in deployment.receiver.output
 
 
 @pytest.mark.parametrize(
@@ -37,51 +37,51 @@ def stop_in_time(house: House, *signals: signal.Signals) -> None:
     [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]],
     ids=["SIGTERM", "SIGINT", "SIGTERM twice"],
 )
-def test_a_delivery_that_hangs_is_sent_again_under_its_id(
-    signals: list[signal.Signals], house: House, endpoint: HangingEndpoint
+def test_a_delivery_without_response_is_sent_again_under_its_id(
+    signals: list[signal.Signals], deployment: Deployment, endpoint: HangingEndpoint
 ) -> None:
-    house.settings |= {"STOP_SECONDS": str(STOP_SECONDS), "NOTIFY_URL": endpoint.url}
-    house.start()
-    job_id = str(house.ask(Errand()))
-    until("both events are on the wire", lambda: len(endpoint.heard) == 2)
-    assert house.job(job_id)["state"] == "completed"
-    stop_in_time(house, *signals)
-    assert [row["state"] for row in house.rows("SELECT state FROM deliveries")] == ["pending", "pending"]
+    deployment.settings |= {"STOP_SECONDS": str(STOP_SECONDS), "NOTIFY_URL": endpoint.url}
+    deployment.start()
+    job_id = str(deployment.submit(JobRequest()))
+    until("both events are on the wire", lambda: len(endpoint.received) == 2)
+    assert deployment.job(job_id)["state"] == "completed"
+    stop_in_time(deployment, *signals)
+    assert [row["state"] for row in deployment.rows("SELECT state FROM deliveries")] == ["pending", "pending"]
     endpoint.answering.set()
-    house.start()
-    house.wait_settled()
-    deliveries = house.rows("SELECT id, state FROM deliveries ORDER BY id")
+    deployment.start()
+    deployment.wait_settled()
+    deliveries = deployment.rows("SELECT id, state FROM deliveries ORDER BY id")
     assert {row["state"] for row in deliveries} == {"delivered"}
-    assert sorted(endpoint.heard) == sorted(row["id"] for row in deliveries for _ in range(2))
-    sound(house)
+    assert sorted(endpoint.received) == sorted(row["id"] for row in deliveries for _ in range(2))
+    check_integrity(deployment)
 
 
-def test_a_submit_on_the_wire_is_not_asked_again(house: House) -> None:
-    house.settings |= {"STOP_SECONDS": str(STOP_SECONDS)}
-    house.start()
-    errand = Errand(faults="slow=4,late=1.2")
-    job_id = str(house.ask(errand))
-    until("the submit is on the wire", lambda: house.neighbours.submissions(errand))
-    stop_in_time(house, signal.SIGTERM)
-    house.start()
-    house.wait_settled()
-    job = house.job(job_id)
+def test_a_submission_on_the_wire_is_not_sent_again(deployment: Deployment) -> None:
+    deployment.settings |= {"STOP_SECONDS": str(STOP_SECONDS)}
+    deployment.start()
+    job_request = JobRequest(faults="slow=4,late=1.2")
+    job_id = str(deployment.submit(job_request))
+    until("the submit is on the wire", lambda: deployment.services.submissions(job_request))
+    stop_in_time(deployment, signal.SIGTERM)
+    deployment.start()
+    deployment.wait_settled()
+    job = deployment.job(job_id)
     assert (job["state"], job["source"]) == ("completed", "callback")
-    assert len(house.neighbours.submissions(errand)) == 1
-    assert [each["type"] for each in house.neighbours.received(job_id)] == ["job.completed"]
-    sound(house)
+    assert len(deployment.services.submissions(job_request)) == 1
+    assert [each["type"] for each in deployment.services.received(job_id)] == ["job.completed"]
+    check_integrity(deployment)
 
 
-def test_a_submit_that_is_answered_while_stopping_is_noted(house: House, tmp_path: Path) -> None:
-    house.settings |= {"STOP_SECONDS": "3"}
-    house.start()
-    errand = Errand(faults="slow=0.6,late=1.2")
-    job_id = str(house.ask(errand))
-    until("the submit is on the wire", lambda: house.neighbours.submissions(errand))
-    stop_in_time(house, signal.SIGTERM)
-    assert [row["state"] for row in house.rows("SELECT state FROM jobs")] == ["submitted"]
-    house.start()
-    house.wait_settled()
-    assert house.job(job_id)["source"] == "callback"
-    assert len(house.neighbours.submissions(errand)) == 1
-    sound(house)
+def test_a_submission_answered_during_shutdown_is_recorded(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.settings |= {"STOP_SECONDS": "3"}
+    deployment.start()
+    job_request = JobRequest(faults="slow=0.6,late=1.2")
+    job_id = str(deployment.submit(job_request))
+    until("the submit is on the wire", lambda: deployment.services.submissions(job_request))
+    stop_in_time(deployment, signal.SIGTERM)
+    assert [row["state"] for row in deployment.rows("SELECT state FROM jobs")] == ["submitted"]
+    deployment.start()
+    deployment.wait_settled()
+    assert deployment.job(job_id)["source"] == "callback"
+    assert len(deployment.services.submissions(job_request)) == 1
+    check_integrity(deployment)

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.receiver.endpoints import Endpoint, Outbox, guarded_client
 from tests.receiver.harness import Receiver
 
@@ -20,11 +20,11 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
 
 
 @pytest.fixture
-async def make_receiver(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[MakeReceiver]:
+async def make_receiver(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[MakeReceiver]:
     made: list[Receiver] = []
 
     def make(**environment: str) -> Receiver:
-        made.append(Receiver(store, clock, heard, **environment))
+        made.append(Receiver(store, clock, emitted, **environment))
         return made[-1]
 
     yield make
@@ -45,7 +45,7 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-async def outbox(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Outbox]:
+async def outbox(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[Outbox]:
     targets = Targets(["127.0.0.1"])
     async with guarded_client(targets) as send:
-        yield Outbox(store, clock, heard, send, targets)
+        yield Outbox(store, clock, emitted, send, targets)

@@ -16,7 +16,7 @@ from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import Notifier
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.ledger.conftest import Story
 
 SECRETS = (b"n" * 32, b"o" * 32)
@@ -112,16 +112,16 @@ class Outbox:
         self,
         store: SQLiteStore,
         clock: Clock,
-        heard: Heard,
+        emitted: EmittedEvents,
         send: Client,
         targets: Targets,
         *,
         secrets: Sequence[bytes] = SECRETS,
         lingering: bool = False,
     ) -> None:
-        self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
+        self.store, self.clock, self.emitted, self.story = store, clock, emitted, Story(store)
         self.ledger = Ledger(store, clock)
-        self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100)
+        self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=emitted, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
         self.notifier = Notifier(
             self.ledger,

@@ -24,7 +24,7 @@ from receiver.settings import read_settings
 from receiver.web.app import App
 from telemetry.events import counter_name
 from telemetry.telemetry import Telemetry
-from tests.conftest import NOON, Clock, Heard
+from tests.conftest import NOON, Clock, EmittedEvents
 from tests.ledger.conftest import Story
 
 SECRET_KEY, API_KEY, OLD_API_KEY = "the-secret-key-of-tests", "the-newest-api-key", "an-older-api-key"
@@ -112,8 +112,8 @@ class _Silent:
 class Receiver:
     """The receiver's application on a real database, and fal. `environment` has the settings that differ."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard, **environment: str) -> None:
-        self.store, self.clock, self.heard, self.fal, self.story = store, clock, heard, Fal(), Story(store)
+    def __init__(self, store: SQLiteStore, clock: Clock, emitted: EmittedEvents, **environment: str) -> None:
+        self.store, self.clock, self.emitted, self.fal, self.story = store, clock, emitted, Fal(), Story(store)
         self.ledger = Ledger(store, clock)
         self.settings = read_settings(ENVIRONMENT | environment)
         self.registry = CollectorRegistry()
@@ -132,7 +132,7 @@ class Receiver:
         self.http.headers["authorization"] = f"Bearer {API_KEY}"
 
     def emit(self, event: str, /, **fields: object) -> None:
-        self.heard(event, **fields)
+        self.emitted(event, **fields)
         self.telemetry(event, **fields)
 
     def compose(self) -> App:

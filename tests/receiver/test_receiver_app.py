@@ -84,7 +84,7 @@ async def test_unknown_paths_get_404(receiver: Receiver, path: str) -> None:
 async def test_paths_that_resemble_callback_addresses_get_404(receiver: Receiver, method: str, path: str) -> None:
     body = callback_body()
     assert is_problem(await receiver.http.request(method, path, content=body, headers=receiver.fal.sign(body)), 404)
-    assert not receiver.heard.named("callback.refused")
+    assert not receiver.emitted.named("callback.refused")
 
 
 @pytest.mark.parametrize(

@@ -118,5 +118,5 @@ async def test_a_truncated_callback_changes_nothing(receiver: Receiver) -> None:
     await receiver.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
     assert answer[0]["status"] == 400
     assert await receiver.dump() == before
-    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["body_cut_short"]
+    assert [fact["reason"] for fact in receiver.emitted.named("callback.refused")] == ["body_cut_short"]
     assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1

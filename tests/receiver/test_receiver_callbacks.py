@@ -18,7 +18,7 @@ async def test_a_verified_callback_is_recorded_and_then_answered(receiver: Recei
     assert (response.status_code, response.json()) == (200, {"result": "recorded"})
     job = await receiver.story.job(job_id)
     assert (job.state, job.source, job.outputs[0].file_size) == (JobState.COMPLETED, "callback", 7)
-    [fact] = receiver.heard.named("callback.recorded")
+    [fact] = receiver.emitted.named("callback.recorded")
     assert (fact["job"], fact["request"], fact["state"]) == (job_id, "req-1", "completed")
     assert receiver.counted("callback.recorded", provider="fal", state="completed", result="recorded") == 1
 
@@ -114,7 +114,7 @@ async def test_unavailable_keys_are_503_so_that_fal_retries(receiver: Receiver) 
     response = await receiver.call_back(job_id)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert await receiver.dump() == before
-    assert [fact["reason"] for fact in receiver.heard.named("callback.deferred")] == ["keys_unavailable"]
+    assert [fact["reason"] for fact in receiver.emitted.named("callback.deferred")] == ["keys_unavailable"]
     assert receiver.counted("callback.deferred", provider="fal", reason="keys_unavailable") == 1
     receiver.fal.down = False
     receiver.clock.pass_seconds(3)
@@ -127,7 +127,7 @@ async def test_stale_keys_are_used_while_fal_cannot_be_reached(receiver: Receive
     receiver.clock.pass_seconds(25 * 3600)
     receiver.fal.down = True
     assert (await receiver.call_back(job_id)).json()["result"] == "recorded"
-    assert len(receiver.heard.named("keys.fetch_failed")) == 1
+    assert len(receiver.emitted.named("keys.fetch_failed")) == 1
 
 
 async def test_a_callback_after_twelve_hours_starts_a_fetch_of_keys_without_waiting_for_it(receiver: Receiver) -> None:
@@ -155,4 +155,4 @@ async def test_an_unavailable_database_is_503_and_never_200(receiver: Receiver) 
     response = await receiver.call_back(job_id)
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert receiver.counted("callback.deferred", provider="fal", reason="database_unavailable") == 1
-    assert [fact["reason"] for fact in receiver.heard.named("callback.deferred")] == ["database_unavailable"]
+    assert [fact["reason"] for fact in receiver.emitted.named("callback.deferred")] == ["database_unavailable"]

@@ -163,12 +163,12 @@ async def test_a_refused_callback_changes_nothing_and_its_reason_is_only_logged(
     response = await bad.send(receiver, job_id)
     assert response.status_code == bad.status
     assert await receiver.dump() == receiver.before
-    [refused] = receiver.heard.named("callback.refused")
+    [refused] = receiver.emitted.named("callback.refused")
     assert refused["reason"] == bad.reason
     assert receiver.counted("callback.refused", provider="fal", reason=bad.reason) == 1
     assert f'reason="{bad.reason}"'.encode() in (await receiver.http.get("/metrics")).content
     assert bad.reason not in response.text
-    assert not receiver.heard.named("callback.recorded")
+    assert not receiver.emitted.named("callback.recorded")
 
 
 @pytest.mark.parametrize("name", [name for name, bad in BAD.items() if bad.status in {400, 401}])
@@ -188,7 +188,7 @@ async def test_a_malformed_content_length_is_refused(receiver: Receiver) -> None
     headers = [*receiver.fal.sign(b""), ("content-length", "many")]
     response = await receiver.call_back(job_id, b"", headers=headers)
     assert response.status_code == 400
-    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["content_length_malformed"]
+    assert [fact["reason"] for fact in receiver.emitted.named("callback.refused")] == ["content_length_malformed"]
 
 
 async def test_forged_callbacks_cause_at_most_one_fetch_of_keys_a_minute(receiver: Receiver) -> None:
@@ -212,9 +212,9 @@ async def test_the_reason_is_the_first_failed_check(receiver: Receiver) -> None:
     malformed, other, good = b"{", callback_body("req-2"), callback_body()
 
     async def reason_of(body: bytes, token: str, headers: Headers) -> str:
-        receiver.heard.clear()
+        receiver.emitted.clear()
         await receiver.http.post(f"/callbacks/fal/{token}", content=body, headers=headers)
-        return str(receiver.heard.named("callback.refused")[0]["reason"])
+        return str(receiver.emitted.named("callback.refused")[0]["reason"])
 
     token, sign = receiver.tokens.sign(job_id), receiver.fal.sign
     assert await reason_of(b" " * (LIMIT + 1), "x", []) == "body_too_long"

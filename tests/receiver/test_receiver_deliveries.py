@@ -48,10 +48,10 @@ async def test_a_dead_delivery_is_replayed_once_under_its_id(receiver: Receiver)
     [task] = await receiver.story.fetch("deliver", at=1)
     [due] = await deliveries.read_due(receiver.store, task.subject, now=NOON + 1_000, limit=10)
     assert due.delivery_id == delivery_id
-    assert len(receiver.heard.named("delivery.replayed")) == 1
+    assert len(receiver.emitted.named("delivery.replayed")) == 1
     again = await receiver.http.post(f"/v1/deliveries/{delivery_id}/replay")
     assert is_problem(again, 409)
-    assert len(receiver.heard.named("delivery.replayed")) == 1
+    assert len(receiver.emitted.named("delivery.replayed")) == 1
 
 
 async def test_a_pending_delivery_is_not_replayed(receiver: Receiver) -> None:

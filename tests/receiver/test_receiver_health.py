@@ -5,7 +5,7 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.requests import Kind, Task
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.receiver.harness import Receiver, until
 from work.shutdown import Shutdown
 from work.worker import Worker
@@ -56,7 +56,9 @@ async def test_prometheus_can_parse_the_metrics(receiver: Receiver) -> None:
     assert (sample.labels["result"], sample.value) == ("orphan", 1.0)
 
 
-async def test_a_worker_that_fails_is_reported_as_stopped(receiver: Receiver, clock: Clock, heard: Heard) -> None:
+async def test_a_worker_that_fails_is_reported_as_stopped(
+    receiver: Receiver, clock: Clock, emitted: EmittedEvents
+) -> None:
     async def nothing(task: Task) -> None: ...
 
     class Broken(Worker):
@@ -64,13 +66,13 @@ async def test_a_worker_that_fails_is_reported_as_stopped(receiver: Receiver, cl
             raise RuntimeError("a mistake")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(receiver.ledger.queue, kind, nothing, clock=clock, emit=heard, concurrency=1, longest_ms=1000)
+        return made(receiver.ledger.queue, kind, nothing, clock=clock, emit=emitted, concurrency=1, longest_ms=1000)
 
-    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))
+    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], emitted, Shutdown(1.0))
     async with worker_group:
         await until(lambda: worker_group.stopped() == ["poll worker"])
         await asyncio.sleep(0)
-        [stopped] = heard.named("worker.stopped")
+        [stopped] = emitted.named("worker.stopped")
         assert stopped["worker"] == "poll worker"
         assert "a mistake" in str(stopped["error"])
-    assert len(heard.named("worker.stopped")) == 1
+    assert len(emitted.named("worker.stopped")) == 1

@@ -263,7 +263,7 @@ async def test_a_refused_request_changes_nothing(make_receiver: MakeReceiver) ->
     before = await receiver.dump()
     assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
     assert await receiver.dump() == before
-    assert not receiver.heard
+    assert not receiver.emitted
 
 
 @pytest.mark.parametrize(

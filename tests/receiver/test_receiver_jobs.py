@@ -50,7 +50,7 @@ async def test_a_new_job_gets_202_with_its_location_and_exactly_these_fields(rec
         "error": None,
     }
     assert (await receiver.http.get(response.headers["location"])).json() == job
-    [accepted] = receiver.heard.named("job.accepted")
+    [accepted] = receiver.emitted.named("job.accepted")
     assert (accepted["job"], accepted["provider"]) == (job["id"], "fal")
     assert receiver.counted("job.accepted", provider="fal") == 1
 
@@ -100,7 +100,7 @@ async def test_the_same_key_and_request_return_the_same_job(receiver: Receiver) 
     assert again.headers["idempotent-replayed"] == "true"
     assert again.headers["location"] == f"/v1/jobs/{first}"
     assert len((await receiver.dump())["jobs"]) == 1
-    assert len(receiver.heard.named("job.accepted")) == 1
+    assert len(receiver.emitted.named("job.accepted")) == 1
 
 
 async def test_a_first_request_is_not_marked_as_replayed(receiver: Receiver) -> None:
@@ -130,7 +130,7 @@ async def test_fifty_concurrent_requests_under_one_key_make_one_job(receiver: Re
     made = await asyncio.gather(*(create(receiver, ANY, "key-1") for _ in range(50)))
     assert len(set(made)) == 1
     assert len((await receiver.dump())["jobs"]) == 1
-    assert len(receiver.heard.named("job.accepted")) == 1
+    assert len(receiver.emitted.named("job.accepted")) == 1
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"], ids=["empty", "too long", "a tab"])

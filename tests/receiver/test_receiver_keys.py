@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 from providers.fal.callbacks import published_keys
 from providers.http import NeverSent, Request, Response, Unread
 from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.receiver.harness import Receiver, callback_body, jwks, until
 
 ONE, TWO = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
@@ -39,8 +39,8 @@ def fal() -> Publisher:
 
 
 @pytest.fixture
-async def ring(fal: Publisher, clock: Clock, heard: Heard) -> AsyncIterator[KeyRing]:
-    made = KeyRing("fal", published_keys("https://fal.example/jwks"), fal, clock=clock, emit=heard)
+async def ring(fal: Publisher, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[KeyRing]:
+    made = KeyRing("fal", published_keys("https://fal.example/jwks"), fal, clock=clock, emit=emitted)
     yield made
     await made.close()
 
@@ -126,13 +126,15 @@ async def test_after_a_day_keys_are_fetched_before_they_are_used(ring: KeyRing, 
     assert raw(await ring.current()) == [bytes(TWO.verify_key)]
 
 
-async def test_stale_keys_are_used_while_fal_is_down(ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard) -> None:
+async def test_stale_keys_are_used_while_fal_is_down(
+    ring: KeyRing, fal: Publisher, clock: Clock, emitted: EmittedEvents
+) -> None:
     first = await ring.current()
     clock.pass_seconds(100 * HOUR)
     fal.says = NeverSent("connection refused")
     assert [await ring.current() for _ in range(3)] == [first] * 3
     assert len(fal.asked) == 2  # and a rest of two seconds
-    assert [fact["error"] for fact in heard.named("keys.fetch_failed")] == ["connection refused"]
+    assert [fact["error"] for fact in emitted.named("keys.fetch_failed")] == ["connection refused"]
 
 
 async def test_a_failed_refresh_is_not_repeated_at_once(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
@@ -160,12 +162,12 @@ async def test_a_failed_refresh_is_not_repeated_at_once(ring: KeyRing, fal: Publ
     ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "nested"],
 )
 async def test_without_keys_verification_is_unavailable(
-    ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard, says: Response | Exception
+    ring: KeyRing, fal: Publisher, clock: Clock, emitted: EmittedEvents, says: Response | Exception
 ) -> None:
     fal.says = says
     with pytest.raises(KeysUnavailable):
         await ring.current()
-    assert len(heard.named("keys.fetch_failed")) == 1
+    assert len(emitted.named("keys.fetch_failed")) == 1
     fal.says = Response(status=200, body=jwks(ONE))
     with pytest.raises(KeysUnavailable):
         await ring.current()  # within two seconds of a failure nobody asks again
@@ -208,10 +210,12 @@ async def test_an_unknown_key_is_unavailable_while_fal_is(ring: KeyRing, fal: Pu
     assert len(fal.asked) == 2
 
 
-async def test_a_failed_prefetch_is_emitted_and_not_raised(ring: KeyRing, fal: Publisher, heard: Heard) -> None:
+async def test_a_failed_prefetch_is_emitted_and_not_raised(
+    ring: KeyRing, fal: Publisher, emitted: EmittedEvents
+) -> None:
     fal.says = NeverSent("refused")
     await ring.prefetch()
-    assert [name for name, _ in heard] == ["keys.fetch_failed"]
+    assert [name for name, _ in emitted] == ["keys.fetch_failed"]
 
 
 async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher) -> None:

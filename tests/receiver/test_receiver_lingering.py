@@ -11,17 +11,17 @@ from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from outbound.targets import Targets
 from receiver.notifier import notifier
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
 from tests.receiver.harness import until
 
 
 @pytest.fixture
-async def lingering(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Outbox]:
+async def lingering(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[Outbox]:
     """An outbox with places to spare."""
     targets = Targets(["127.0.0.1"])
     async with guarded_client(targets) as send:
-        yield Outbox(store, clock, heard, send, targets, lingering=True)
+        yield Outbox(store, clock, emitted, send, targets, lingering=True)
 
 
 @pytest.fixture(autouse=True)

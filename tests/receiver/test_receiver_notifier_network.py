@@ -10,7 +10,7 @@ from ledger.rows import DueDelivery
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 from tests.outbound.test_outbound_targets import Names
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
 from tests.receiver.harness import until
@@ -29,7 +29,7 @@ async def failed_once(outbox: Outbox, url: str) -> str:
     [attempt] = await outbox.attempts(job_id)
     assert (attempt.status, attempt.response) == (None, None)
     assert attempt.error
-    [fact] = outbox.heard.named("delivery.attempted")
+    [fact] = outbox.emitted.named("delivery.attempted")
     assert fact["outcome"] == "unanswered"
     return attempt.error
 
@@ -41,11 +41,11 @@ async def test_a_refused_connection_is_a_failed_attempt(outbox: Outbox) -> None:
 
 
 async def test_an_endpoint_that_never_answers_is_given_up_in_time(
-    store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     endpoint.responses = lambda _: None
     async with guarded_client(LOOPBACK, seconds=0.1) as send:
-        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         assert await failed_once(outbox, endpoint.url) == "no complete response within 0.1 s"
 
 
@@ -70,9 +70,11 @@ class Dribbler(Endpoint):
         await reader.read()
 
 
-async def test_an_answer_that_never_ends_is_given_up_in_time(store: SQLiteStore, clock: Clock, heard: Heard) -> None:
+async def test_an_answer_that_never_ends_is_given_up_in_time(
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents
+) -> None:
     async with Dribbler().listening() as slow, guarded_client(LOOPBACK, seconds=0.1) as send:
-        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         assert await failed_once(outbox, slow.url) == "no complete response within 0.1 s"
 
 
@@ -86,18 +88,18 @@ async def test_a_target_that_may_not_be_told_is_not_connected_to(outbox: Outbox,
 
 
 async def test_an_endpoint_that_never_answers_delays_no_other(
-    store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     """The slow one is due first, and still waits for its answer when all of the others have theirs."""
     async with Endpoint(lambda _: None).listening() as slow, guarded_client(LOOPBACK, seconds=60) as send:
-        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         stuck = await outbox.ended(slow.url, request_id="req-0")
         worker = Worker(
             Ledger(store, clock).queue,
             "deliver",
             outbox.notifier.handle,
             clock=clock,
-            emit=heard,
+            emit=emitted,
             concurrency=4,
             longest_ms=60_000,
         )
@@ -118,10 +120,10 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
 
 
 async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
-    store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     async with Endpoint(lambda _: None).listening() as dead, guarded_client(LOOPBACK, seconds=60) as send:
-        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         for number in range(50):
             await outbox.ended(dead.url, request_id=f"dead-{number}")
         quick = await outbox.ended(endpoint.url, request_id="quick")
@@ -130,7 +132,7 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
             "deliver",
             outbox.notifier.handle,
             clock=clock,
-            emit=heard,
+            emit=emitted,
             concurrency=2,
             longest_ms=60_000,
         )
@@ -201,11 +203,11 @@ async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(outbox: Outbox, 
 
 
 async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
-    store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
+    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     targets = Targets(["inside.example"])
     async with guarded_client(targets, Names(["127.0.0.1"])) as send:
-        outbox = Outbox(store, clock, heard, send, targets)
+        outbox = Outbox(store, clock, emitted, send, targets)
         by_name = await outbox.ended(f"http://inside.example:{endpoint.port}/")
         await outbox.deliver()  # the name is resolved, and its address granted
         by_address = await outbox.ended(f"http://127.0.0.1:{endpoint.port}/", request_id="req-2")
@@ -231,4 +233,4 @@ async def test_what_an_endpoints_url_says_in_confidence_is_neither_logged_nor_ke
     assert "token=" in endpoint.url
     endpoint.responses = lambda _: said
     assert "token=" not in await failed_once(outbox, endpoint.url)
-    assert "token=" not in repr(outbox.heard)
+    assert "token=" not in repr(outbox.emitted)

@@ -71,9 +71,9 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
         for task in await receiver.story.fetch("deliver", at=at):
             await notifier.handle(task)
 
-    said = repr(receiver.heard) + (await receiver.http.get("/metrics")).text
+    said = repr(receiver.emitted) + (await receiver.http.get("/metrics")).text
     assert {"job.accepted", "job.submitted", "callback.recorded", "callback.refused", "delivery.finished"} <= {
-        fact for fact, _ in receiver.heard
+        fact for fact, _ in receiver.emitted
     }
     token = receiver.tokens.sign(job_id)
     signature = dict(receiver.fal.sign(callback_body()))["x-fal-webhook-signature"]

@@ -28,7 +28,7 @@ async def test_a_callback_that_is_too_slow_changes_nothing(receiver: Receiver, d
         answer = await caller.rest(dribble=dribble)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert await receiver.dump() == before
-    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["body_cut_short"]
+    assert [fact["reason"] for fact in receiver.emitted.named("callback.refused")] == ["body_cut_short"]
     assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
 
 
@@ -40,7 +40,7 @@ async def test_a_job_that_is_too_slow_is_not_accepted(receiver: Receiver) -> Non
         answer = await caller.rest()
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert await receiver.dump() == before
-    assert not receiver.heard.named("job.accepted")
+    assert not receiver.emitted.named("job.accepted")
 
 
 async def test_a_callback_in_chunks_is_recorded(receiver: Receiver) -> None:

@@ -20,16 +20,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 VIDEO_SWAP = "half-moon-ai/ai-face-swap/faceswapvideo"
-BOUND_SECONDS = 8.0
+TIMEOUT_SECONDS = 8.0
 T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T | None]) -> T:
     """Poll until `condition` returns something true, and return it."""
-    end = time.monotonic() + BOUND_SECONDS
+    end = time.monotonic() + TIMEOUT_SECONDS
     while not (found := condition()):
         if time.monotonic() > end:
-            pytest.fail(f"the condition was not met within {BOUND_SECONDS:.0f} s")
+            pytest.fail(f"the condition was not met within {TIMEOUT_SECONDS:.0f} s")
         time.sleep(0.005)
     return found
 
@@ -47,7 +47,7 @@ def serving(app: Starlette) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(BOUND_SECONDS)
+        thread.join(TIMEOUT_SECONDS)
 
 
 class Callbacks:

@@ -9,8 +9,8 @@ import pytest
 
 from ledger.sqlite.store import SQLiteStore
 from outbound.client import Client, open_transport
-from tests.conftest import Clock, Heard
-from tests.submitter.bench import Counting
+from tests.conftest import Clock, EmittedEvents
+from tests.submitter.gated_handler import FetchCounter
 from tests.submitter.harness import Harness
 
 Opening = Callable[..., Client]
@@ -43,10 +43,10 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
 
 
 @pytest.fixture
-def harness(store: SQLiteStore, clock: Clock, heard: Heard) -> Harness:
-    return Harness(store, clock, heard)
+def harness(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> Harness:
+    return Harness(store, clock, emitted)
 
 
 @pytest.fixture
-def counting(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> Counting:
-    return Counting(store, monkeypatch)
+def fetch_counter(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> FetchCounter:
+    return FetchCounter(store, monkeypatch)

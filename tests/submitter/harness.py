@@ -15,7 +15,7 @@ from providers.http import Request, Response, Send
 from providers.provider import Account, Context
 from submitter.poll import Poller
 from submitter.submit import Resubmit, Submitter
-from tests.conftest import Clock, Heard
+from tests.conftest import Clock, EmittedEvents
 
 TOKENS = CallbackTokens(["a key of the tests"])
 LEASE = 70_000
@@ -74,10 +74,10 @@ class Script:
 class Harness:
     """The parts that submit and poll, and shortcuts to what they work on."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard) -> None:
+    def __init__(self, store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> None:
         self.store = store
         self.clock = clock
-        self.events_emitted = heard
+        self.emitted = emitted
         self.ledger = Ledger(store, clock)
         self.accounts: dict[str, Account] = {"fal": fal_account(), "heygen": heygen_account()}
         self.resubmit: Resubmit = "never"
@@ -90,7 +90,7 @@ class Harness:
             self.accounts,
             send,
             clock=self.clock,
-            emit=self.events_emitted,
+            emit=self.emitted,
             resubmit=self.resubmit,
             lease_ms=LEASE,
             give_up_after=self.give_up_after,
@@ -103,11 +103,7 @@ class Harness:
         self.clock.pass_seconds(seconds)
 
     def poller(self, send: Send) -> Poller:
-        return Poller(self.ledger, self.accounts, send, clock=self.clock, emit=self.events_emitted)
-
-    def emitted(self, event: str) -> list[dict[str, object]]:
-        """List the fields of every event of this type."""
-        return self.events_emitted.named(event)
+        return Poller(self.ledger, self.accounts, send, clock=self.clock, emit=self.emitted)
 
     async def accept(
         self,

@@ -32,7 +32,7 @@ async def test_a_running_job_is_polled_again_without_counting_a_try(harness: Har
     [task] = await harness.due("poll")
     assert task.tries == 0
     assert (await harness.job(job_id)).state is JobState.SUBMITTED
-    assert harness.events_emitted == []
+    assert harness.emitted == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ async def test_the_result_of_a_completed_job_is_recorded_with_the_response_as_it
     assert (receipt.source, receipt.request_id, receipt.body, receipt.result) == ("poll", "r", VIDEO.body, "recorded")
     assert receipt.headers == '{"status":200}'
     assert await harness.seconds_until_due("poll") is None
-    assert [event["result"] for event in harness.emitted("poll.recorded")] == ["recorded"]
+    assert [event["result"] for event in harness.emitted.named("poll.recorded")] == ["recorded"]
 
 
 async def test_one_request_is_enough_when_its_response_has_the_result(harness: Harness) -> None:
@@ -123,7 +123,7 @@ async def test_a_failed_poll_never_fails_the_job(replies: tuple[Response | Excep
     await harness.poll_due(Script(*replies))
     assert (await harness.job(job_id)).state is JobState.SUBMITTED
     assert await harness.receipts(job_id) == []
-    assert [event["job"] for event in harness.emitted("poll.failed")] == [job_id]
+    assert [event["job"] for event in harness.emitted.named("poll.failed")] == [job_id]
     harness.clock.pass_seconds(72)
     [task] = await harness.due("poll")
     assert task.tries == 0
@@ -164,7 +164,7 @@ async def test_the_last_poll_is_at_the_deadline_and_then_the_job_expires(harness
     assert job.error
     assert "within 600 s; it may still finish, and be billed" in job.error.message
     assert await harness.seconds_until_due("poll") is None
-    assert [event["job"] for event in harness.emitted("job.expired")] == [job_id]
+    assert [event["job"] for event in harness.emitted.named("job.expired")] == [job_id]
 
 
 async def test_a_last_poll_without_a_response_is_repeated_for_as_long_as_the_job_was_allowed(harness: Harness) -> None:
@@ -197,7 +197,7 @@ async def test_a_result_of_the_last_poll_is_recorded(seconds: int, harness: Harn
     harness.clock.pass_seconds(seconds)
     await harness.poll_due(Script(RENDERED))
     assert (await harness.job(job_id)).state is JobState.COMPLETED
-    assert harness.emitted("job.expired") == []
+    assert harness.emitted.named("job.expired") == []
 
 
 @pytest.mark.parametrize("then", [COMPLETED, IN_QUEUE, NOT_FOUND])
@@ -213,7 +213,7 @@ async def test_a_callback_recorded_during_a_poll_stands(then: Response, harness:
     job = await harness.job(job_id)
     assert (job.state, job.source) == (JobState.COMPLETED, "callback")
     assert await harness.seconds_until_due("poll") is None
-    assert harness.emitted("job.expired") == []
+    assert harness.emitted.named("job.expired") == []
     expected = ["recorded", "duplicate"] if then is COMPLETED else ["recorded"]
     assert [receipt.result for receipt in await harness.receipts(job_id)] == expected
 
@@ -234,7 +234,7 @@ async def test_a_job_of_a_provider_that_is_not_configured_waits(harness: Harness
     script = Script(RENDERED)
     await harness.poll_due(script)
     assert (script.requests, await harness.seconds_until_due("poll")) == ([], 60)
-    assert harness.emitted("provider.not_configured") == [{"job": job_id, "provider": "heygen"}]
+    assert harness.emitted.named("provider.not_configured") == [{"job": job_id, "provider": "heygen"}]
     harness.accounts["heygen"] = account
     harness.clock.pass_seconds(60)
     await harness.poll_due(script)
@@ -244,7 +244,7 @@ async def test_a_job_of_a_provider_that_is_not_configured_waits(harness: Harness
 async def test_a_providers_warning_in_a_poll_is_emitted(harness: Harness) -> None:
     await harness.submitted("heygen")
     await harness.poll_due(Script(response(200, {"data": {"status": "pending"}}, deprecation="true")))
-    assert [event["provider"] for event in harness.emitted("provider.warning_received")] == ["heygen"]
+    assert [event["provider"] for event in harness.emitted.named("provider.warning_received")] == ["heygen"]
 
 
 async def test_an_outcome_that_was_read_is_recorded_even_if_the_task_is_cancelled(harness: Harness) -> None:
@@ -259,5 +259,5 @@ async def test_an_outcome_that_was_read_is_recorded_even_if_the_task_is_cancelle
     handling.append(asyncio.ensure_future(harness.poller(Script(reply)).handle(task)))
     with pytest.raises(asyncio.CancelledError):
         await handling[0]
-    await until(lambda: harness.emitted("poll.recorded"))
+    await until(lambda: harness.emitted.named("poll.recorded"))
     assert (await harness.job(job_id)).state is JobState.COMPLETED

@@ -22,7 +22,7 @@ async def test_an_accepted_submission_makes_the_job_submitted_and_schedules_its_
     assert await harness.events(job_id) == ["job.accepted", "job.submitted"]
     assert await harness.seconds_until_due("submit") is None
     assert 48 <= (await harness.seconds_until_due("poll") or 0) <= 72
-    assert harness.events_emitted == [("job.submitted", {"job": job_id, "provider": "fal", "request": "r"})]
+    assert harness.emitted == [("job.submitted", {"job": job_id, "provider": "fal", "request": "r"})]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ async def test_a_refused_job_fails(provider: str, refusal: Response, fault: Faul
     assert fault is None or job.error.fault is fault
     assert await harness.events(job_id) == ["job.accepted", "job.failed"]
     assert await harness.seconds_until_due("submit") is None
-    [event] = harness.emitted("job.refused")
+    [event] = harness.emitted.named("job.refused")
     assert (event["job"], event["code"]) == (job_id, job.error.code)
 
 
@@ -69,7 +69,7 @@ async def test_a_job_that_was_not_taken_returns_to_accepted_and_is_submitted_aga
     job = await harness.job(job_id)
     assert (job.state, job.submissions) == (JobState.ACCEPTED, 0)
     assert await harness.events(job_id) == ["job.accepted"]
-    [event] = harness.emitted("job.submit_rescheduled")
+    [event] = harness.emitted.named("job.submit_rescheduled")
     assert (event["job"], event["tries"]) == (job_id, 1)
     harness.clock.pass_seconds(1.2)
     assert await harness.submit_due(script) == 1
@@ -86,7 +86,7 @@ async def test_the_delay_grows_with_every_try(harness: Harness) -> None:
         harness.clock.pass_seconds(waits[-1])
     expected = (1, 2, 5, 10, 20, 40, 60, 60)
     assert all(0.8 * mean <= wait <= 1.2 * mean for wait, mean in zip(waits, expected, strict=True))
-    assert [event["tries"] for event in harness.emitted("job.submit_rescheduled")] == list(range(1, 9))
+    assert [event["tries"] for event in harness.emitted.named("job.submit_rescheduled")] == list(range(1, 9))
 
 
 @pytest.mark.parametrize(("asked", "least", "most"), [("30", 30, 30), ("0", 0.8, 1.2), ("999999", 3600, 3600)])
@@ -147,7 +147,7 @@ async def test_a_providers_warning_in_a_submission_is_emitted(harness: Harness) 
     await harness.submit_due(
         Script(response(200, {"data": {"execution_id": "e"}}, sunset="Sat, 31 Oct 2026 00:00:00 GMT"))
     )
-    [event] = harness.emitted("provider.warning_received")
+    [event] = harness.emitted.named("provider.warning_received")
     assert event["provider"] == "heygen"
     assert "31 Oct 2026" in str(event["warning"])
     assert (await harness.job(job_id)).state is JobState.SUBMITTED
@@ -188,9 +188,9 @@ async def test_no_event_contains_a_key(harness: Harness) -> None:
         for reply in (NeverSent("x"), Unread("y"), response(401), response(503)):
             await harness.accept(provider)
             await harness.submit_due(Script(reply))
-    assert harness.events_emitted
-    assert "kid:secret" not in repr(harness.events_emitted)
-    assert "hg-key" not in repr(harness.events_emitted)
+    assert harness.emitted
+    assert "kid:secret" not in repr(harness.emitted)
+    assert "hg-key" not in repr(harness.emitted)
 
 
 @pytest.mark.parametrize(

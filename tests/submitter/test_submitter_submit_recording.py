@@ -38,7 +38,7 @@ async def test_a_response_that_was_read_is_recorded_even_if_the_task_is_cancelle
         await handling
     assert (await harness.job(job_id)).state is JobState.SUBMITTING
     gate.set()
-    await until(lambda: harness.events_emitted)
+    await until(lambda: harness.emitted)
     assert (await harness.job(job_id)).state is not JobState.SUBMITTING
 
 
@@ -79,7 +79,7 @@ async def test_a_response_that_cannot_be_recorded_never_leads_to_a_second_reques
         disk.setattr(store, "write", full)
         with pytest.raises(DiskFull):
             await harness.submit_due(script)
-    assert {event["request"] for event in harness.emitted("job.record_failed")} == {
+    assert {event["request"] for event in harness.emitted.named("job.record_failed")} == {
         "req-1"
     }  # the log has what the disk has not
     await harness.submit_due(script)
@@ -108,5 +108,5 @@ async def test_a_request_id_that_another_job_has_is_a_conflict(harness: Harness)
     await harness.submitted("fal", "req-1")
     await harness.accept()
     await harness.submit_due(Script(accepted("req-1")))
-    [event] = harness.emitted("job.request_id_conflicted")
+    [event] = harness.emitted.named("job.request_id_conflicted")
     assert event["request"] == "req-1"

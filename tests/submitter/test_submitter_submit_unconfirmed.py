@@ -37,7 +37,7 @@ async def test_a_response_that_cannot_be_read_makes_the_job_unconfirmed(
     job = await harness.job(job_id)
     assert (job.state, job.unconfirmed_at, job.submissions) == (JobState.UNCONFIRMED, harness.clock(), 1)
     assert await harness.events(job_id) == ["job.accepted", "job.unconfirmed"]
-    assert [event["job"] for event in harness.emitted("job.became_unconfirmed")] == [job_id]
+    assert [event["job"] for event in harness.emitted.named("job.became_unconfirmed")] == [job_id]
 
 
 @pytest.mark.parametrize("reply", UNREADABLE, ids=NAMES)
@@ -56,7 +56,7 @@ async def test_an_unconfirmed_job_waits_for_its_callback_and_then_expires(
     assert (job.state, job.error and job.error.fault) == (JobState.EXPIRED, Fault.NETWORK)
     assert job.error
     assert "may have taken this job and billed it" in job.error.message
-    assert [event["job"] for event in harness.emitted("job.expired")] == [job_id]
+    assert [event["job"] for event in harness.emitted.named("job.expired")] == [job_id]
     assert len(script.requests) == 1
     assert await harness.seconds_until_due("submit") is None
 
@@ -131,7 +131,7 @@ async def test_a_callback_before_the_response_stands_whatever_the_response_is(
     assert await harness.events(jobs[0]) == ["job.accepted", "job.completed"]
     assert await harness.seconds_until_due("submit") is None
     assert await harness.seconds_until_due("poll") is None
-    emitted = {event for event, _ in harness.events_emitted}
+    emitted = {event for event, _ in harness.emitted}
     assert emitted <= {"job.already_confirmed"}
 
 
@@ -152,12 +152,12 @@ async def test_a_job_is_resubmitted_after_the_delay_and_not_before(provider: str
     await harness.submit_due(script)
     harness.clock.pass_seconds(299)
     assert await harness.submit_due(script) == 0
-    assert harness.emitted("job.resubmitted") == []
+    assert harness.emitted.named("job.resubmitted") == []
     harness.clock.pass_seconds(1)
     assert await harness.submit_due(script) == 1
     job = await harness.job(job_id)
     assert (job.state, job.provider_request_id, job.submissions) == (JobState.SUBMITTED, "req-2", 2)
-    assert harness.emitted("job.resubmitted") == [{"job": job_id, "provider": provider, "submissions": 2}]
+    assert harness.emitted.named("job.resubmitted") == [{"job": job_id, "provider": provider, "submissions": 2}]
     assert len(script.requests) == 2
 
 

@@ -132,5 +132,5 @@ async def test_a_refused_job_is_not_billed(provider: str, side: Side) -> None:
 async def test_the_announced_end_of_heygens_api_is_a_warning(side: Side) -> None:
     await side.accept("heygen", "sunset")
     await side.submit()
-    [event] = side.harness.emitted("provider.warning_received")
+    [event] = side.harness.emitted.named("provider.warning_received")
     assert "Sunset: Sat, 31 Oct 2026" in str(event["warning"])

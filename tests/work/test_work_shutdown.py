@@ -1,11 +1,13 @@
-"""Stopping: asked once, and so many seconds from then on, however often it is asked again."""
+"""Shutdown: the grace period runs from the first request."""
 
 import asyncio
+
+import pytest
 
 from work.shutdown import Shutdown
 
 
-async def test_the_seconds_run_from_the_first_asking(monkeypatch) -> None:
+async def test_the_grace_period_runs_from_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
     now, stop = [100.0], Shutdown(4.0)
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now[0], raising=False)
     assert not stop.asked.is_set()

@@ -16,7 +16,7 @@ from work.sweeper import Sweeper
 @pytest.fixture
 def sweeping(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Sweeper:
     monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.001)
-    return Sweeper(Ledger(harness.store, harness.clock).queue, emit=harness.events_emitted)
+    return Sweeper(Ledger(harness.store, harness.clock).queue, emit=harness.emitted)
 
 
 async def test_missing_work_is_enqueued_until_the_process_stops(harness: Harness, sweeping: Sweeper) -> None:
@@ -24,13 +24,13 @@ async def test_missing_work_is_enqueued_until_the_process_stops(harness: Harness
     await harness.store._writer.execute("DELETE FROM work")
     stop = asyncio.Event()
     running = asyncio.ensure_future(sweeping.run(stop))
-    await until(lambda: bool(harness.events_emitted.named("work.missing_enqueued")))
+    await until(lambda: bool(harness.emitted.named("work.missing_enqueued")))
     stop.set()
     async with asyncio.timeout(2):
         await running
         await sweeping.drain(0)
     assert [task.subject for task in await harness.due("submit")] == [job_id]
-    assert harness.events_emitted == [("work.missing_enqueued", {"number": 1})]
+    assert harness.emitted == [("work.missing_enqueued", {"number": 1})]
 
 
 async def test_a_failed_sweep_is_emitted(harness: Harness, sweeping: Sweeper, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,4 +39,4 @@ async def test_a_failed_sweep_is_emitted(harness: Harness, sweeping: Sweeper, mo
 
     monkeypatch.setattr(harness.store, "write", full)
     await sweeping.run_once()
-    assert harness.events_emitted == [("work.sweep_failed", {"error": "the disk is full"})]
+    assert harness.emitted == [("work.sweep_failed", {"error": "the disk is full"})]

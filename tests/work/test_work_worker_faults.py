@@ -1,4 +1,4 @@
-"""A worker outlives every fault, of a task and of the ledger, and stops when it is told."""
+"""Workers after faults of a task and of the database, and at shutdown."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from ledger.requests import Task
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
 from tests.outbound.loopback import until
-from tests.submitter.bench import Bench, Counting, running, worker
+from tests.submitter.gated_handler import FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
 from work import worker as workers
 from work.worker import BACKOFF_MS, LEASE_MS, LONGEST_BACKOFF_MS
 
 
-async def test_a_task_that_fails_is_put_off_longer_each_time_and_announced(harness: Harness) -> None:
+async def test_a_failed_task_is_rescheduled_with_backoff_and_emitted(harness: Harness) -> None:
     job_id = await harness.accept()
 
     async def fails(_: Task) -> None:
@@ -23,31 +23,31 @@ async def test_a_task_that_fails_is_put_off_longer_each_time_and_announced(harne
 
     waits = []
     for number in range(1, 13):
-        await worker(harness, fails).run_once()
-        await until(lambda number=number: len(harness.emitted("worker.task_failed")) == number)
-        await harness.store.write(work.fetch("poll", now=0, until=0, limit=1))  # behind what the worker wrote
+        await make_worker(harness, fails).run_once()
+        await until(lambda: len(harness.emitted.named("worker.task_failed")) == number)  # noqa: B023 - awaited in the same iteration
+        await harness.store.write(work.fetch("poll", now=0, until=0, limit=1))  # committed after what the worker wrote
         waits.append(await harness.seconds_until_due("submit") or 0)
         harness.clock.pass_seconds(waits[-1])
     assert waits[:9] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert set(waits[9:]) == {LONGEST_BACKOFF_MS / 1000}
-    [fact, *_] = harness.emitted("worker.task_failed")
-    assert fact == {"kind": "submit", "subject": job_id, "error": "RuntimeError('a bug')"}
+    [event, *_] = harness.emitted.named("worker.task_failed")
+    assert event == {"kind": "submit", "subject": job_id, "error": "RuntimeError('a bug')"}
 
 
-async def test_a_ledger_that_does_not_answer_is_waited_out(
-    harness: Harness, counting: Counting, monkeypatch: pytest.MonkeyPatch
+async def test_fetching_is_repeated_until_the_database_answers(
+    harness: Harness, fetch_counter: FetchCounter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers, "BACKOFF_MS", 5)
-    counting.faults = 3
+    fetch_counter.faults = 3
     job_id = await harness.accept()
-    bench = Bench(harness)
-    async with running(worker(harness, bench)):
-        await until(lambda: bench.claimed == [job_id])
-    assert len(harness.emitted("worker.fetch_failed")) == 3
-    assert "disk is full" in str(harness.events_emitted[0][1]["error"])
+    handler = GatedHandler(harness)
+    async with running(make_worker(harness, handler)):
+        await until(lambda: handler.claimed == [job_id])
+    assert len(harness.emitted.named("worker.fetch_failed")) == 3
+    assert "disk is full" in str(harness.emitted[0][1]["error"])
 
 
-async def test_a_task_that_cannot_even_be_put_off_comes_due_when_its_lease_ends(
+async def test_a_task_that_cannot_be_rescheduled_is_due_when_its_lease_ends(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.accept()
@@ -59,52 +59,52 @@ async def test_a_task_that_cannot_even_be_put_off_comes_due_when_its_lease_ends(
         monkeypatch.setattr(harness.store, "write", full)
         raise RuntimeError("a bug")
 
-    await worker(harness, fails).run_once()
-    await until(lambda: harness.emitted("worker.reschedule_failed"))
+    await make_worker(harness, fails).run_once()
+    await until(lambda: harness.emitted.named("worker.reschedule_failed"))
     assert await harness.seconds_until_due("submit") == LEASE_MS / 1000
 
 
 @pytest.mark.parametrize("concurrency", [1, 2])
-async def test_a_stop_is_heard_at_once_even_when_every_hand_is_full(concurrency: int, harness: Harness) -> None:
+async def test_a_worker_without_free_places_stops_at_once(concurrency: int, harness: Harness) -> None:
     await harness.accept()
-    bench = Bench(harness)
-    at_work = worker(harness, bench, concurrency=concurrency)
+    handler = GatedHandler(harness)
+    worker = make_worker(harness, handler, concurrency=concurrency)
     stop = asyncio.Event()
-    run = asyncio.ensure_future(at_work.run(stop))
-    await until(lambda: bench.now == 1)
+    run = asyncio.ensure_future(worker.run(stop))
+    await until(lambda: handler.now == 1)
     stop.set()
     async with asyncio.timeout(2):
         await run
-    bench.let_go(*bench.claimed)
-    await at_work.drain(5)
-    assert len(bench.done) == 1
-    assert harness.events_emitted == []
+    handler.release(*handler.claimed)
+    await worker.drain(5)
+    assert len(handler.done) == 1
+    assert harness.emitted == []
 
 
-async def test_what_does_not_finish_in_time_is_abandoned_to_the_end_of_its_lease(harness: Harness) -> None:
+async def test_a_task_not_finished_in_time_is_left_to_the_end_of_its_lease(harness: Harness) -> None:
     job_id = await harness.accept()
-    bench = Bench(harness)
-    at_work = worker(harness, bench)
-    await at_work.run_once()
-    await until(lambda: bench.now == 1)
-    await at_work.drain(0.01)
-    assert (bench.now, bench.done) == (0, [])
-    assert harness.emitted("worker.tasks_abandoned") == [{"kind": "submit", "number": 1}]
+    handler = GatedHandler(harness)
+    worker = make_worker(harness, handler)
+    await worker.run_once()
+    await until(lambda: handler.now == 1)
+    await worker.drain(0.01)
+    assert (handler.now, handler.done) == (0, [])
+    assert harness.emitted.named("worker.tasks_abandoned") == [{"kind": "submit", "number": 1}]
     assert [task.subject for task in await harness.due("submit")] == [job_id]
 
 
-async def test_a_task_whose_lease_ran_out_under_us_is_not_begun_a_second_time(harness: Harness) -> None:
-    """A laptop that slept, a clock that jumped: whoever is at it goes on alone."""
+async def test_a_task_whose_lease_expired_is_not_started_twice_in_one_worker(harness: Harness) -> None:
+    """After a suspended machine or a clock that jumped, the first run goes on alone."""
     job_id = await harness.accept()
-    bench = Bench(harness)
-    busy = worker(harness, bench)
+    handler = GatedHandler(harness)
+    busy = make_worker(harness, handler)
     await busy.run_once()
-    await until(lambda: bench.claimed == [job_id])
+    await until(lambda: handler.claimed == [job_id])
     harness.clock.pass_seconds(LEASE_MS / 1000 + 1)
     await busy.run_once()
     assert await harness.seconds_until_due("submit") == BACKOFF_MS / 1000
-    assert bench.claimed == [job_id]
-    assert [event["subject"] for event in harness.emitted("worker.lease_expired")] == [job_id]
-    bench.let_go(job_id)
+    assert handler.claimed == [job_id]
+    assert [event["subject"] for event in harness.emitted.named("worker.lease_expired")] == [job_id]
+    handler.release(job_id)
     await busy.drain(5)
-    assert bench.done == [job_id]
+    assert handler.done == [job_id]

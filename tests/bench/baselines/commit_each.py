@@ -1,12 +1,12 @@
-"""The receiver itself with one transaction for each callback: what committing together is worth."""
+"""The receiver with one transaction for each callback: what group commit gains."""
 
 from functools import partial
 
+from ledger import open as opening
 from ledger.sqlite.store import open_sqlite
-from receiver import process
 from renderhook.cli import main
 
-process.open_sqlite = partial(open_sqlite, batch=1)  # type: ignore[assignment]  # the same function, with one argument given
+opening.open_sqlite = partial(open_sqlite, batch=1)  # type: ignore[attr-defined]  # replaced where it is called
 
 if __name__ == "__main__":
     main(["serve"])

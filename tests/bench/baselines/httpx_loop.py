@@ -1,4 +1,4 @@
-"""A bare httpx loop: POST the same body again and again, nothing signed, nothing noted, 64 at once by default.
+"""A bare httpx loop: POST the same body again and again, nothing signed, nothing recorded, 64 at once by default.
 
 `python -m tests.bench.baselines.httpx_loop URL SECONDS [--at-once N] [--aiohttp]` prints how many a second.
 """

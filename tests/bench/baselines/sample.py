@@ -29,9 +29,9 @@ async def receive(request: Request) -> Response:
     body = await request.body()
     if not is_signed(request.headers, body):
         return JSONResponse({"detail": "bad signature"}, status_code=401)
-    told = json.loads(body)
+    content = json.loads(body)
     async with aiosqlite.connect(PATH) as database:
-        await database.execute(INSERT, (told["request_id"], told["status"], json.dumps(told["payload"])))
+        await database.execute(INSERT, (content["request_id"], content["status"], json.dumps(content["payload"])))
         await database.commit()
     return JSONResponse({"ok": True})
 

@@ -17,8 +17,8 @@ from nacl.signing import VerifyKey
 
 def is_signed(headers: Mapping[str, str], body: bytes) -> bool:
     """Whether one of the keys signed this."""
-    told = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
-    message = "\n".join([*told, hashlib.sha256(body).hexdigest()]).encode()
+    parts = [headers[f"x-fal-webhook-{name}"] for name in ("request-id", "user-id", "timestamp")]
+    message = "\n".join([*parts, hashlib.sha256(body).hexdigest()]).encode()
     signature = bytes.fromhex(headers["x-fal-webhook-signature"])
     for key in _keys():
         try:
@@ -31,5 +31,5 @@ def is_signed(headers: Mapping[str, str], body: bytes) -> bool:
 
 @cache
 def _keys() -> list[VerifyKey]:
-    told = json.loads(Path(os.environ["BENCH_JWKS"]).read_bytes())["keys"]
-    return [VerifyKey(base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))) for key in told]
+    keys = json.loads(Path(os.environ["BENCH_JWKS"]).read_bytes())["keys"]
+    return [VerifyKey(base64.urlsafe_b64decode(key["x"] + "=" * (-len(key["x"]) % 4))) for key in keys]

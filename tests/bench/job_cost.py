@@ -1,7 +1,7 @@
-"""A job's whole life on Postgres: what it asks of the database, leaves in it, and costs on either side.
+"""The cost of one job on Postgres, from its acceptance to its last delivery: statements, CPU, bytes.
 
-Accepted, fetched, claimed, confirmed, called back, its two deliveries made: by the ledger's own transactions, many jobs
-queue's, many jobs at once, with no provider and no endpoint in between.
+Each job is accepted, fetched, claimed, confirmed, recorded and delivered by the ledger's own transitions, many at once,
+without a provider or an endpoint.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from tests.bench.postmaster import used_by, written_by
-from tests.bench.specimens import INPUT, MODEL
+from tests.bench.postgres_usage import cpu_seconds, wal_bytes_written
+from tests.bench.sample_jobs import INPUT, MODEL
 from tests.postgres.servers import PostgresServer
 
 JOBS = 2_000
@@ -25,7 +25,7 @@ AT_ONCE = 64
 
 
 class _Counted:
-    """The store, and how many statements went through it."""
+    """A store that counts its statements."""
 
     def __init__(self, store: PostgresStore) -> None:
         self.store = store
@@ -38,37 +38,37 @@ class _Counted:
 
 
 def measure(server: PostgresServer) -> dict[str, Any]:
-    """Lead `JOBS` jobs through their lives in a database of their own."""
-    url = server.create_database("lives")
-    found = asyncio.run(_lead(server, url))
-    server.drop_database("lives")
+    """Take `JOBS` jobs from acceptance to their last delivery, in a database of their own."""
+    url = server.create_database("job_cost")
+    found = asyncio.run(_measure(server, url))
+    server.drop_database("job_cost")
     return found
 
 
-async def _lead(server: PostgresServer, url: str) -> dict[str, Any]:
+async def _measure(server: PostgresServer, url: str) -> dict[str, Any]:
     store = await open_postgres(url, now=_now(), connections=5, seconds=30)
     counted = _Counted(store)
     await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
-    [[empty]] = server.ask("SELECT pg_database_size('lives')")
-    used, written, ours, began = used_by(server), written_by(server), time.process_time(), time.monotonic()
+    [[empty]] = server.query("SELECT pg_database_size('job_cost')")
+    used, written, ours, began = cpu_seconds(server), wal_bytes_written(server), time.process_time(), time.monotonic()
     for _ in range(JOBS // AT_ONCE):
-        await asyncio.gather(*(_life(counted) for _ in range(AT_ONCE)))
+        await asyncio.gather(*(_one_job(counted) for _ in range(AT_ONCE)))
     number = JOBS // AT_ONCE * AT_ONCE
     figures = {
         "jobs": number,
         "statements": round(counted.statements / number, 1),
         "seconds": round(time.monotonic() - began, 1),
         "ours_cpu_us": round(1e6 * (time.process_time() - ours) / number),
-        "postgres_cpu_us": round(1e6 * (used_by(server) - used) / number),
-        "wal_bytes": round((written_by(server) - written) / number),
+        "postgres_cpu_us": round(1e6 * (cpu_seconds(server) - used) / number),
+        "wal_bytes": round((wal_bytes_written(server) - written) / number),
     }
     await store.close()
-    server.ask("VACUUM FULL", database="lives")
-    [[full]] = server.ask("SELECT pg_database_size('lives')")
+    server.query("VACUUM FULL", database="job_cost")
+    [[full]] = server.query("SELECT pg_database_size('job_cost')")
     return figures | {"bytes": round((full - empty) / number)}
 
 
-async def _life(ledger: _Counted) -> None:
+async def _one_job(ledger: _Counted) -> None:
     now, request_id = _now(), str(uuid.uuid4())
     accepted = await ledger.write(
         jobs.accept(NewJob(provider="fal", model=MODEL, input=INPUT, metadata='{"order":"A-4711"}'), now=now)

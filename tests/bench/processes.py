@@ -1,4 +1,4 @@
-"""The processes of a measurement: a server on one core, everybody else on another."""
+"""The processes of a measurement: a server on one core, the others on another."""
 
 import os
 import secrets
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.bench.ground import Ground
-from tests.process.children import Child, python, quiet_port, until
+from tests.bench.dataset import Dataset
+from tests.process.children import Child, free_port, python, until
 
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -23,37 +23,37 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """Write the command that runs on one core, where there are two."""
+    """Return the command pinned to one core, if there are two."""
     return ["taskset", "-c", str(core), *command] if PINNED else command
 
 
-class Sink:
-    """tests/bench/sink.py, running: fal's keys, and the endpoint that is told."""
+class EndpointProcess:
+    """tests/bench/endpoint.py, running: it serves fal's keys and receives notifications."""
 
-    def __init__(self, folder: Path, ground: Ground, *, hold: bool = False, count_only: bool = False) -> None:
-        words = python("-m", "tests.bench.sink", "--jwks", str(ground.jwks))
+    def __init__(self, folder: Path, dataset: Dataset, *, hold: bool = False, count_only: bool = False) -> None:
+        words = python("-m", "tests.bench.endpoint", "--jwks", str(dataset.jwks))
         words += [*(["--hold"] if hold else []), *(["--count-only"] if count_only else [])]
-        self.child = Child(folder / "sink.log", pinned(LOAD_CORE, words), {})
-        self.url = self.child.announced_url()
+        self.child = Child(folder / "endpoint.log", pinned(LOAD_CORE, words), {})
+        self.url = self.child.listening_url()
 
-    def told(self) -> list[tuple[str, str, float]]:
-        """List what was told: job, event, monotonic seconds."""
+    def received(self) -> list[tuple[str, str, float]]:
+        """List the notifications received: job id, event type, monotonic seconds."""
         return [tuple(each) for each in httpx.get(f"{self.url}/times", timeout=60, trust_env=False).json()]
 
     def count(self) -> int:
         return int(httpx.get(f"{self.url}/count", timeout=60, trust_env=False).text)
 
-    def let_go(self) -> None:
-        self.child.tell(signal.SIGUSR1)
+    def release(self) -> None:
+        self.child.send_signal(signal.SIGUSR1)
 
 
 class Server:
-    """One process under load, and what it has used."""
+    """One process under load, and the CPU and memory it uses."""
 
     def __init__(
         self, log: Path, command: list[str], settings: Mapping[str, str], path: str, core: int | None = SERVER_CORE
     ) -> None:
-        self.port = quiet_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         words = [word.replace("PORT", str(self.port)) for word in command]
         self.child = Child(
@@ -65,7 +65,7 @@ class Server:
         self.answered_after = time.monotonic() - self.began
 
     def _answers(self, http: httpx.Client, path: str) -> bool:
-        assert self.child.code() is None, self.child.said
+        assert self.child.code() is None, self.child.output
         try:
             return http.get(f"{self.url}{path}", timeout=5).status_code < 500
         except httpx.TransportError:
@@ -82,42 +82,44 @@ class Server:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
 
     def client(self) -> httpx.Client:
-        """Make a client with the API key, to be used more than once: making one takes longer than an answer."""
+        """Return a client with the API key, to be used more than once: making one takes longer than a response."""
         headers = {"Authorization": f"Bearer {API_KEY}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
 
-def receiver(folder: Path, ground: Ground, sink: Sink, module: str = "receiver", **settings: str) -> Server:
-    """Start a receiver on a copy of the ground's ledger, or on the one that an earlier receiver left in the folder."""
+def receiver(
+    folder: Path, dataset: Dataset, endpoint: EndpointProcess, module: str = "receiver", **settings: str
+) -> Server:
+    """Start a receiver on a copy of the dataset's database, or on the one already in the folder."""
     ledger = folder / "ledger.db"
     if not ledger.exists():
-        ground.ledger(folder)
-    base = told_settings(ground, sink, f"sqlite:///{ledger}")
+        dataset.ledger(folder)
+    base = receiver_settings(dataset, endpoint, f"sqlite:///{ledger}")
     return Server(folder / "server.log", [sys.executable, "-m", module], base | settings, "/healthz")
 
 
-def told_settings(ground: Ground, sink: Sink, database_url: str) -> dict[str, str]:
-    """Be the settings of a receiver on a ledger of the ground's."""
+def receiver_settings(dataset: Dataset, endpoint: EndpointProcess, database_url: str) -> dict[str, str]:
+    """Return the settings of a receiver on a database of the dataset."""
     return {
         "HOST": "127.0.0.1",
         "PUBLIC_URL": "http://127.0.0.1:9",
         "DATABASE_URL": database_url,
-        "SECRET_KEY": ground.secret_key,
+        "SECRET_KEY": dataset.secret_key,
         "API_KEY": API_KEY,
         "FAL_KEY": "bench:key",
-        "FAL_JWKS_URL": f"{sink.url}/jwks.json",
+        "FAL_JWKS_URL": f"{endpoint.url}/jwks.json",
         "FAL_WEBHOOK_TOLERANCE_SECONDS": "3600",
-        "NOTIFY_URL": f"{sink.url}/hooks",
+        "NOTIFY_URL": f"{endpoint.url}/hooks",
         "NOTIFY_SECRET": NOTIFY_SECRET,
         "ALLOW_PRIVATE_TARGETS": "127.0.0.1",
         "LOG_FORMAT": "json",
     }
 
 
-def baseline(folder: Path, ground: Ground, name: str, **settings: str) -> Server:
+def baseline(folder: Path, dataset: Dataset, name: str, **settings: str) -> Server:
     """Start one of tests/bench/baselines under uvicorn, set up as its documentation says for speed."""
     app = f"tests.bench.baselines.{name}:app"
     options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     command = [sys.executable, "-m", "uvicorn", app, "--port", "PORT", *options]
-    told = {"BENCH_JWKS": str(ground.jwks), "BENCH_DB": str(folder / "sample.db")} | settings
-    return Server(folder / "server.log", command, told, "/")
+    environment = {"BENCH_JWKS": str(dataset.jwks), "BENCH_DB": str(folder / "sample.db")} | settings
+    return Server(folder / "server.log", command, environment, "/")

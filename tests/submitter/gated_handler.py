@@ -18,7 +18,7 @@ from work.worker import Handler, Worker
 LONGEST = 70_000
 
 
-class Bench:
+class GatedHandler:
     """Handles tasks by waiting until each is released; counts those in progress."""
 
     def __init__(self, harness: Harness) -> None:
@@ -40,37 +40,37 @@ class Bench:
         await self._store.write(work.finish(task))
         self.done.append(task.subject)
 
-    def let_go(self, *subjects: str) -> None:
+    def release(self, *subjects: str) -> None:
         for subject in subjects:
             self.gates[subject].set()
 
 
-def worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker:
+def make_worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker:
     return Worker(
         Ledger(harness.store, harness.clock).queue,
         "submit",
         handle,
         clock=harness.clock,
-        emit=harness.events_emitted,
+        emit=harness.emitted,
         concurrency=concurrency,
         longest_ms=LONGEST,
     )
 
 
 @contextlib.asynccontextmanager
-async def running(at_work: Worker) -> AsyncIterator[asyncio.Task[None]]:
+async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
     stop = asyncio.Event()
-    task = asyncio.ensure_future(at_work.run(stop))
+    task = asyncio.ensure_future(worker.run(stop))
     try:
         yield task
     finally:
         stop.set()
         async with asyncio.timeout(5):
             await asyncio.gather(task, return_exceptions=True)
-            await at_work.drain(0)
+            await worker.drain(0)
 
 
-class Counting:
+class FetchCounter:
     """Counts the fetches of a store, and fails the next `faults` of them."""
 
     def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Jobs that tests ask for, each with a mark of its own by which the sandbox's submissions are told apart."""
+"""Jobs that tests submit, each with a mark that identifies its submissions at the sandbox."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ FACE = "https://example.com/face.jpg"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """One job to ask for. `faults` are the sandbox's."""
+class JobRequest:
+    """One job to submit. `faults` are the sandbox's."""
 
     provider: str = "fal"
     faults: str = ""
@@ -18,7 +18,7 @@ class Errand:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The request as a client writes it."""
+        """The body of POST /v1/jobs."""
         target = f"https://example.com/{self.mark}.mp4" + (f"#fault={self.faults}" if self.faults else "")
         if self.provider == "heygen":
             given = {"source_image_url": FACE, "target_video_url": target}

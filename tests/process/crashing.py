@@ -1,11 +1,11 @@
-"""The real receiver, which kills itself with SIGKILL at one exact step: `python -m tests.process.doomed`.
+"""The receiver, which sends itself SIGKILL at one exact step: `python -m tests.process.crashing`.
 
-DOOM says at which:
+CRASH_AT is that step:
 
 - `before settle_job source=poll`: inside the first transaction in which that named statement changed something, with
   that value if one is given, when everything is written and nothing is committed;
-- `after settle_job source=poll`: the same, once the commit has returned and before anybody hears of it;
-- `answered http://…`: once a POST to an address that begins so was answered, before the answer is noted.
+- `after settle_job source=poll`: the same, once the commit has returned and before its caller resumes;
+- `answered http://…`: once a POST to an address that begins so was answered, before the response is recorded.
 """
 
 import os
@@ -15,22 +15,22 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ledger.sqlite import store as sqlite
+from ledger.sqlite.transactions import run_batch
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Transaction
 from outbound.client import Client
 from providers.http import Request, Response
 from renderhook.cli import main
 
-run_batch = sqlite.run_batch
 exchange = Client.__call__
 
 
 def die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("nobody survives SIGKILL")
+    raise AssertionError("no process survives SIGKILL")
 
 
-class DoomedConnection:
+class CrashingConnection:
     """The writer's connection, for one batch. A statement that is rolled back was not met: it may be run again."""
 
     def __init__(self, connection: sqlite3.Connection, moment: str, statement: str, value: str) -> None:
@@ -45,19 +45,19 @@ class DoomedConnection:
         return self._connection.in_transaction
 
     def execute(self, text: str) -> None:
-        """Begin or end a transaction, or the process."""
+        """Begin or end a transaction, or end the process at COMMIT."""
         if text == "COMMIT" and self._met:
             if self._moment == "after":
                 self._connection.execute("COMMIT")
             die()
-        self.look(text, ())
+        self.observe(text, ())
         self._connection.execute(text)
 
-    def cursor(self) -> "DoomedCursor":
-        return DoomedCursor(self, self._connection)
+    def cursor(self) -> "CrashingCursor":
+        return CrashingCursor(self, self._connection)
 
-    def look(self, text: str, values: Sequence[Any], *, changed: bool = False) -> None:
-        """See whether this is the statement, and whether it will be committed."""
+    def observe(self, text: str, values: Sequence[Any], *, changed: bool = False) -> None:
+        """Note whether this is the statement, and whether it will be committed."""
         if text == "BEGIN IMMEDIATE":
             self._met = False
         elif text == "SAVEPOINT transaction":
@@ -69,11 +69,11 @@ class DoomedConnection:
             self._met = self._met or not self._name or named[self._name] == self._value
 
 
-class DoomedCursor:
+class CrashingCursor:
     """A cursor of it. A statement is run to its end at once: only then is it known what it changed."""
 
-    def __init__(self, doomed: DoomedConnection, connection: sqlite3.Connection) -> None:
-        self._doomed = doomed
+    def __init__(self, crashing: CrashingConnection, connection: sqlite3.Connection) -> None:
+        self._doomed = crashing
         self._connection = connection
         self._cursor = connection.cursor()
         self._rows: list[Any] = []
@@ -82,34 +82,34 @@ class DoomedCursor:
     def rowcount(self) -> int:
         return self._cursor.rowcount
 
-    def execute(self, text: str, values: Sequence[Any] = ()) -> "DoomedCursor":
+    def execute(self, text: str, values: Sequence[Any] = ()) -> "CrashingCursor":
         changes = self._connection.total_changes
         self._rows = self._cursor.execute(text, values).fetchall()
-        self._doomed.look(text, values, changed=self._connection.total_changes > changes)
+        self._doomed.observe(text, values, changed=self._connection.total_changes > changes)
         return self
 
     def fetchall(self) -> list[Any]:
         return self._rows
 
 
-def doom(moment: str, what: str, value: str = "") -> None:
-    """Arrange for the end."""
+def crash_at(moment: str, what: str, value: str = "") -> None:
+    """Replace what must not return."""
 
-    def doomed_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
-        return run_batch(DoomedConnection(connection, moment, what, value), transactions)  # type: ignore[arg-type]  # it stands in for a connection, and has what run_batch uses of one
+    def crashing_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
+        return run_batch(CrashingConnection(connection, moment, what, value), transactions)  # type: ignore[arg-type]  # it stands in for a connection, and has what run_batch uses of one
 
-    async def doomed_exchange(self: Client, request: Request) -> Response:
+    async def crashing_exchange(self: Client, request: Request) -> Response:
         answer = await exchange(self, request)
         if request.method == "POST" and request.url.startswith(what):
             die()
         return answer
 
     if moment == "answered":
-        Client.__call__ = doomed_exchange  # type: ignore[method-assign]  # the process must die in the middle of an exchange, which only this can bring about
+        Client.__call__ = crashing_exchange  # type: ignore[method-assign]  # the process must die between a response and its recording
     else:
-        sqlite.run_batch = doomed_batch
+        sqlite.run_batch = crashing_batch  # type: ignore[attr-defined]  # replaced where it is called
 
 
 if __name__ == "__main__":
-    doom(*os.environ["DOOM"].split())
+    crash_at(*os.environ["CRASH_AT"].split())
     main(["serve"])

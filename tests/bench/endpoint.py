@@ -1,6 +1,7 @@
-"""Everybody else: serves fal's keys, and is the endpoint that is told. Answers at once, or never while it is held.
+"""The other side of a measurement: serves fal's keys, and receives notifications.
 
-`python -m tests.bench.sink --jwks FILE [--hold] [--count-only]` prints `sink listening on <url>`. SIGUSR1 lets go.
+`python -m tests.bench.endpoint --jwks FILE [--hold] [--count-only]` prints `endpoint listening on <url>`.
+It responds at once; with --hold not before SIGUSR1.
 `GET /count` is how many notifications came; `GET /times` when each did (job id, event, monotonic seconds).
 """
 
@@ -15,8 +16,8 @@ from typing import Any
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
-class Sink:
-    """What was told, and the answers held back."""
+class Endpoint:
+    """The notifications received, and the connections that have no response yet."""
 
     def __init__(self, jwks: bytes, *, hold: bool, count_only: bool) -> None:
         self.jwks = jwks
@@ -24,9 +25,9 @@ class Sink:
         self.number = 0
         self.hold = hold
         self.held: list[asyncio.Transport] = []
-        self.told: list[tuple[bytes, float]] = []
+        self.received: list[tuple[bytes, float]] = []
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         self.hold = False
         for transport in self.held:
             transport.write(OK)
@@ -36,7 +37,7 @@ class Sink:
         if head.startswith(b"POST"):
             self.number += 1
             if not self.count_only:
-                self.told.append((body, time.monotonic()))
+                self.received.append((body, time.monotonic()))
             if self.hold:
                 self.held.append(transport)
             else:
@@ -50,15 +51,15 @@ class Sink:
         return str(self.number).encode()
 
     def _times(self) -> bytes:
-        told = ((json.loads(body), at) for body, at in self.told)
-        return json.dumps([(said["data"]["job"]["id"], said["type"], at) for said, at in told]).encode()
+        received = ((json.loads(body), at) for body, at in self.received)
+        return json.dumps([(event["data"]["job"]["id"], event["type"], at) for event, at in received]).encode()
 
 
 class Connection(asyncio.Protocol):
     """HTTP/1.1 as far as our own clients speak it: a head, and a body of a declared length."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._sink = endpoint
         self._waiting = b""
 
     def connection_made(self, transport: Any) -> None:
@@ -83,11 +84,11 @@ async def main() -> None:
     words.add_argument("--hold", action="store_true")
     words.add_argument("--count-only", action="store_true")
     given = words.parse_args()
-    sink = Sink(given.jwks.read_bytes(), hold=given.hold, count_only=given.count_only)
+    endpoint = Endpoint(given.jwks.read_bytes(), hold=given.hold, count_only=given.count_only)
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGUSR1, sink.let_go)
-    server = await loop.create_server(lambda: Connection(sink), "127.0.0.1", 0)
-    print(f"sink listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - whoever started us waits for it
+    loop.add_signal_handler(signal.SIGUSR1, endpoint.release)
+    server = await loop.create_server(lambda: Connection(endpoint), "127.0.0.1", 0)
+    print(f"endpoint listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201 - the parent process waits for it
     await server.serve_forever()
 
 

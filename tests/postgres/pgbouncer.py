@@ -1,4 +1,4 @@
-"""PgBouncer before a server, in transaction mode: what a connection holds beyond a transaction is another's next."""
+"""PgBouncer in front of a server, in transaction mode: state of a session does not survive a transaction."""
 
 import contextlib
 import os
@@ -10,24 +10,24 @@ from typing import Self
 import psycopg
 import pytest
 
-from tests.postgres.binaries import account, hand_over, new_folder
+from tests.postgres.binaries import account, give_to_account, new_folder
 from tests.postgres.databases import Databases
 from tests.postgres.servers import PostgresServer
-from tests.process.children import BOUND_SECONDS, Child, quiet_port, until
+from tests.process.children import TIMEOUT_SECONDS, Child, free_port, until
 
-# Debian puts it where the PATH of an ordinary user does not look.
+# Debian installs it outside the PATH of an ordinary user.
 BINARY = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 # Where CI is set it fails instead, in PgBouncer.start: .ci/run should have seen to it.
 needs_pgbouncer = pytest.mark.skipif(not BINARY and not os.environ.get("CI"), reason="this machine has no pgbouncer")
 
 
 class PgBouncer(Databases):
-    """One port before one server, for as many starts as wanted; `settings` are those of pgbouncer.ini."""
+    """A PgBouncer on one port, which may be started repeatedly; `settings` are those of pgbouncer.ini."""
 
     def __init__(self, server: PostgresServer, *, default_pool_size: int = 20, **settings: str) -> None:
         self.folder = new_folder()
         self.log = self.folder / "pgbouncer.log"
-        self.port = quiet_port()
+        self.port = free_port()
         self.server = server
         self.settings = self._settings() | {"default_pool_size": str(default_pool_size)} | settings
         self._child: Child | None = None
@@ -45,8 +45,8 @@ class PgBouncer(Databases):
             "server_login_retry": "1",  # 15 s is too long for a test in which the server comes back
         }
 
-    def start(self, seconds: float = BOUND_SECONDS) -> Self:
-        """Start, and wait until it answers; the server behind it need not."""
+    def start(self, seconds: float = TIMEOUT_SECONDS) -> Self:
+        """Start, and wait until it answers; the server behind it need not answer."""
         assert self._child is None, "PgBouncer has been started and not stopped"
         assert BINARY, "this machine has no pgbouncer"
         lines = [f"* = host=127.0.0.1 port={self.server.port}", "[pgbouncer]"]
@@ -60,22 +60,22 @@ class PgBouncer(Databases):
     def _write(self, name: str, text: str) -> str:
         path = self.folder / name
         path.write_text(text)
-        hand_over(path)
+        give_to_account(path)
         return str(path)
 
     def _answers(self) -> bool:
         assert self._child
-        assert self._child.code() is None, f"PgBouncer exited with {self._child.code()}: {self._child.said}"
+        assert self._child.code() is None, f"PgBouncer exited with {self._child.code()}: {self._child.output}"
         with contextlib.suppress(psycopg.OperationalError):
             psycopg.connect(self.url("pgbouncer"), connect_timeout=5).close()  # its own console
             return True
         return False
 
     def stop(self) -> None:
-        """SIGTERM: it puts everybody out; its exit code differs from version to version."""
+        """Send SIGTERM, which closes all connections; the exit code differs from version to version."""
         assert self._child, "PgBouncer is not running"
-        self._child.tell(signal.SIGTERM)
-        self._child.ended()
+        self._child.send_signal(signal.SIGTERM)
+        self._child.wait()
         self._child = None
 
     def kill(self) -> None:
@@ -91,6 +91,6 @@ class PgBouncer(Databases):
 
 @contextlib.contextmanager
 def pooling(server: PostgresServer, *, default_pool_size: int = 20, **settings: str) -> Iterator[PgBouncer]:
-    """Have a PgBouncer before a server, started, and gone at the end."""
+    """Run a PgBouncer in front of a server for the block."""
     with contextlib.closing(PgBouncer(server, default_pool_size=default_pool_size, **settings)) as bouncer:
         yield bouncer.start()

@@ -1,4 +1,4 @@
-"""A ground's ledger, brought to Postgres as it is: every row, and the work that is due far away."""
+"""Copies a dataset's database to Postgres, row by row."""
 
 import asyncio
 import sqlite3
@@ -7,7 +7,7 @@ import psycopg
 
 from ledger.postgres.connections import connect
 from ledger.postgres.migrate import migrate
-from tests.bench.ground import Ground
+from tests.bench.dataset import Dataset
 
 TABLES = (
     "jobs",
@@ -24,16 +24,16 @@ TABLES = (
 
 
 async def make_schema(url: str) -> None:
-    """Make the tables."""
+    """Create the tables."""
     connection = await connect(url)
     await migrate(connection, 1)
     await connection.close()
 
 
-def raise_ledger(ground: Ground, url: str) -> int:
-    """Copy the ledger into an empty database. Returns how many jobs it has."""
+def copy_to_postgres(dataset: Dataset, url: str) -> int:
+    """Copy the dataset into an empty database, and return the number of its jobs."""
     asyncio.run(make_schema(url))
-    source = sqlite3.connect(ground.folder / "ledger.db")
+    source = sqlite3.connect(dataset.folder / "ledger.db")
     with psycopg.connect(url) as target:
         for table in TABLES:
             columns = [row[1] for row in source.execute(f"PRAGMA table_info({table})") if row[1] != "lease"]

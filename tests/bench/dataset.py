@@ -1,6 +1,6 @@
-"""What a measurement stands on: a ledger with as many jobs as are wanted, and each one's callback, signed as fal signs.
+"""A database with as many jobs as a measurement needs, and the callback of each, signed as fal signs.
 
-One job is brought along by the ledger's own transactions; the others are copies of its rows under ids of their own.
+One job is created by the ledger's own transitions; the others are copies of its rows with ids of their own.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from nacl.signing import SigningKey
 
 from ledger.identifiers import new_identifier
 from providers.callback_tokens import CallbackTokens
-from tests.bench.specimens import Specimen, finished, pending, submitted
+from tests.bench.sample_jobs import SampleJob, finished, pending, submitted
 
 USER = "auth0|bench-user"
 DAY_MS = 24 * 3600 * 1000
@@ -30,7 +30,7 @@ DAY_MS = 24 * 3600 * 1000
 
 @dataclass(frozen=True)
 class Signed:
-    """One callback as it goes over the wire."""
+    """One callback as it is sent."""
 
     job_id: str
     path: str
@@ -39,8 +39,8 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class Ground:
-    """A folder with `ledger.db`, `jwks.json`, `keys.json`, and `open.tsv`: ids of jobs not yet answered."""
+class Dataset:
+    """A folder with `ledger.db`, `jwks.json`, `keys.json`, and `open.tsv`: ids of the jobs that wait for a callback."""
 
     folder: Path
 
@@ -53,7 +53,7 @@ class Ground:
         return str(json.loads((self.folder / "keys.json").read_text())["secret_key"])
 
     def ledger(self, folder: Path) -> Path:
-        """Copy the ledger into `folder`: each measurement begins with the same one, and with a disk that is idle."""
+        """Copy the database into `folder`, and flush the disk: each measurement begins alike."""
         copy = Path(shutil.copyfile(self.folder / "ledger.db", folder / "ledger.db"))
         os.sync()
         return copy
@@ -62,7 +62,7 @@ class Ground:
         return (self.folder / "ledger.db").stat().st_size / jobs
 
     def callbacks(self, *, skip: int = 0) -> Iterator[Signed]:
-        """Sign the callback of each open job after the first `skip`, dated now."""
+        """Yield the callback of each open job after the first `skip`, signed and dated now."""
         keys = json.loads((self.folder / "keys.json").read_text())
         key, tokens = SigningKey(bytes.fromhex(keys["signing_key"])), CallbackTokens([keys["secret_key"]])
         with (self.folder / "open.tsv").open() as lines:
@@ -79,25 +79,25 @@ class Ground:
         return path
 
 
-def lay(folder: Path, *, open_jobs: int, finished_jobs: int = 0, pending_deliveries: int = 0) -> Ground:
-    """Make a ledger: jobs that fal has not answered, jobs that are over and told, jobs that are over and not told."""
+def make_dataset(folder: Path, *, open_jobs: int, finished_jobs: int = 0, pending_deliveries: int = 0) -> Dataset:
+    """Create a database of submitted jobs, of finished jobs, and of finished jobs with pending deliveries."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "ledger.db"
     for kind, count, age in ((finished, finished_jobs, 30 * DAY_MS), (pending, pending_deliveries, DAY_MS)):
         if count:
-            _multiply(path, asyncio.run(kind(path)), count, age)
-    pairs = _multiply(path, asyncio.run(submitted(path)), open_jobs, DAY_MS) if open_jobs else []
+            _copy_job(path, asyncio.run(kind(path)), count, age)
+    pairs = _copy_job(path, asyncio.run(submitted(path)), open_jobs, DAY_MS) if open_jobs else []
     (folder / "open.tsv").write_text("".join(f"{job_id}\t{request_id}\n" for job_id, request_id in pairs))
     key = SigningKey.generate()
     keys = {"signing_key": bytes(key).hex(), "secret_key": secrets.token_urlsafe(32)}
     (folder / "keys.json").write_text(json.dumps(keys))
     point = base64.urlsafe_b64encode(bytes(key.verify_key)).rstrip(b"=").decode()
     (folder / "jwks.json").write_text(json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": point}]}))
-    return Ground(folder)
+    return Dataset(folder)
 
 
 def sign(key: SigningKey, job_id: str, token: str, request_id: str) -> Signed:
-    """Make what fal would send for a face swap that is done."""
+    """Return the callback that fal sends for a completed face swap."""
     url = f"https://v3.fal.media/files/lion/{job_id[4:]}_output.mp4"
     body = json.dumps(
         {
@@ -121,7 +121,7 @@ def sign(key: SigningKey, job_id: str, token: str, request_id: str) -> Signed:
     return Signed(job_id, f"/callbacks/fal/{token}", headers, body)
 
 
-# How each column that names the job or its request is written for a copy; every other column is copied.
+# The columns that contain the id of the job or of its request, as written for a copy; others are copied as they are.
 _RENAMED = {
     "jobs": {
         "id": "c.job_id",
@@ -150,8 +150,8 @@ _OF_THE_JOB = {
 }
 
 
-def _multiply(path: Path, specimen: Specimen, count: int, age_ms: int) -> list[tuple[str, str]]:
-    """Copy a specimen's rows, so that there are `count` of it, accepted over the last `age_ms`."""
+def _copy_job(path: Path, sample: SampleJob, count: int, age_ms: int) -> list[tuple[str, str]]:
+    """Copy the rows of a job until there are `count` such jobs, accepted over the last `age_ms`."""
     began = time.time_ns() // 1_000_000 - age_ms
     pairs = [
         (new_identifier("job", began + number * age_ms // count), str(uuid.uuid4())) for number in range(count - 1)
@@ -168,8 +168,8 @@ def _multiply(path: Path, specimen: Specimen, count: int, age_ms: int) -> list[t
         which = _OF_THE_JOB.get(table, "t.job_id = :job")
         connection.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {written} FROM copies AS c, {table} AS t WHERE {which}",
-            {"job": specimen.job_id, "request": specimen.request_id},
+            {"job": sample.job_id, "request": sample.request_id},
         )
     connection.execute("COMMIT")
     connection.close()
-    return [*pairs, (specimen.job_id, specimen.request_id)]
+    return [*pairs, (sample.job_id, sample.request_id)]

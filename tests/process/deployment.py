@@ -1,4 +1,4 @@
-"""A house of processes: a receiver that tests kill and restart, a sandbox and a consumer that outlive it."""
+"""A receiver that tests kill and restart, and the services that outlive it: the sandbox and a consumer."""
 
 import base64
 import json
@@ -13,16 +13,16 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from tests.process.children import ROOT, Child, answers, python, quiet_port, until
-from tests.process.errands import Errand
-from tests.process.reading import read
+from tests.process.children import ROOT, Child, answers, free_port, python, until
+from tests.process.job_requests import JobRequest
+from tests.process.sqlite_reader import read
 
 TERMINAL = "('completed', 'failed', 'canceled', 'expired')"
 TAIL_LINES = 60
 
 
-class Neighbours:
-    """The sandbox and the consumer: they know nothing of a receiver's death."""
+class Services:
+    """The sandbox and a consumer of notifications, as processes of their own."""
 
     def __init__(self, folder: Path, *, sandbox: tuple[str, ...] = (), consumer: tuple[str, ...] = ()) -> None:
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
@@ -35,23 +35,23 @@ class Neighbours:
         }
         self.children = {name: Child(folder / f"{name}.log", python("-m", *words[name]), {}) for name in words}
         try:
-            self.sandbox, self.consumer = (child.announced_url() for child in self.children.values())
+            self.sandbox, self.consumer = (child.listening_url() for child in self.children.values())
         except BaseException:
             self.close()
             raise
 
-    def submissions(self, errand: Errand) -> list[dict[str, Any]]:
-        """What the sandbox took on, and would bill, for this errand."""
+    def submissions(self, job_request: JobRequest) -> list[dict[str, Any]]:
+        """List what the sandbox accepted, and would bill, for this job request."""
         taken = self.http.get(f"{self.sandbox}/sandbox/submissions").json()
-        return [each for each in taken if errand.mark in json.dumps(each["input"])]
+        return [each for each in taken if job_request.mark in json.dumps(each["input"])]
 
     def received(self, job_id: str | None = None) -> list[dict[str, Any]]:
-        """What the consumer was told, each webhook-id once, of one job or of all."""
+        """List the notifications that the consumer received, each webhook-id once, of one job or of all."""
         received = self.http.get(f"{self.consumer}/received").json()
         return [each for each in received if job_id in {None, each["job_id"]}]
 
     def set_faults(self, faults: str) -> None:
-        """Replace the faults that the sandbox shows to everybody."""
+        """Replace the faults that the sandbox shows to all requests."""
         self.http.post(f"{self.sandbox}/sandbox/faults", json={"faults": faults}).raise_for_status()
 
     def close(self) -> None:
@@ -60,21 +60,21 @@ class Neighbours:
         self.http.close()
 
 
-class House:
-    """One receiver after another on the same ledger, port and settings."""
+class Deployment:
+    """One receiver after another on the same database, port and settings."""
 
-    def __init__(self, folder: Path, neighbours: Neighbours, **settings: str) -> None:
-        self.neighbours = neighbours
+    def __init__(self, folder: Path, services: Services, **settings: str) -> None:
+        self.services = services
         self.folder = folder
         self.database = folder / "ledger" / "renderhook.db"
-        self.url = f"http://127.0.0.1:{quiet_port()}"
+        self.url = f"http://127.0.0.1:{free_port()}"
         self.api_key = secrets.token_urlsafe(32)
         self.settings = self._settings() | settings
         self.receiver: Child | None = None
         self.reader: list[str] = []
 
     def _settings(self) -> dict[str, str]:
-        sandbox, consumer = self.neighbours.sandbox, self.neighbours.consumer
+        sandbox, consumer = self.services.sandbox, self.services.consumer
         return {
             "HOST": "127.0.0.1",
             "PORT": self.url.rpartition(":")[2],
@@ -90,24 +90,24 @@ class House:
             "HEYGEN_API_URL": f"{sandbox}/heygen",
             "HEYGEN_POLL_SECONDS": "0.2",
             "NOTIFY_URL": f"{consumer}/hooks",
-            "NOTIFY_SECRET": self.neighbours.secret,
+            "NOTIFY_SECRET": self.services.secret,
             "ALLOW_PRIVATE_TARGETS": "127.0.0.1",
             "LOG_FORMAT": "json",
         }
 
     def launch(self, *command: str, **options: Any) -> Child:
-        """Start a receiver and do not wait; `command` instead of `python -m receiver`."""
+        """Start a receiver and do not wait. `command` replaces `python -m receiver`."""
         words = list(command) or python("-m", "receiver")
         self.receiver = Child(self.folder / "receiver.log", words, self.settings, **options)
         return self.receiver
 
     def start(self, *command: str, **options: Any) -> Child:
-        """Start a receiver, and wait until it can work."""
+        """Start a receiver, and wait until it is ready."""
         child = self.launch(*command, **options)
 
         def ready() -> bool:
-            assert child.code() is None, f"the receiver exited with {child.code()} while starting: {child.said}"
-            return answers(self.neighbours.http, f"{self.url}/readyz")
+            assert child.code() is None, f"the receiver exited with {child.code()} while starting: {child.output}"
+            return answers(self.services.http, f"{self.url}/readyz")
 
         until("the receiver is ready", ready)
         return child
@@ -118,20 +118,20 @@ class House:
             self.receiver.kill()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the receiver to stop, and return its exit code."""
+        """Send a signal, wait, and return the exit code."""
         assert self.receiver
-        self.receiver.tell(number)
-        return self.receiver.ended()
+        self.receiver.send_signal(number)
+        return self.receiver.wait()
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Ask the receiver, with its API key."""
+        """Send a request to the receiver, with its API key."""
         headers = {"Authorization": f"Bearer {self.api_key}"} | options.pop("headers", {})
-        return self.neighbours.http.request(method, f"{self.url}{path}", headers=headers, **options)
+        return self.services.http.request(method, f"{self.url}{path}", headers=headers, **options)
 
-    def ask(self, errand: Errand) -> str | None:
-        """Ask for a job, under the errand's own Idempotency-Key: its id, or None when no answer came."""
+    def submit(self, job_request: JobRequest) -> str | None:
+        """Submit a job under the request's own Idempotency-Key. Returns its id, or None if there was no response."""
         try:
-            answer = self.call("POST", "/v1/jobs", json=errand.body, headers={"Idempotency-Key": errand.mark})
+            answer = self.call("POST", "/v1/jobs", json=job_request.body, headers={"Idempotency-Key": job_request.mark})
         except httpx.TransportError:
             return None
         assert answer.status_code == 202, answer.text
@@ -144,27 +144,27 @@ class House:
         return dict(answer.json())
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
-        """Read the ledger's file, and never write it."""
+        """Run a statement on the database file, on a connection that cannot write."""
         if not self.reader:
             return read(self.database, statement, *values)
         asked = [*self.reader, statement, *map(str, values)]
         return list(json.loads(subprocess.run(asked, capture_output=True, check=True, cwd=ROOT, timeout=10).stdout))
 
     def wait_settled(self, seconds: float = 8.0) -> None:
-        """Wait until every job has ended and no work is left."""
+        """Wait until every job is terminal and no work is queued."""
         open_jobs = f"SELECT id FROM jobs WHERE state NOT IN {TERMINAL} UNION ALL SELECT subject FROM work"
-        until("every job has ended and no work is left", lambda: not self.rows(open_jobs), seconds)
+        until("every job is terminal and no work is queued", lambda: not self.rows(open_jobs), seconds)
 
-    def telemetry(self, name: str, **fields: object) -> list[dict[str, Any]]:
-        """Find what the receivers announced in their logs."""
+    def logged(self, name: str, **fields: object) -> list[dict[str, Any]]:
+        """Find events in the logs of the receivers."""
         lines = (self.folder / "receiver.log").read_text(errors="replace").splitlines()
-        telemetry = (json.loads(line) for line in lines if line.startswith("{"))
-        return [fact for fact in telemetry if fact.get("event") == name and fields.items() <= fact.items()]
+        events = (json.loads(line) for line in lines if line.startswith("{"))
+        return [event for event in events if event.get("event") == name and fields.items() <= event.items()]
 
     def tails(self) -> str:
-        """Quote the end of what everybody said."""
+        """Return the end of every process's log."""
         parts = []
-        for log in (self.folder / "receiver.log", *(child.log for child in self.neighbours.children.values())):
+        for log in (self.folder / "receiver.log", *(child.log for child in self.services.children.values())):
             lines = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
             parts.append("\n".join([f"--- the end of {log.name}", *lines]))
         return "\n".join(parts)
@@ -175,15 +175,15 @@ class House:
 
 
 @pytest.fixture(scope="session")
-def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
-    both = Neighbours(tmp_path_factory.mktemp("neighbours"))
-    yield both
-    both.close()
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    started = Services(tmp_path_factory.mktemp("services"))
+    yield started
+    started.close()
 
 
 @pytest.fixture
-def house(tmp_path: Path, neighbours: Neighbours) -> Iterator[House]:
-    """A house whose receiver has not been started."""
-    built = House(tmp_path, neighbours)
+def deployment(tmp_path: Path, services: Services) -> Iterator[Deployment]:
+    """A deployment whose receiver is not started."""
+    built = Deployment(tmp_path, services)
     yield built
     built.close()

@@ -1,4 +1,4 @@
-"""The receiver, answering after a part of what it does with a callback. BENCH_STAGE says after which.
+"""The receiver, responding after a part of its handling of a callback. BENCH_STAGE says after which.
 
 What each further stage costs is the difference to the one before, under the same load.
 """
@@ -39,12 +39,12 @@ async def receive_a_part(self: Callbacks, source: Source, token: str, scope: Any
 
 
 async def write_nothing(self: SQLiteStore, transaction: Transaction[Any]) -> Any:
-    """Let everything through to the ledger but what callbacks record."""
+    """Write everything but what callbacks record."""
     return RecordResult.RECORDED if transaction.steps[0].statement == "settle_job" else await write(self, transaction)
 
 
 if __name__ == "__main__":
-    Callbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement stops the receiver in the middle of its way
+    Callbacks._receive = receive_a_part  # type: ignore[method-assign]  # the measurement cuts the handling short
     if STAGE != "everything":
         SQLiteStore.write = write_nothing  # type: ignore[method-assign]  # the stage before the ledger
     main(["serve"])

@@ -1,4 +1,4 @@
-"""An endpoint that takes a notification and does not answer, until it is told to."""
+"""An endpoint that receives notifications and does not respond until the test allows it."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,24 +7,24 @@ from typing import Self
 
 
 class HangingEndpoint:
-    """`heard` has the webhook-id of every POST, in order; `answering` is when they are answered 204."""
+    """`received` has the webhook-id of every POST, in order. They are answered 204 once `answering` is set."""
 
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.answering = threading.Event()
         hanging = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["content-length"]))
-                hanging.heard.append(self.headers["webhook-id"])
+                hanging.received.append(self.headers["webhook-id"])
                 if hanging.answering.wait(30):
                     self.close_connection = True
                     try:
                         self.send_response(204)
                         self.end_headers()
                     except ConnectionError:
-                        return  # whoever asked is gone
+                        return  # the client has disconnected
 
             def log_message(self, *_: object) -> None:
                 return

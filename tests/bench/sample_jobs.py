@@ -1,4 +1,4 @@
-"""One job of each kind, brought to its state by the transactions that bring every job there."""
+"""One job in each state, brought there by the ledger's own transitions."""
 
 import contextlib
 import json
@@ -20,41 +20,41 @@ INPUT = json.dumps(
         "target_video_url": "https://storage.example.com/videos/5b1a9e70-3c44-4d1e-8f6a.mp4",
     }
 )
-FAR_AWAY_MS = 24 * 3600 * 1000
+A_DAY_MS = 24 * 3600 * 1000
 
 
-class Specimen(NamedTuple):
-    """The names by which its rows are known."""
+class SampleJob(NamedTuple):
+    """The ids that its rows contain."""
 
     job_id: str
     request_id: str
 
 
-async def submitted(path: Path) -> Specimen:
-    """Bring a job to where fal has it; nobody is told of that."""
+async def submitted(path: Path) -> SampleJob:
+    """Create a job that fal has accepted, without deliveries."""
     async with _store(path) as store:
         return await _submitted(store)
 
 
-async def pending(path: Path) -> Specimen:
-    """Bring a job to its end, of which the settings' endpoint is still to be told."""
+async def pending(path: Path) -> SampleJob:
+    """Create a completed job with a pending delivery to the settings' endpoint."""
     async with _store(path) as store:
-        specimen = await _submitted(store)
+        sample = await _submitted(store)
         await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
-        await _recorded(store, specimen)
-        return specimen
+        await _recorded(store, sample)
+        return sample
 
 
-async def finished(path: Path) -> Specimen:
-    """Bring a job to its end, the settings' endpoint told of submission and end, each at the first attempt."""
+async def finished(path: Path) -> SampleJob:
+    """Create a completed job whose events were delivered to the settings' endpoint, each at the first attempt."""
     async with _store(path) as store:
         await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
-        specimen = await _submitted(store)
-        await _recorded(store, specimen)
-        for delivery in await deliveries.list_deliveries_of_job(store, specimen.job_id):
+        sample = await _submitted(store)
+        await _recorded(store, sample)
+        for delivery in await deliveries.list_deliveries_of_job(store, sample.job_id):
             attempted = Attempted(at=_now(), latency_ms=12, status=200, error=None, response=b"ok")
             await store.write(deliveries.finish(delivery.id, attempted, "delivered", now=_now()))
-        return specimen
+        return sample
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +67,7 @@ async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
         await store.close()
 
 
-async def _submitted(store: SQLiteStore) -> Specimen:
+async def _submitted(store: SQLiteStore) -> SampleJob:
     now, request_id = _now(), str(uuid.uuid4())
     new = NewJob(provider="fal", model=MODEL, input=INPUT, metadata='{"order":"A-4711"}')
     accepted = await store.write(jobs.accept(new, now=now))
@@ -76,23 +76,23 @@ async def _submitted(store: SQLiteStore) -> Specimen:
     handle = ProviderRequest(
         request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
     )
-    await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, poll_at=now + FAR_AWAY_MS))
-    return Specimen(accepted.job_id, request_id)
+    await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, poll_at=now + A_DAY_MS))
+    return SampleJob(accepted.job_id, request_id)
 
 
-async def _recorded(store: SQLiteStore, specimen: Specimen) -> None:
+async def _recorded(store: SQLiteStore, sample: SampleJob) -> None:
     output = Output(
-        url=f"https://v3.fal.media/files/lion/{specimen.job_id[4:]}_output.mp4",
+        url=f"https://v3.fal.media/files/lion/{sample.job_id[4:]}_output.mp4",
         content_type="video/mp4",
         file_name="output.mp4",
         file_size=4_404_019,
     )
-    body = {"request_id": specimen.request_id, "status": "OK", "payload": {"video": {"url": output.url}}}
+    body = {"request_id": sample.request_id, "status": "OK", "payload": {"video": {"url": output.url}}}
     report = Report(
-        job_id=specimen.job_id,
+        job_id=sample.job_id,
         provider="fal",
         source="callback",
-        request_id=specimen.request_id,
+        request_id=sample.request_id,
         outcome=Outcome.completed((output,), processing_time_ms=41_230),
         headers=json.dumps({"x-fal-webhook-signature": "0" * 128, "x-fal-webhook-timestamp": "1795258947"}),
         body=json.dumps(body).encode(),

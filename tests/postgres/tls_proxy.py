@@ -1,4 +1,4 @@
-"""TLS before a server, with a certificate of its own: the server's binaries were built without TLS.
+"""A TLS proxy in front of a server, with a certificate of its own: the binaries were built without TLS.
 
 It answers as a Postgres whose pg_hba.conf has nothing but hostssl, and passes on what it deciphers.
 """
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.postgres.binaries import new_folder
 from tests.postgres.servers import PostgresServer
-from tests.process.children import quiet_port
+from tests.process.children import free_port
 
 CANCEL, TLS, GSS = 80877102, 80877103, 80877104
 """What the first eight bytes of a connection ask for, when they are not the start of a plain session."""
@@ -47,19 +47,19 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what one side says until it has no more to say."""
+    """Copy what one side sends until it has finished."""
     with contextlib.closing(writer), contextlib.suppress(OSError):
-        while said := await reader.read(65536):
-            writer.write(said)
+        while data := await reader.read(65536):
+            writer.write(data)
             await writer.drain()
 
 
-class TLSDoor:
-    """A port before one server that takes nothing but TLS; `certificate` is what `sslrootcert` takes."""
+class TLSProxy:
+    """A port in front of one server that accepts only TLS; `certificate` is for `sslrootcert`."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
-        self.port = quiet_port()
+        self.port = free_port()
         self._folder = new_folder()
         self.certificate, key = write_certificate(self._folder)
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -69,7 +69,7 @@ class TLSDoor:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._opened.wait(5), "the TLS door does not open"
+        assert self._opened.wait(5), "the TLS proxy does not open"
 
     def url(self, database: str = "postgres", *, host: str = "127.0.0.1", **words: str) -> str:
         """Give its URL, with libpq's own words: `sslmode`, `sslrootcert`."""
@@ -116,7 +116,7 @@ class TLSDoor:
 
 
 @contextlib.contextmanager
-def encrypting(server: PostgresServer) -> Iterator[TLSDoor]:
-    """Have a TLS door before a server, open, and gone at the end."""
-    with contextlib.closing(TLSDoor(server)) as door:
-        yield door
+def encrypting(server: PostgresServer) -> Iterator[TLSProxy]:
+    """Have a TLS proxy before a server, open, and gone at the end."""
+    with contextlib.closing(TLSProxy(server)) as proxy:
+        yield proxy
