@@ -11,6 +11,7 @@ from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.storage.store import Store
 from telemetry.events import EVENTS
+from tests.database import Database
 from tests.postgres.databases import Databases, fresh_database
 from tests.postgres.servers import database_url, postgres_server
 
@@ -56,8 +57,15 @@ def emitted() -> EmittedEvents:
 
 
 @pytest.fixture
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """The database of the test: SQLite's, and Postgres' too where the test is marked `ON_BOTH_DATABASES`."""
+    on_postgres = getattr(request, "param", "sqlite") == "postgres"
+    return Database(request.getfixturevalue("ledger_url") if on_postgres else tmp_path / "ledger.db")
+
+
+@pytest.fixture
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    """For whom a ledger is only a place, and for what is SQLite's alone."""
+    """A store on SQLite: for tests that only need some store, and for what only SQLite does."""
     opened = await open_sqlite(tmp_path / "ledger.db", now=NOON)
     yield opened
     await opened.close()
@@ -65,7 +73,7 @@ async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
 
 @pytest.fixture(scope="session")
 def migrated(postgres_server: Databases) -> Iterator[str]:
-    """The name of a database with the ledger's schema: each test has a copy of it, made in a fiftieth of a second."""
+    """The name of a database with the ledger's schema, which is copied for each test in about 20 ms."""
     with fresh_database(postgres_server) as url:
         asyncio.run(_migrate(url))
         yield urlsplit(url).path.removeprefix("/")
@@ -77,14 +85,14 @@ async def _migrate(url: str) -> None:
 
 @pytest.fixture
 def ledger_url(postgres_server: Databases, migrated: str) -> Iterator[str]:
-    """An empty ledger on Postgres."""
+    """The URL of a Postgres database with the ledger's schema and no rows."""
     with fresh_database(postgres_server, template=migrated) as url:
         yield url
 
 
 @pytest.fixture
 async def postgres_store(ledger_url: str) -> AsyncIterator[PostgresStore]:
-    """For what is Postgres' alone."""
+    """A store on Postgres: for what only Postgres does."""
     opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5)
     yield opened
     await opened.close()
@@ -92,6 +100,6 @@ async def postgres_store(ledger_url: str) -> AsyncIterator[PostgresStore]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """The ledger, on each database: what it does is the same."""
+    """A store on each database in turn: both behave alike."""
     opened: Store = request.getfixturevalue(f"{request.param}_store")
     return opened

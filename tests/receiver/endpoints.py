@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 from ledger.ledger import Ledger
 from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
@@ -110,7 +110,7 @@ class Outbox:
 
     def __init__(
         self,
-        store: SQLiteStore,
+        store: Store,
         clock: Clock,
         emitted: EmittedEvents,
         send: Client,

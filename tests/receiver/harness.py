@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 from prometheus_client import CollectorRegistry
 
 from ledger.ledger import Ledger
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from outbound.targets import Targets
 from providers.callback_tokens import CallbackTokens
 from providers.http import NeverSent, Request, Response
@@ -25,6 +25,7 @@ from receiver.web.app import App
 from telemetry.events import counter_name
 from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, EmittedEvents
+from tests.database import Database
 from tests.ledger.conftest import Story
 
 SECRET_KEY, API_KEY, OLD_API_KEY = "the-secret-key-of-tests", "the-newest-api-key", "an-older-api-key"
@@ -112,7 +113,10 @@ class _Silent:
 class Receiver:
     """The receiver's application on a real database, and fal. `environment` has the settings that differ."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, emitted: EmittedEvents, **environment: str) -> None:
+    def __init__(
+        self, store: Store, database: Database, clock: Clock, emitted: EmittedEvents, **environment: str
+    ) -> None:
+        self.database = database
         self.store, self.clock, self.emitted, self.fal, self.story = store, clock, emitted, Fal(), Story(store)
         self.ledger = Ledger(store, clock)
         self.settings = read_settings(ENVIRONMENT | environment)
@@ -166,13 +170,7 @@ class Receiver:
 
     async def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Return every row of every table."""
-        reader = self.store._reader
-        tables = await reader.execute_fetchall("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-        names = [row["name"] for row in tables]
-        return {
-            name: [tuple(dict(row).values()) for row in await reader.execute_fetchall(f"SELECT * FROM {name}")]
-            for name in names
-        }
+        return await asyncio.to_thread(self.database.dump)
 
 
 async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:

@@ -6,8 +6,11 @@ import pytest
 from ledger.records import JobState
 from ledger.transitions import jobs
 from providers.fal.callbacks import read_headers, verify_signature
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.conftest import MakeReceiver
 from tests.receiver.harness import SENT, Receiver, callback_body, raw, until
+
+pytestmark = ON_BOTH_DATABASES
 
 FAILED = callback_body(status="ERROR", payload={"detail": "no face"}, error="Unexpected status code: 422")
 

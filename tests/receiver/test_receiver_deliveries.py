@@ -5,8 +5,11 @@ import pytest
 from ledger.requests import Attempted
 from ledger.transitions import deliveries
 from tests.conftest import NOON
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.harness import Receiver
 from tests.receiver.test_receiver_app import is_problem
+
+pytestmark = ON_BOTH_DATABASES
 
 TRIED = Attempted(at=NOON, latency_ms=12, status=500, error=None, response=b"no\xff")
 

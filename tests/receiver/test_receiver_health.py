@@ -5,7 +5,9 @@ import asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.requests import Kind, Task
+from ledger.sqlite.store import SQLiteStore
 from tests.conftest import Clock, EmittedEvents
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.harness import Receiver, until
 from work.shutdown import Shutdown
 from work.worker import Worker
@@ -25,28 +27,31 @@ async def test_readyz_names_stopped_workers(receiver: Receiver) -> None:
     assert (await receiver.http.get("/healthz")).status_code == 200
 
 
-async def test_a_read_only_database_is_not_ready(receiver: Receiver) -> None:
-    await receiver.store._writer.execute("PRAGMA query_only = ON")
+async def test_a_read_only_database_is_not_ready(receiver: Receiver, sqlite_store: SQLiteStore) -> None:
+    await sqlite_store._writer.execute("PRAGMA query_only = ON")
     response = await receiver.http.get("/readyz")
     assert response.status_code == 503
     assert "database" in response.json()["status"]
     assert (await receiver.http.get("/v1/jobs")).status_code == 200
     assert (await receiver.http.get("/healthz")).status_code == 200
-    await receiver.store._writer.execute("PRAGMA query_only = OFF")
+    await sqlite_store._writer.execute("PRAGMA query_only = OFF")
     assert (await receiver.http.get("/readyz")).status_code == 200
 
 
+@ON_BOTH_DATABASES
 async def test_a_closed_database_is_not_ready(receiver: Receiver) -> None:
     await receiver.store.close()
     assert (await receiver.http.get("/readyz")).status_code == 503
 
 
+@ON_BOTH_DATABASES
 async def test_readyz_changes_no_rows(receiver: Receiver) -> None:
     before = await receiver.dump()
     await receiver.http.get("/readyz")
     assert await receiver.dump() == before
 
 
+@ON_BOTH_DATABASES
 async def test_prometheus_can_parse_the_metrics(receiver: Receiver) -> None:
     await receiver.call_back("job_of_a_lost_disk")
     response = await receiver.http.get("/metrics")

@@ -1,14 +1,15 @@
 """Jobs in the HTTP API: durable before 202, idempotent under a key, and listed page by page."""
 
 import asyncio
-import sqlite3
-from pathlib import Path
 
 import pytest
 
 from ledger.records import Fault, JobError, Outcome
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.harness import Receiver, callback_body
 from tests.receiver.test_receiver_app import is_problem
+
+pytestmark = ON_BOTH_DATABASES
 
 SWAP = {
     "provider": "fal",
@@ -55,13 +56,12 @@ async def test_a_new_job_gets_202_with_its_location_and_exactly_these_fields(rec
     assert receiver.counted("job.accepted", provider="fal") == 1
 
 
-async def test_a_job_is_committed_with_its_task_before_the_response(receiver: Receiver, tmp_path: Path) -> None:
+async def test_a_job_is_committed_with_its_task_before_the_response(receiver: Receiver) -> None:
     job_id = await create(receiver, SWAP)
-    other = sqlite3.connect(tmp_path / "ledger.db")
-    assert other.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone() == ("accepted",)
-    assert other.execute("SELECT kind, subject FROM work").fetchall() == [("submit", job_id)]
-    assert other.execute("SELECT url FROM endpoints").fetchall() == [("https://u.example/hooks",)]
-    other.close()
+    query = receiver.database.query  # on a connection of its own
+    assert query("SELECT state FROM jobs WHERE id = ?", job_id) == [{"state": "accepted"}]
+    assert query("SELECT kind, subject FROM work") == [{"kind": "submit", "subject": job_id}]
+    assert query("SELECT url FROM endpoints") == [{"url": "https://u.example/hooks"}]
 
 
 async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) -> None:

@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from ledger.errors import DiskFull, Unavailable
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
 from outbound.targets import Targets
 from receiver.notifier import notifier
 from tests.conftest import Clock, EmittedEvents
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
 from tests.receiver.harness import until
 
+pytestmark = ON_BOTH_DATABASES
+
 
 @pytest.fixture
-async def lingering(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[Outbox]:
+async def lingering(store: Store, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[Outbox]:
     """An outbox with places to spare."""
     targets = Targets(["127.0.0.1"])
     async with guarded_client(targets) as send:
@@ -122,7 +125,7 @@ async def test_nobody_is_kept_where_more_than_half_of_the_places_are_taken(outbo
         assert await outbox.next_due() is None
 
 
-def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], bool]) -> list[str]:
+def failing(store: Store, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], bool]) -> list[str]:
     """Let the ledger refuse to let an endpoint go while `fails` says so. Returns what it was asked, in order."""
     write, asked = store.write, []
 

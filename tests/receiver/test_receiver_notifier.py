@@ -12,8 +12,11 @@ from ledger.transitions import deliveries
 from receiver.notifier.notifier import FIRST_WINDOW
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
+from tests.database import ON_BOTH_DATABASES
 from tests.receiver.endpoints import SECRETS, Endpoint, Outbox, answer
 from work.jitter import JITTER
+
+pytestmark = ON_BOTH_DATABASES
 
 
 def verified(secret: bytes, endpoint: Endpoint) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.ledger import Ledger
 from ledger.rows import DueDelivery
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from outbound.targets import Targets
 from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, EmittedEvents
@@ -41,7 +41,7 @@ async def test_a_refused_connection_is_a_failed_attempt(outbox: Outbox) -> None:
 
 
 async def test_an_endpoint_that_never_answers_is_given_up_in_time(
-    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
+    store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     endpoint.responses = lambda _: None
     async with guarded_client(LOOPBACK, seconds=0.1) as send:
@@ -71,7 +71,7 @@ class Dribbler(Endpoint):
 
 
 async def test_an_answer_that_never_ends_is_given_up_in_time(
-    store: SQLiteStore, clock: Clock, emitted: EmittedEvents
+    store: Store, clock: Clock, emitted: EmittedEvents
 ) -> None:
     async with Dribbler().listening() as slow, guarded_client(LOOPBACK, seconds=0.1) as send:
         outbox = Outbox(store, clock, emitted, send, LOOPBACK)
@@ -88,7 +88,7 @@ async def test_a_target_that_may_not_be_told_is_not_connected_to(outbox: Outbox,
 
 
 async def test_an_endpoint_that_never_answers_delays_no_other(
-    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
+    store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     """The slow one is due first, and still waits for its answer when all of the others have theirs."""
     async with Endpoint(lambda _: None).listening() as slow, guarded_client(LOOPBACK, seconds=60) as send:
@@ -120,7 +120,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
 
 
 async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
-    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
+    store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     async with Endpoint(lambda _: None).listening() as dead, guarded_client(LOOPBACK, seconds=60) as send:
         outbox = Outbox(store, clock, emitted, send, LOOPBACK)
@@ -203,7 +203,7 @@ async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(outbox: Outbox, 
 
 
 async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
-    store: SQLiteStore, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
+    store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     targets = Targets(["inside.example"])
     async with guarded_client(targets, Names(["127.0.0.1"])) as send:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.records import JobState, Outcome, Output
 from ledger.rows import Event, Job
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from receiver.views.history import view_event
 from receiver.views.job import view_job, view_job_at
 from receiver.views.notification import view_notification
@@ -47,7 +47,7 @@ async def ended(story: Story, outcome: Outcome) -> Job:
 
 
 @pytest.fixture
-def story(store: SQLiteStore) -> Story:
+def story(store: Store) -> Story:
     return Story(store)
 
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from outbound.client import Client, open_transport
 from tests.conftest import Clock, EmittedEvents
+from tests.database import Database
 from tests.submitter.gated_handler import FetchCounter
 from tests.submitter.harness import Harness
 
@@ -37,16 +38,17 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
 
 
 @pytest.fixture
-def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """SQLite: the ledger's behaviour on both databases is tested in tests/ledger."""
-    return sqlite_store
+def store(request: pytest.FixtureRequest, database: Database) -> Store:
+    """The store on the test's database: most modules are marked `ON_BOTH_DATABASES`."""
+    opened: Store = request.getfixturevalue(f"{database.kind}_store")
+    return opened
 
 
 @pytest.fixture
-def harness(store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> Harness:
+def harness(store: Store, clock: Clock, emitted: EmittedEvents) -> Harness:
     return Harness(store, clock, emitted)
 
 
 @pytest.fixture
-def fetch_counter(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> FetchCounter:
+def fetch_counter(store: Store, monkeypatch: pytest.MonkeyPatch) -> FetchCounter:
     return FetchCounter(store, monkeypatch)

@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.requests import Task
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
 from tests.submitter.harness import Harness
@@ -73,7 +73,7 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
 class FetchCounter:
     """Counts the fetches of a store, and fails the next `faults` of them."""
 
-    def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fetches = 0
         self.faults = 0
         self._write = store.write

@@ -7,7 +7,7 @@ from ledger.ledger import Ledger
 from ledger.records import Outcome, Output, RecordResult
 from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job, Receipt
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from providers.callback_tokens import CallbackTokens
 from providers.fal.provider import FalAccount
 from providers.heygen.provider import HeygenAccount
@@ -74,7 +74,7 @@ class Script:
 class Harness:
     """The parts that submit and poll, and shortcuts to what they work on."""
 
-    def __init__(self, store: SQLiteStore, clock: Clock, emitted: EmittedEvents) -> None:
+    def __init__(self, store: Store, clock: Clock, emitted: EmittedEvents) -> None:
         self.store = store
         self.clock = clock
         self.emitted = emitted

@@ -7,8 +7,11 @@ import pytest
 from ledger.records import Fault, JobState
 from providers.http import NeverSent, Request, Response, Unread
 from submitter.poll import NOT_FOUND_TRIES
+from tests.database import ON_BOTH_DATABASES
 from tests.outbound.loopback import until
 from tests.submitter.harness import DONE, Harness, Script, fal_account, response
+
+pytestmark = ON_BOTH_DATABASES
 
 IN_QUEUE = response(200, {"status": "IN_QUEUE"})
 COMPLETED = response(200, {"status": "COMPLETED"})

@@ -7,7 +7,10 @@ import pytest
 
 from ledger.records import Fault, JobState
 from providers.http import NeverSent, Request, Response, Unread
+from tests.database import ON_BOTH_DATABASES
 from tests.submitter.harness import TOKENS, Harness, Script, accepted, fal_account, response
+
+pytestmark = ON_BOTH_DATABASES
 
 
 async def test_an_accepted_submission_makes_the_job_submitted_and_schedules_its_first_poll(harness: Harness) -> None:

@@ -4,15 +4,18 @@ import pytest
 
 from ledger.errors import Unanswered
 from ledger.records import JobState
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
+from tests.database import ON_BOTH_DATABASES
 from tests.submitter.harness import LEASE, Harness, Script, accepted
+
+pytestmark = ON_BOTH_DATABASES
 
 
 class Unconfirmed:
     """A store that does not confirm the first claims; `commits` says whether they are committed."""
 
-    def __init__(self, store: SQLiteStore, *, commits: bool, times: int) -> None:
+    def __init__(self, store: Store, *, commits: bool, times: int) -> None:
         self._write = store.write
         self._commits = commits
         self.left = times
@@ -29,7 +32,7 @@ class Unconfirmed:
 
 @pytest.mark.parametrize("commits", [True, False], ids=["committed", "not committed"])
 async def test_a_job_whose_claim_was_not_confirmed_is_submitted_once(
-    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, *, commits: bool
+    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch, *, commits: bool
 ) -> None:
     job_id = await harness.accept()
     [task] = await harness.due("submit")
@@ -42,7 +45,7 @@ async def test_a_job_whose_claim_was_not_confirmed_is_submitted_once(
 
 
 async def test_a_claim_that_is_never_confirmed_is_given_up_at_its_end(
-    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.accept()
     [task] = await harness.due("submit")

@@ -6,18 +6,21 @@ import pytest
 
 from ledger.errors import DiskFull
 from ledger.records import JobState
-from ledger.sqlite.store import SQLiteStore
+from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
 from providers.http import Request, Response, Unread
+from tests.database import ON_BOTH_DATABASES
 from tests.outbound.loopback import until
 from tests.submitter.harness import LEASE, Harness, Script, accepted, response
+
+pytestmark = ON_BOTH_DATABASES
 
 
 @pytest.mark.parametrize(
     "reply", [accepted(), response(422), response(503), Unread("x")], ids=["taken", "422", "503", "unread"]
 )
 async def test_a_response_that_was_read_is_recorded_even_if_the_task_is_cancelled(
-    reply: Response | Exception, harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    reply: Response | Exception, harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await harness.accept()
     [task] = await harness.due("submit")
@@ -64,7 +67,7 @@ async def test_a_task_cancelled_before_a_response_leaves_the_claim_to_end(harnes
 
 
 async def test_a_response_that_cannot_be_recorded_never_leads_to_a_second_request(
-    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await harness.accept()
     script = Script(accepted())
@@ -87,7 +90,7 @@ async def test_a_response_that_cannot_be_recorded_never_leads_to_a_second_reques
 
 
 async def test_recording_a_request_id_is_retried(
-    harness: Harness, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = await harness.accept()
     script = Script(accepted("req-7"))

@@ -7,7 +7,10 @@ import pytest
 from ledger.records import Fault, JobState
 from ledger.transitions import outcomes
 from providers.http import NeverSent, Request, Response, Unread
+from tests.database import ON_BOTH_DATABASES
 from tests.submitter.harness import LEASE, Harness, Script, accepted, response
+
+pytestmark = ON_BOTH_DATABASES
 
 UNREADABLE = [
     Unread("hung up"),

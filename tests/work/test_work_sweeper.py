@@ -7,10 +7,13 @@ import pytest
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.storage.transaction import Transaction
+from tests.database import ON_BOTH_DATABASES, Database
 from tests.outbound.loopback import until
 from tests.submitter.harness import Harness
 from work import sweeper
 from work.sweeper import Sweeper
+
+pytestmark = ON_BOTH_DATABASES
 
 
 @pytest.fixture
@@ -19,9 +22,11 @@ def sweeping(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Sweeper:
     return Sweeper(Ledger(harness.store, harness.clock).queue, emit=harness.emitted)
 
 
-async def test_missing_work_is_enqueued_until_the_process_stops(harness: Harness, sweeping: Sweeper) -> None:
+async def test_missing_work_is_enqueued_until_the_process_stops(
+    harness: Harness, database: Database, sweeping: Sweeper
+) -> None:
     job_id = await harness.accept()
-    await harness.store._writer.execute("DELETE FROM work")
+    database.query("DELETE FROM work")
     stop = asyncio.Event()
     running = asyncio.ensure_future(sweeping.run(stop))
     await until(lambda: bool(harness.emitted.named("work.missing_enqueued")))

@@ -8,11 +8,14 @@ from ledger.errors import Unavailable
 from ledger.requests import Task
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
+from tests.database import ON_BOTH_DATABASES
 from tests.outbound.loopback import until
 from tests.submitter.gated_handler import FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
 from work import worker as workers
 from work.worker import BACKOFF_MS, LEASE_MS, LONGEST_BACKOFF_MS
+
+pytestmark = ON_BOTH_DATABASES
 
 
 async def test_a_failed_task_is_rescheduled_with_backoff_and_emitted(harness: Harness) -> None:
