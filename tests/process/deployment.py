@@ -129,10 +129,16 @@ class Deployment:
         return self.services.http.request(method, f"{self.url}{path}", headers=headers, **options)
 
     def submit(self, job_request: JobRequest) -> str | None:
-        """Submit a job under the request's own Idempotency-Key. Returns its id, or None if there was no response."""
+        """Submit a job under the request's own Idempotency-Key. Returns its id.
+
+        Returns None if the request has to be repeated: there was no response, or a receiver that starts answered 503.
+        """
         try:
             answer = self.call("POST", "/v1/jobs", json=job_request.body, headers={"Idempotency-Key": job_request.mark})
         except httpx.TransportError:
+            return None
+        if answer.status_code == 503 and "not open yet" in answer.text:
+            assert answer.headers["retry-after"]
             return None
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])

@@ -22,7 +22,7 @@ MOST_SECONDS = 2.0
 WAYS: dict[str, tuple[Callable[[PostgresServer], object], Callable[[PostgresServer], object]]] = {
     "stopped": (PostgresServer.stop, PostgresServer.start),
     "killed": (PostgresServer.kill, PostgresServer.start),
-    "frozen": (PostgresServer.suspend, PostgresServer.resume),
+    "suspended": (PostgresServer.suspend, PostgresServer.resume),
 }
 
 

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from ledger.storage.transaction import Rows
 from ledger.transitions import queue as work
 from tests.database import ON_BOTH_DATABASES
 from tests.ledger.patience import soon
@@ -77,30 +76,6 @@ async def test_it_sleeps_until_a_task_is_due(harness: Harness) -> None:
         assert await worker.run_once() == wait
         harness.clock.pass_seconds(due_in / 1000)
         [task] = await harness.due("submit")
-
-
-async def test_an_idle_worker_reads_once_and_wakes_for_a_new_job(harness: Harness, fetch_counter: FetchCounter) -> None:
-    handler = GatedHandler(harness)
-    reads = 0
-    read = harness.store.read
-
-    async def counted(statement: str, values: dict[str, object]) -> Rows:
-        nonlocal reads
-        reads += 1
-        return await read(statement, values)
-
-    harness.store.read = counted  # type: ignore[assignment,method-assign]  # the test counts the reads
-    async with running(make_worker(harness, handler)):
-        await until(lambda: reads == 1)
-        for _ in range(200):
-            await asyncio.sleep(0)
-        assert (fetch_counter.fetches, reads) == (1, 1)
-        job_id = await harness.accept()
-        await until(lambda: handler.claimed == [job_id])
-        await until(lambda: reads == 2)
-        for _ in range(200):
-            await asyncio.sleep(0)
-        assert fetch_counter.fetches == 2
 
 
 async def test_a_lease_is_renewed_while_its_handler_runs_until_the_longest_time(harness: Harness) -> None:
