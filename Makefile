@@ -12,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run demo docs test chaos bench bench-check bench-against check lock format clean FORCE
+.PHONY: help venv run demo docs test second-python chaos bench bench-check bench-against check lock format clean FORCE
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,20 @@ docs: $(STAMP) ## Write the pages that are made from the code
 # Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests
 	@$(PY) -m pytest -n 2 $(ARGS)
+
+# The fast tests of each package, on SQLite. A python3.13 of PATH or of pyenv is used as it is found; none is downloaded.
+SECOND := 3.13
+SECOND_TESTS := tests/providers tests/settings tests/telemetry tests/outbound tests/ledger tests/receiver tests/submitter tests/work
+FIND_SECOND := for found in $$(command -v python$(SECOND)) $${PYENV_ROOT:-$$HOME/.pyenv}/versions/$(SECOND)*/bin/python$(SECOND); do \
+	"$$found" -c 'import venv, ensurepip' 2>/dev/null && echo "$$found" && break; done
+
+second-python: ## Run the fast tests on Python 3.13, if this machine has it
+	@found=$$($(FIND_SECOND)); \
+	if test -z "$$found"; then echo "Python $(SECOND) is not on this machine: its tests are not run"; exit 0; fi; \
+	echo "Running the fast tests with $$found"; \
+	"$$found" -m venv --clear build/venv-$(SECOND) && \
+	build/venv-$(SECOND)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-dev.txt && \
+	build/venv-$(SECOND)/bin/python -m pytest -n 2 -k "not postgres" $(SECOND_TESTS)
 
 # No test starts after 8 minutes, and none lasts over 2 (pyproject.toml): 10 at most.
 chaos: $(STAMP) ## Run the long tests that kill processes (10 minutes at most)
