@@ -238,7 +238,7 @@ def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
         b'{"request_id":"R","status":"COMPLETED"}',
         b'{"request_id":"R","status":"ok"}',
         b'{"request_id":"R","status":null}',
-        b'{"request_id":"R","status":"OK","error":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"request_id":"R","status":"OK","error":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
     ],
 )
 def test_json_that_is_no_callback_is_refused(body: bytes) -> None:

@@ -18,8 +18,8 @@ from providers.urls import read_http_url, read_url_of_origin
         b'"\\ud800"',
         b"\xef\xbb\xbf{}",
         b"{} x",
-        b"[" * 5000 + b"]" * 5000,
-        b'{"a":' * 5000 + b"1" + b"}" * 5000,
+        b"[" * 30_000 + b"]" * 30_000,
+        b'{"a":' * 30_000 + b"1" + b"}" * 30_000,
     ],
 )
 def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:

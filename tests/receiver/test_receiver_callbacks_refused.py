@@ -9,7 +9,7 @@ from nacl.signing import SigningKey
 
 from tests.receiver.harness import LIMIT, SENT, Headers, Receiver, callback_body
 
-NESTED = b"[" * 5000 + b"]" * 5000
+NESTED = b"[" * 30_000 + b"]" * 30_000
 
 Sending = Callable[[Receiver, str], Awaitable[httpx.Response]]
 
@@ -140,8 +140,8 @@ BAD = {
     "bytes that are no UTF-8": Bad("body_not_json", 400, signed(callback_body().replace(b"OK", b"\xff\xfe"))),
     "JSON that is no callback": Bad("body_malformed", 400, signed(b"[1, 2, 3]")),
     "an unknown status": Bad("body_malformed", 400, signed(callback_body(status="MAYBE"))),
-    "5,000 nested arrays": Bad("body_malformed", 400, signed(NESTED)),
-    "5,000 nested arrays for a payload": Bad(
+    "30,000 nested arrays": Bad("body_malformed", 400, signed(NESTED)),
+    "30,000 nested arrays for a payload": Bad(
         "body_malformed", 400, signed(b'{"request_id":"req-1","status":"OK","payload":' + NESTED + b"}")
     ),
     "a header about another request than the body": Bad("request_id_differs", 400, signed(callback_body("req-2"))),
