@@ -82,7 +82,7 @@ def test_every_wish_is_pinned_within_its_range(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_nothing_is_pinned_that_nobody_asks_for(file: str) -> None:
+def test_every_pin_is_required(file: str) -> None:
     assert unasked(wishes(*FILES[file]), pins_of(file)) == set(), "run: make lock"
 
 

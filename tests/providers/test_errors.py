@@ -1,8 +1,4 @@
-from providers.errors import InputRefused, NoKeyMatches, Reason
-
-
-def test_no_key_matches_has_its_reason() -> None:
-    assert NoKeyMatches().reason is Reason.NO_KEY_MATCHES
+from providers.errors import InputRefused, Reason
 
 
 def test_reasons_are_words_for_a_metric() -> None:
