@@ -12,7 +12,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv run demo docs test second-python chaos bench bench-check bench-against check lock format clean FORCE
+.PHONY: help venv run demo docs test coverage second-python chaos bench bench-check bench-against check lock format clean FORCE
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,12 @@ docs: $(STAMP) ## Write the pages that are made from the code
 # Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests
 	@$(PY) -m pytest -n 2 $(ARGS)
+
+# Measuring makes tests slower by two fifths, so `make test` does without. Left out are tests that start the product as
+# processes of its own, which are not measured: most of them are killed, and an exit hook is where coverage is written.
+UNMEASURED := tests/bench tests/conformance tests/documentation tests/postgres tests/process
+coverage: $(STAMP) ## Run the tests that run in process, and fail under the coverage that pyproject.toml names
+	@$(PY) -m pytest -n 2 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED))
 
 # The fast tests of each package, on SQLite. A python3.13 of PATH or of pyenv is used as it is found; none is downloaded.
 SECOND := 3.13

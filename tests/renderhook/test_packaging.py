@@ -11,7 +11,8 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if pat
 
 def test_every_package_is_in_the_wheel_and_checked_by_every_tool() -> None:
     assert SETUPTOOLS["packages"]["find"]["include"] == [f"{package}*" for package in PACKAGES]
-    assert PYPROJECT["tool"]["mypy"]["packages"] == PACKAGES
+    assert PYPROJECT["tool"]["mypy"]["packages"] == [*PACKAGES, "tests"]
+    assert PYPROJECT["tool"]["coverage"]["run"]["source"] == PACKAGES
     assert PYPROJECT["tool"]["vulture"]["paths"] == PACKAGES
 
 
