@@ -116,6 +116,8 @@ class LifeOfAJob(RuleBasedStateMachine):
     @precondition(lambda self: self.claim is not None)
     @rule(doubtful=st.booleans())
     def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
+        assert self.task is not None
+        assert self.claim is not None
         transaction = submissions.mark_unconfirmed if doubtful else submissions.return_to_accepted
         assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
         if doubtful:
@@ -128,6 +130,8 @@ class LifeOfAJob(RuleBasedStateMachine):
     @precondition(lambda self: self.claim is not None)
     @rule()
     def the_provider_refuses(self) -> None:
+        assert self.task is not None
+        assert self.claim is not None
         assert self.write(outcomes.refuse(self.task, Outcome.failed(ERROR), claim=self.claim, now=self.now))
         self.submissions -= 1
         self.fingerprint = Outcome.failed(ERROR).fingerprint
@@ -200,6 +204,7 @@ class LifeOfAJob(RuleBasedStateMachine):
     def nobody_answers(self) -> None:
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
+        assert self.task is not None
         assert self.write(
             outcomes.expire(self.task, Outcome.expired(ERROR), last_transition=job.last_transition, now=self.now)
         )

@@ -46,7 +46,7 @@ async def test_pages_go_from_new_to_old_without_gaps_or_repeats(
         limit=3,
         before=before,
         state=JobState(state) if state else None,
-        provider=provider,  # type: ignore[arg-type]  # parametrised text
+        provider=provider,
     ):
         seen += [job.id for job in page]
         before = page[-1].id

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pytest
 from ledger.errors import CannotOpen
 from ledger.postgres.store import open_postgres
 from ledger.sqlite.store import open_sqlite
-from ledger.storage import migrations as migrate_module
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import Dialect
 from ledger.storage.store import Store
@@ -116,7 +116,7 @@ def test_a_file_that_does_not_say_what_it_does_is_refused(
 ) -> None:
     (tmp_path / "schema" / "sqlite").mkdir(parents=True)
     (tmp_path / "schema" / "sqlite" / name).write_text(text)
-    monkeypatch.setattr(migrate_module.resources, "files", lambda _: tmp_path)
+    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
     with pytest.raises(ValueError, match=words):
         migrations("sqlite")
 

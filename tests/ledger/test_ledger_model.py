@@ -67,7 +67,7 @@ def live(life: Callable[[], LifeOfAJob], number: int) -> None:
     lives = settings(
         max_examples=number, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(life, settings=lives)
+    run_state_machine_as_test(life, settings=lives)  # type: ignore[arg-type]  # a factory will do
 
 
 def test_no_life_on_sqlite_is_told_otherwise_than_by_the_model() -> None:

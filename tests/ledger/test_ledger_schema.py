@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -44,7 +44,7 @@ class Refused(Exception):
 class Tables(Protocol):
     """The ledger's tables, without its transactions."""
 
-    def insert(self, table: str, row: dict[str, object]) -> None: ...
+    def insert(self, table: str, row: Mapping[str, object]) -> None: ...
     def checked(self, table: str, column: str) -> str:
         """The condition that the schema sets a column."""
 
@@ -55,7 +55,7 @@ class OnSQLite:
         connection.execute("PRAGMA foreign_keys = ON")
         migrate(connection, 1)
 
-    def insert(self, table: str, row: dict[str, object]) -> None:
+    def insert(self, table: str, row: Mapping[str, object]) -> None:
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         try:
             self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
@@ -72,7 +72,7 @@ class OnPostgres:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def insert(self, table: str, row: dict[str, object]) -> None:
+    def insert(self, table: str, row: Mapping[str, object]) -> None:
         names = sql.SQL(", ").join(map(sql.Identifier, row))
         marks = sql.SQL(", ").join(map(sql.Placeholder, row))
         query = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, marks)
@@ -116,7 +116,7 @@ def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tables]:
         GOOD | {"state": "expired"} | ENDED | ERROR,
     ],
 )
-def test_an_honest_row_is_taken(tables: Tables, row: dict[str, object]) -> None:
+def test_an_honest_row_is_taken(tables: Tables, row: Mapping[str, object]) -> None:
     tables.insert("jobs", row)
 
 
@@ -173,7 +173,13 @@ def test_a_job_has_one_input(tables: Tables) -> None:
 
 
 def test_a_report_is_kept_once(tables: Tables) -> None:
-    report = {"id": "rcpt_1", "job_id": "job_00000", "provider": "fal", "source": "callback", "result": "orphan"}
+    report: dict[str, object] = {
+        "id": "rcpt_1",
+        "job_id": "job_00000",
+        "provider": "fal",
+        "source": "callback",
+        "result": "orphan",
+    }
     report |= {"headers": "{}", "body": b"", "received_at": 1}
     tables.insert("receipts", report)
     with pytest.raises(Refused, match=r"(?i)unique"):
