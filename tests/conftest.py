@@ -10,6 +10,7 @@ import pytest
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.storage.store import Store
+from ledger.transitions import providers
 from telemetry.events import EVENTS
 from tests.postgres.databases import Databases, fresh_database
 from tests.postgres.servers import database_url, postgres_server
@@ -18,6 +19,9 @@ __all__ = ["database_url", "postgres_server"]
 
 NOON = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms: when every test begins."""
+
+PROVIDERS = ("fal", "heygen")
+"""The providers that are registered in every test's ledger."""
 
 
 class Clock:
@@ -58,6 +62,7 @@ def heard() -> Heard:
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
     """For whom a ledger is only a place, and for what is SQLite's alone."""
     opened = await open_sqlite(tmp_path / "ledger.db", now=NOON)
+    await opened.write(providers.put(PROVIDERS))
     yield opened
     await opened.close()
 
@@ -71,12 +76,14 @@ def migrated(postgres_server: Databases) -> Iterator[str]:
 
 
 async def _migrate(url: str) -> None:
-    await (await open_postgres(url, now=NOON, connections=1, seconds=30)).close()
+    store = await open_postgres(url, now=NOON, connections=1, seconds=30)
+    await store.write(providers.put(PROVIDERS))
+    await store.close()
 
 
 @pytest.fixture
 def ledger_url(postgres_server: Databases, migrated: str) -> Iterator[str]:
-    """An empty ledger on Postgres."""
+    """An empty ledger on Postgres, which knows the providers."""
     with fresh_database(postgres_server, template=migrated) as url:
         yield url
 

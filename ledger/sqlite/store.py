@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from ledger.errors import CannotOpen, Locked, Unavailable
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
 from ledger.storage.group_commit import GroupCommit
-from ledger.storage.migrations import migrate
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Row, Rows, Transaction
 

@@ -14,7 +14,7 @@ from ledger.records import Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
 from tests.bench.postmaster import used_by, written_by
 from tests.bench.specimens import INPUT, MODEL
 from tests.postgres.servers import PostgresServer
@@ -50,7 +50,7 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 async def _lead(server: PostgresServer, url: str) -> dict[str, Any]:
     store = await open_postgres(url, now=_now(), connections=5, seconds=30)
     counted = _Counted(store)
-    await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+    await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
     [[empty]] = server.ask("SELECT pg_database_size('lives')")
     used, written, ours, began = used_by(server), written_by(server), time.process_time(), time.monotonic()
     for _ in range(JOBS // AT_ONCE):
@@ -97,7 +97,7 @@ async def _life(ledger: _Counted) -> None:
         body=b'{"payload":{"video":{"url":"' + output.url.encode() + b'"}}}',
     )
     await ledger.write(outcomes.record(report, now=now))
-    for delivery in await deliveries.list_deliveries_of_job(ledger.store, accepted.job_id):
+    for delivery in await deliveries.list_deliveries_of_subject(ledger.store, accepted.job_id):
         attempted = Attempted(at=now, latency_ms=12, status=200, error=None, response=b"ok")
         await ledger.write(deliveries.finish(delivery.id, attempted, "delivered", now=now))
 

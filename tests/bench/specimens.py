@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ledger.records import Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.sqlite.store import SQLiteStore, open_sqlite
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
 
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
 INPUT = json.dumps(
@@ -40,7 +40,7 @@ async def pending(path: Path) -> Specimen:
     """Bring a job to its end, of which the settings' endpoint is still to be told."""
     async with _store(path) as store:
         specimen = await _submitted(store)
-        await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+        await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
         await _recorded(store, specimen)
         return specimen
 
@@ -48,10 +48,10 @@ async def pending(path: Path) -> Specimen:
 async def finished(path: Path) -> Specimen:
     """Bring a job to its end, the settings' endpoint told of submission and end, each at the first attempt."""
     async with _store(path) as store:
-        await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+        await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
         specimen = await _submitted(store)
         await _recorded(store, specimen)
-        for delivery in await deliveries.list_deliveries_of_job(store, specimen.job_id):
+        for delivery in await deliveries.list_deliveries_of_subject(store, specimen.job_id):
             attempted = Attempted(at=_now(), latency_ms=12, status=200, error=None, response=b"ok")
             await store.write(deliveries.finish(delivery.id, attempted, "delivered", now=_now()))
         return specimen
@@ -61,7 +61,7 @@ async def finished(path: Path) -> Specimen:
 async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
     store = await open_sqlite(path, now=_now())
     try:
-        await store.write(deliveries.put_settings_endpoint(None, now=_now()))
+        await store.write(endpoints.put_settings_endpoint(None, now=_now()))
         yield store
     finally:
         await store.close()

@@ -10,7 +10,7 @@ from ledger.records import Fault, JobError, Outcome, Output, RecordResult
 from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job
 from ledger.storage.store import Store
-from ledger.transitions import jobs, outcomes, submissions
+from ledger.transitions import events, jobs, outcomes, submissions
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.postgres.databases import fresh_database
@@ -82,7 +82,7 @@ class Story:
         return job
 
     async def events(self, job_id: str) -> list[str]:
-        return [event.type for event in await jobs.list_events(self.store, job_id)]
+        return [event.type for event in await events.list_events(self.store, job_id)]
 
 
 def ms(seconds: float) -> int:

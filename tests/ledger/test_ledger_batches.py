@@ -10,9 +10,9 @@ import pytest
 from ledger.errors import Contradiction, DiskFull, Unavailable
 from ledger.requests import NewJob
 from ledger.sqlite import transactions as batches
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
 from ledger.sqlite.transactions import run_batch
-from ledger.storage.migrations import migrate
 from ledger.storage.statements import Statement, _numbered, statements
 from ledger.storage.transaction import Call, Ran, Result, Transaction
 from ledger.transitions import jobs

@@ -78,7 +78,7 @@ async def test_a_target_that_has_been_at_work_since_is_compared_and_never_writte
         await undo(path, database_url)
     assert not await opens_file(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM migrations WHERE number = 10000")  # as a backup of before the move is
+        connection.execute("DELETE FROM moved_to")  # as a backup of before the move is
     copied = await pass_over(path, database_url)
     assert copied.fault
     assert copied.fault.startswith(f"the two ledgers differ: in jobs, {open_job(path)} differs; ")
@@ -148,7 +148,7 @@ async def test_another_releases_ledger_is_refused_on_either_side(path: Path, dat
 )
 async def test_no_other_way_is_gone(one: str, other: str) -> None:
     with pytest.raises(CannotOpen, match="and no other way"):
-        await copy(one, other, now=NOON, while_running=False, tell=print)
+        await copy(one, other, now=NOON, while_running=False, report=print)
 
 
 async def test_a_database_that_is_away_leaves_the_source_open(path: Path) -> None:
@@ -214,7 +214,7 @@ async def test_a_move_is_undone_while_nothing_has_happened_and_done_again(path: 
     await store.close()
     copied = await pass_over(path, database_url)
     assert copied.moved
-    assert [each.brought for each in copied.sums if each.table == "jobs"] == [1]
+    assert [each.written for each in copied.sums if each.table == "jobs"] == [1]
 
 
 async def test_a_move_is_not_undone_under_a_worker(path: Path, database_url: str) -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from ledger.requests import Attempted, Task
 from ledger.rows import Delivery, DueDelivery
-from ledger.transitions import deliveries
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions import deliveries, endpoints
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Story, ms
 
 RELEASED = ms(33)
@@ -15,8 +15,8 @@ REFUSED = Attempted(at=ms(31), latency_ms=12, status=500, error=None, response=b
 @pytest.fixture
 async def told(story: Story) -> Delivery:
     """The one delivery of a submitted job."""
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_job(story.store, await story.submit())
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    [delivery] = await deliveries.list_deliveries_of_subject(story.store, await story.submit())
     return delivery
 
 
@@ -48,7 +48,7 @@ async def test_the_id_names_the_job_the_event_and_the_endpoint(told: Delivery) -
 
 async def test_the_deliveries_of_a_job_are_asked_for_by_its_whole_id(story: Story, told: Delivery) -> None:
     for other in (told.job_id.replace("job_", "foo_"), f"{told.job_id}_2", told.job_id[:-1], f"{told.job_id}0"):
-        assert await deliveries.list_deliveries_of_job(story.store, other) == []
+        assert await deliveries.list_deliveries_of_subject(story.store, other) == []
 
 
 async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, told: Delivery) -> None:
@@ -128,7 +128,7 @@ async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: 
 async def test_gone_disables_the_endpoint_and_later_events_are_born_dead(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
     later = await story.submit("req-2", at=40)
-    [born] = await deliveries.list_deliveries_of_job(story.store, later)
+    [born] = await deliveries.list_deliveries_of_subject(story.store, later)
     assert (born.state, born.reason) == ("dead", "410 Gone")
 
 
@@ -140,14 +140,14 @@ async def test_replaying_asks_an_endpoint_again_that_had_said_it_was_gone(story:
 
 
 async def test_an_unset_notify_url_hears_of_nothing_more(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.put_settings_endpoint(None, now=ms(40)))
+    await story.store.write(endpoints.put_settings_endpoint(None, now=ms(40)))
     later = await story.submit("req-2", at=50)
-    assert await deliveries.list_deliveries_of_job(story.store, later) == []
+    assert await deliveries.list_deliveries_of_subject(story.store, later) == []
     [letter] = await due(story, 50)
     assert letter.removed_at == ms(40)
 
 
 async def test_a_new_notify_url_gets_what_was_pending_for_the_old_one(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
+    await story.store.write(endpoints.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
     [letter] = await due(story, 50)
     assert letter.endpoint_url == "https://new.example/hooks"

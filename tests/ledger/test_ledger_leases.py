@@ -4,9 +4,9 @@ import pytest
 
 from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
-from ledger.transitions import deliveries
+from ledger.transitions import deliveries, endpoints
 from ledger.transitions import queue as work
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Story, ms
 
 
@@ -39,7 +39,7 @@ async def test_a_worker_whose_lease_is_over_can_neither_finish_nor_postpone(stor
 
 
 async def test_a_worker_that_lost_its_endpoint_cannot_release_it(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     await story.submit()
 
     async def held(at: float) -> Task:

@@ -17,7 +17,7 @@ from ledger.storage import migrations as migrate_module
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import Dialect
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, jobs
+from ledger.transitions import deliveries, endpoints, jobs
 from tests.conftest import NOON
 from tests.ledger.conftest import Story, ms
 
@@ -69,7 +69,7 @@ async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) 
     await place.migrated_by_a_newer_release("expand")
     store = await place.open()
     story = Story(store)
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     [task] = await story.fetch("submit", at=1)
     await story.begin(job_id)
@@ -77,7 +77,7 @@ async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) 
     await story.end(task)
     assert await story.report(job_id) == "recorded"
     assert [job.id for job in await jobs.list_jobs(store, limit=10)] == [job_id]
-    assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
+    assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
     await store.close()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-import ledger
+from ledger.storage.migrations import migrations
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
-from ledger.storage.migrations import migrate
 from ledger.storage.statements import statements
 
 MAY_SCAN = {
@@ -54,7 +54,7 @@ def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) ->
         if "USE TEMP B-TREE FOR ORDER BY" in row["detail"]
     }
     assert sorters <= {name for name in statements() if name.startswith("list_")} | {"read_due_deliveries"}
-    assert [name for name in sorters if "LIMIT" not in statements()[name].text] == ["list_deliveries_of_job"]
+    assert [name for name in sorters if "LIMIT" not in statements()[name].text] == ["list_deliveries_of_subject"]
 
 
 def searched(connection: sqlite3.Connection, name: str) -> list[str]:
@@ -73,7 +73,7 @@ def test_both_listings_by_state_go_down_the_one_index(connection: sqlite3.Connec
     assert len(pages) == (2 if name == "list_jobs_by_state" else 1)
 
 
-@pytest.mark.parametrize("name", ["list_deliveries_of_job", "enqueue_deliveries"])
+@pytest.mark.parametrize("name", ["list_deliveries_of_subject", "enqueue_deliveries"])
 def test_the_deliveries_of_a_job_are_found_by_the_beginning_of_their_ids(
     connection: sqlite3.Connection, name: str
 ) -> None:
@@ -88,7 +88,8 @@ QUERY = re.compile(
 
 def indexes_and_their_statements() -> list[tuple[str, str]]:
     """Read off the schema which statements each index is there for, as the comment above it says."""
-    schema = (Path(ledger.__file__).parent / "schema/sqlite/0001_ledger.sql").read_text()
+    [migration] = migrations("sqlite")
+    schema = migration.sql
     return [
         (index, name)
         for told, index in QUERY.findall(schema)

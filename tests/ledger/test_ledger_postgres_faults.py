@@ -13,7 +13,7 @@ from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.store import PostgresStore
 from ledger.requests import NewJob
 from ledger.storage.transaction import Transaction
-from ledger.transitions import deliveries, jobs, outcomes
+from ledger.transitions import endpoints, jobs, outcomes
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Opening
@@ -41,7 +41,7 @@ def good() -> Transaction[Any]:
 
 def telling() -> Transaction[Any]:
     """A transaction that needs the table of endpoints."""
-    return deliveries.put_settings_endpoint("https://user.example/hooks", now=NOON)
+    return endpoints.put_settings_endpoint("https://user.example/hooks", now=NOON)
 
 
 async def answer(asked: Awaitable[Any]) -> Any:

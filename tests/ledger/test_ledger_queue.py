@@ -11,9 +11,9 @@ from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.postgres.upkeep import mend, next_due, promote, recover
 from ledger.requests import NewJob, Report
 from ledger.storage.transaction import Call, Transaction
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.conftest import NOON
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
@@ -34,7 +34,7 @@ async def later(story: Story) -> list[tuple[str, str]]:
 
 
 async def tell(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
 
 
 async def test_one_task_about_a_subject_waits_and_one_is_done(story: Story) -> None:
@@ -65,7 +65,7 @@ async def test_a_task_that_waits_is_not_even_locked_by_another_callback(
 
 async def test_what_waits_for_a_later_time_is_brought_forward(story: Story) -> None:
     await tell(story)
-    [delivery] = await deliveries.list_deliveries_of_job(story.store, await story.submit())
+    [delivery] = await deliveries.list_deliveries_of_subject(story.store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
     await story.store.write(deliveries.retry(delivery.id, REFUSED, due_at=ms(1_000)))
     await story.store.write(deliveries.release(task, now=ms(3)))
@@ -207,7 +207,7 @@ async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Sto
 
 def locking(*endpoints: str) -> Transaction[Any]:
     """Lock endpoints one after the other, and accept a job."""
-    put = deliveries.put_settings_endpoint("https://u.example/", now=NOON)
+    put = endpoints.put_settings_endpoint("https://u.example/", now=NOON)
     steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoints]
     accepted = jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
     return Transaction(steps=(*steps, *accepted.steps), values=accepted.values, read=list)

@@ -9,8 +9,8 @@ from ledger.postgres.queue import UpkeepQueue, WorkQueue
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.upkeep import MOST_WAITING, mend, promote
 from ledger.requests import Task
-from ledger.transitions import deliveries
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions import endpoints
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.conftest import Heard
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
@@ -77,7 +77,7 @@ async def test_an_endpoint_whose_turn_comes_later_than_what_is_due_to_it_is_mend
     story: Story, store: PostgresStore
 ) -> None:
     """Its holder may have let go while the callback that brought the new one was not committed yet."""
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     await story.submit("req-1")
     [task] = await story.fetch("deliver", at=2)
     await story.end(task)

@@ -12,8 +12,8 @@ import pytest
 from psycopg import sql
 
 from ledger.records import JobState
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
-from ledger.storage.migrations import migrate
 
 GOOD = {
     "id": "job_00000",
@@ -25,7 +25,7 @@ GOOD = {
     "last_transition": "m",
 }
 ENDED = {"finalized_at": 2, "fingerprint": "f"}
-ERROR = {"error_fault": "us", "error_code": "c", "error_message": "m", "error_retryable": 0}
+ERROR = {"error_fault": "renderhook", "error_code": "c", "error_message": "m", "error_retryable": 0}
 DELIVERY = {
     "id": "msg_00000_1_settings",
     "job_id": "job_00000",

@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 
 from ledger.ledger import Ledger
 from ledger.sqlite.store import SQLiteStore
-from ledger.transitions import deliveries, jobs, submissions
+from ledger.transitions import deliveries, endpoints, events, jobs, submissions
 from ledger.transitions import queue as work
 from providers.callback_tokens import CallbackTokens
 from providers.fal.callbacks import FalWebhook, published_keys
@@ -87,7 +87,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
         give_up_after=60_000,
     )
     poller = Poller(Ledger(store, clock), {"fal": account}, fal.answer, clock=clock, emit=heard)
-    await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
+    await store.write(endpoints.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     async with contextlib.AsyncExitStack() as stack:
@@ -113,9 +113,9 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
             results = Counter(receipt.result for receipt in await jobs.list_receipts(store, job_id))
             assert results.pop("recorded") == 1
             lost.update(results)
-            types = [event.type for event in await jobs.list_events(store, job_id)]
+            types = [event.type for event in await events.list_events(store, job_id)]
             assert types == ["job.accepted", "job.submitted", f"job.{job.state.value}"]
-            made = await deliveries.list_deliveries_of_job(store, job_id)
+            made = await deliveries.list_deliveries_of_subject(store, job_id)
             assert sorted((each.sequence, each.endpoint_id) for each in made) == sorted(
                 (sequence, endpoint)
                 for sequence in (2, 3)

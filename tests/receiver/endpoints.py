@@ -130,7 +130,7 @@ class Office:
             Ledger(store, clock),
             self.sender,
             clock=clock,
-            shift_ms=20_000,
+            hold_ms=20_000,
             stop=self.stop,
             at_once=100 if lingering else 1,
         )
@@ -155,7 +155,7 @@ class Office:
         return (await self.store.read("next_due", {"kind": "deliver"}))[0]["due_at"]
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
-        return await deliveries.list_deliveries_of_job(self.store, job_id)
+        return await deliveries.list_deliveries_of_subject(self.store, job_id)
 
     async def delivery(self, job_id: str) -> Delivery:
         [only] = await self.deliveries(job_id)

@@ -17,7 +17,7 @@ async def delivery(house: House, request_id: str = "req-1", *, dead: bool = True
     await house.story.begin(job_id, at=0)
     await house.story.report(job_id, at=0, request_id=request_id)
     [task] = await house.story.fetch("deliver", at=0)
-    [made] = await deliveries.list_deliveries_of_job(house.store, job_id)
+    [made] = await deliveries.list_deliveries_of_subject(house.store, job_id)
     if dead:
         await house.store.write(deliveries.finish(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
         await house.store.write(deliveries.release(task, now=NOON))

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ledger.transitions import deliveries
-from receiver.notifier.notifier import FIRST_WINDOW
+from ledger.transitions import deliveries, endpoints
+from receiver.notifier.requests import FIRST_WINDOW
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
 from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
@@ -152,7 +152,7 @@ async def test_gone_buries_it_and_disables_the_endpoint(office: Office, endpoint
 
 
 async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(office: Office, endpoint: Endpoint) -> None:
-    await office.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    await office.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     endpoint.answers = lambda _: answer(410)
     await office.ended()
     await office.deliver()
@@ -163,9 +163,9 @@ async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(offi
 
 
 async def test_what_was_for_a_removed_endpoint_is_discarded(office: Office, endpoint: Endpoint) -> None:
-    await office.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    await office.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     job_id = await office.ended()
-    await office.store.write(deliveries.put_settings_endpoint(None, now=NOON))
+    await office.store.write(endpoints.put_settings_endpoint(None, now=NOON))
     await office.deliver()
     delivery = await office.delivery(job_id)
     assert (delivery.state, delivery.reason) == ("discarded", "its endpoint was removed")

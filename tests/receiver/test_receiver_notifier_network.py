@@ -9,7 +9,7 @@ from ledger.ledger import Ledger
 from ledger.rows import DueDelivery
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
-from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
+from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, Heard
 from tests.outbound.test_outbound_targets import Names
 from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange

@@ -65,7 +65,7 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_ho
     sender = AttemptSender(
         house.ledger, endpoint, Targets(()), clock=house.clock, emit=house.emit, secrets=SECRETS, at_once=9
     )
-    notifier = Notifier(house.ledger, sender, clock=house.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
+    notifier = Notifier(house.ledger, sender, clock=house.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         house.clock.now = ms(at)
         for task in await house.story.fetch("deliver", at=at):

@@ -7,7 +7,7 @@
 -- name: enqueue_job_work
 -- Work on the job that just moved.
 WITH moved AS (
-    SELECT id, (:kind::text || ':' || id) COLLATE "default" AS lock FROM jobs WHERE id = :job_id AND last_transition = :move
+    SELECT id, (:kind::text || ':' || id) COLLATE "default" AS lock FROM jobs WHERE id = :job_id AND last_transition = :transition
 ), later AS (
     INSERT INTO work (kind, subject, due_at) SELECT :kind::text, id, :due_at FROM moved WHERE :due_at > :now
     ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, tries = 0
@@ -28,13 +28,11 @@ ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 -- locked: every callback of every process comes by here. The endpoints are found as fan_out found them, and not among the
 -- deliveries: Postgres would look through all that are pending.
 WITH told AS (
-    SELECT ('deliver:' || e.id) COLLATE "default" AS lock, e.id AS endpoint_id
-    FROM jobs AS j
-    CROSS JOIN (SELECT id FROM endpoints WHERE scope = 'all' AND removed_at IS NULL AND disabled_at IS NULL
-                UNION ALL
-                SELECT named.id FROM subscriptions AS s JOIN endpoints AS named ON named.id = s.endpoint_id
-                WHERE s.job_id = :job_id AND named.removed_at IS NULL AND named.disabled_at IS NULL) AS e
-    WHERE j.id = :job_id AND j.last_transition = :move
+    SELECT ('deliver:' || endpoint_id) COLLATE "default" AS lock, endpoint_id
+    FROM listeners
+    WHERE subject = :subject
+      AND sequence = (SELECT last_sequence FROM subjects WHERE id = :subject AND last_transition = :transition)
+      AND disabled_at IS NULL AND paused_at IS NULL
 ), hastened AS (
     DELETE FROM work WHERE kind = 'deliver' AND subject = ANY (ARRAY(SELECT endpoint_id FROM told))
 )
@@ -42,10 +40,26 @@ INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_
 SELECT 'deliver', 'deliver', 2, lock, lock, jsonb_build_object('subject', endpoint_id, 'tries', 0) FROM told ORDER BY lock
 ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 
+-- name: enqueue_paused_endpoints
+WITH told AS (
+    SELECT ('deliver:' || id) COLLATE "default" AS lock, id AS endpoint_id
+    FROM endpoints AS e
+    WHERE paused_at IS NOT NULL AND paused_reason = :reason
+      AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = e.id AND state = 'pending')
+), hastened AS (
+    DELETE FROM work WHERE kind = 'deliver' AND subject = ANY (ARRAY(SELECT endpoint_id FROM told))
+)
+INSERT INTO procrastinate_jobs (queue_name, task_name, priority, lock, queueing_lock, args)
+SELECT 'deliver', 'deliver', 2, lock, lock, jsonb_build_object('subject', endpoint_id, 'tries', 0) FROM told
+WHERE :now > 0
+ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
+
 -- name: enqueue_delivery
 WITH told AS (
     SELECT ('deliver:' || endpoint_id) COLLATE "default" AS lock, endpoint_id
-    FROM deliveries WHERE id = :delivery_id AND state = 'pending'
+    FROM deliveries AS d
+    WHERE id = :delivery_id AND state = 'pending'
+      AND EXISTS (SELECT 1 FROM endpoints AS e WHERE e.id = d.endpoint_id AND e.paused_at IS NULL)
 ), hastened AS (
     DELETE FROM work WHERE kind = 'deliver' AND subject = ANY (ARRAY(SELECT endpoint_id FROM told))
 )
@@ -58,6 +72,7 @@ ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING;
 WITH next AS (
     SELECT due_at FROM deliveries
     WHERE endpoint_id = :subject AND state = 'pending'
+      AND NOT EXISTS (SELECT 1 FROM endpoints WHERE id = :subject AND paused_at IS NOT NULL)
       AND EXISTS (SELECT 1 FROM procrastinate_jobs WHERE id = :lease::bigint AND status = 'doing')
     ORDER BY due_at LIMIT 1
 ), later AS (

@@ -4,7 +4,7 @@
 -- name: enqueue_job_work
 -- Work on the job that just moved.
 INSERT INTO work (kind, subject, due_at)
-SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND last_transition = :move
+SELECT :kind, id, :due_at FROM jobs WHERE id = :job_id AND last_transition = :transition
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL, tries = 0;
 
 -- name: poll_now
@@ -14,18 +14,28 @@ SELECT 'poll', id, :now FROM jobs WHERE id = :job_id AND state = 'submitted' AND
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at, lease = NULL;
 
 -- name: enqueue_deliveries
--- Telling, for the endpoint of every delivery that the move just made. A worker that holds the endpoint sees them itself.
+-- The endpoint of every delivery that fan_out just made. A worker that has the endpoint sees them itself.
 INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', d.endpoint_id, :now
-FROM jobs AS j JOIN deliveries AS d ON d.id >= 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '_'
-                                   AND d.id < 'msg_' || substr(j.id, 5) || '_' || j.last_sequence || '`'
-WHERE j.id = :job_id AND j.last_transition = :move AND d.state = 'pending'
+SELECT 'deliver', endpoint_id, :now FROM listeners
+WHERE subject = :subject
+  AND sequence = (SELECT last_sequence FROM subjects WHERE id = :subject AND last_transition = :transition)
+  AND disabled_at IS NULL AND paused_at IS NULL
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
+WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
+
+-- name: enqueue_paused_endpoints
+-- Before endpoints that were paused for this reason go on: those with something pending.
+INSERT INTO work (kind, subject, due_at)
+SELECT 'deliver', id, :now FROM endpoints AS e
+WHERE paused_at IS NOT NULL AND paused_reason = :reason
+  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = e.id AND state = 'pending')
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
 -- name: enqueue_delivery
 INSERT INTO work (kind, subject, due_at)
-SELECT 'deliver', endpoint_id, :now FROM deliveries WHERE id = :delivery_id AND state = 'pending'
+SELECT 'deliver', d.endpoint_id, :now FROM deliveries AS d JOIN endpoints AS e ON e.id = d.endpoint_id
+WHERE d.id = :delivery_id AND d.state = 'pending' AND e.paused_at IS NULL
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
@@ -37,7 +47,8 @@ SET lease = NULL, tries = 0,
     due_at = (SELECT CASE WHEN min(due_at) > :now THEN min(due_at) ELSE :now END
               FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
 WHERE kind = 'deliver' AND subject = :subject AND lease = :lease
-  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :subject AND state = 'pending');
+  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :subject AND state = 'pending')
+  AND NOT EXISTS (SELECT 1 FROM endpoints WHERE id = :subject AND paused_at IS NOT NULL);
 
 -- name: fetch_work
 -- Lease what is due, oldest first. The lease's end is its next due time.
