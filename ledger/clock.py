@@ -1,4 +1,4 @@
-"""The time, where it enters: everything else is told it."""
+"""The clock. Functions below take `now`; objects take a `Clock`."""
 
 import time
 from collections.abc import Callable

@@ -1,14 +1,14 @@
-"""What the ledger says when it cannot do what was asked, sorted by what comes next.
+"""The errors of the ledger, sorted by what comes next.
 
 LedgerError
-├── Unavailable      try again: nothing was written
-│   ├── Overloaded   more is waiting than may wait
-│   ├── DiskFull     no room until somebody makes some
-│   └── Unanswered   the one that may have been written: look before trying again
-├── CannotOpen       an operator must act before we can start
+├── Unavailable      nothing was written; try again
+│   ├── Overloaded   too many writes wait
+│   ├── DiskFull     the disk has no room
+│   └── Unanswered   it may have been written: read before trying again
+├── CannotOpen       an operator must act
 │   ├── Locked       another process has the file
-│   └── Corrupt      the file is not a ledger any more
-└── Contradiction    the schema refused a lie: our own internal_error, never written
+│   └── Corrupt      the file is damaged
+└── Contradiction    a constraint rejected a row: a bug in Renderhook
 """
 
 
@@ -21,7 +21,7 @@ class Unavailable(LedgerError):
 
 
 class Overloaded(Unavailable):
-    """More writes are waiting than the bound allows; nothing was written."""
+    """More writes wait than MAX_WAITING_WRITES allows; nothing was written."""
 
 
 class DiskFull(Unavailable):
@@ -29,20 +29,20 @@ class DiskFull(Unavailable):
 
 
 class Unanswered(Unavailable):
-    """The database was asked to commit and did not answer: it was written, or not. Asking again must be harmless."""
+    """The database did not confirm a commit, which may have been applied. A repeated call must be harmless."""
 
 
 class CannotOpen(LedgerError):
-    """The ledger cannot be opened until an operator acts; the message says how."""
+    """The database cannot be opened until an operator acts; the message says how."""
 
 
 class Locked(CannotOpen):
-    """Another process has the ledger open for writing."""
+    """Another process has the database open for writing."""
 
 
 class Corrupt(CannotOpen):
-    """The file is damaged, or no ledger of ours."""
+    """The file is damaged, or not a database of Renderhook."""
 
 
 class Contradiction(LedgerError):
-    """The schema refused a row that contradicts another; nothing was written."""
+    """A constraint rejected a row. A bug in Renderhook; nothing was written."""

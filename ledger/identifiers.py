@@ -1,4 +1,4 @@
-"""Names for rows: unique without asking anybody, and sorted by when they were made."""
+"""Identifiers of rows: unique without coordination, and sorted by creation time."""
 
 import secrets
 
@@ -13,9 +13,9 @@ def new_identifier(prefix: str, now: int) -> str:
 
     `now` is milliseconds since the epoch, UTC. 48 bits of time come first, then 80 random bits, in the digits of RFC
     4648's base32hex, lower case, which sort as the bytes do: later rows go to the right edge of every index.
-    Within one millisecond of one process each is the one before plus one, so that they sort as they were made.
+    Within one millisecond each identifier of a process is the one before plus one, so that they sort by creation.
     """
-    global _last  # noqa: PLW0603 - the one before is what makes the next
+    global _last  # noqa: PLW0603 - each identifier depends on the one before
     moment, number = _last
     number = number + 1 if moment == now else secrets.randbits(_RANDOM_BITS - 1)
     _last = (now, number)

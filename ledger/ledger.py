@@ -5,7 +5,7 @@ nothing was written. Only after `Unanswered` is that unknown: the database did n
 milliseconds since the epoch, UTC; the ledger reads the clock itself.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from ledger.clock import Clock, wall_clock
@@ -24,7 +24,7 @@ from ledger.requests import (
 )
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, providers, submissions
+from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
 
 
 class Ledger:
@@ -116,10 +116,6 @@ class Ledger:
         )
 
     # --- providers and endpoints --------------------------------------------------------------------------------------
-
-    async def put_providers(self, names: Collection[str]) -> None:
-        """Register the providers that jobs may name. Those that are registered already stay."""
-        await self.store.write(providers.put(names))
 
     async def put_settings_endpoint(self, url: str | None) -> None:
         """Set the URL of the endpoint of NOTIFY_URL; None pauses it: its deliveries wait."""

@@ -24,6 +24,10 @@ class WorkQueue:
         now = self._clock()
         return await self._store.write(queue.fetch(kind, now=now, until=now + lease_ms, limit=limit))
 
+    async def renew(self, tasks: Sequence[Task], *, lease_ms: int) -> None:
+        """Extend the leases that still hold to `lease_ms` from now."""
+        await self._store.write(queue.renew(tasks, until=self._clock() + lease_ms))
+
     async def finish(self, task: Task) -> None:
         """Delete a task, if the lease still holds."""
         await self._store.write(queue.finish(task))
@@ -41,6 +45,15 @@ class WorkQueue:
         [row] = await self._store.read("next_due", {"kind": kind})
         due_at: int | None = row["due_at"]
         return due_at
+
+    async def enqueue_missing(self) -> int:
+        """Enqueue work for open jobs and for endpoints with pending deliveries that have none. Return how many."""
+        return await queue.enqueue_missing(self._store, now=self._clock())
+
+    @property
+    def poll_ms(self) -> int:
+        """How often a worker must poll, because other processes may enqueue without waking it."""
+        return self._store.poll_ms
 
     def due(self, what: str) -> asyncio.Event:
         """Return the event that is set when a commit may have made something due.

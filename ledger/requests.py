@@ -95,3 +95,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     lease: str
     tries: int
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The values that a statement repeats so that it acts only while the lease holds."""
+        return {"kind": self.kind, "subject": self.subject, "lease": self.lease}

@@ -89,7 +89,7 @@ class Client:
 
 
 def never_sent(error: BaseException) -> bool:
-    """Tell whether `error` proves that nothing was sent: there was no connection, or no usable address."""
+    """Return whether `error` proves that nothing was sent: there was no connection, or no usable address."""
     cause = error.__cause__
     if isinstance(cause, aiohttp.ClientError):
         return isinstance(

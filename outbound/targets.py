@@ -72,7 +72,7 @@ class Targets:
             self.check_address("127.0.0.1")
 
     def allows_name(self, host: str) -> bool:
-        """Tell whether the name itself is allowed, whatever it resolves to."""
+        """Return whether the name itself is allowed, whatever it resolves to."""
         return host.lower().rstrip(".") in self._names
 
     def grant(self, text: str) -> None:

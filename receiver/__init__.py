@@ -1,1 +1,1 @@
-"""What comes in, and who is told: fal's callbacks, the API, the notifier, the process itself."""
+"""What comes in and what is delivered: callbacks, the API, the notifier; and the composition of the process."""

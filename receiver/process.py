@@ -129,7 +129,6 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
         open_database(settings, emit=emit, shutdown=shutdown) as ledger,
         open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
     ):
-        await ledger.put_providers(settings.providers)
         await put_notify_settings(settings, ledger, emit=emit)
         submitter = open_submitter(
             ledger,
@@ -143,6 +142,5 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
         )
         notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.asked)
         kinds = [*submitter, notifier] if workers else []
-        group = await open_workers(ledger, kinds, emit=emit, shutdown=shutdown, stop_seconds=settings.stop_seconds)
-        async with group:
+        async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)

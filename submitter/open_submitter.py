@@ -39,6 +39,6 @@ def open_submitter(
     )
     poller = Poller(ledger, accounts, clients.poll, clock=wall_clock, emit=emit)
     return [
-        TaskKind(kind="submit", handle=submitter.handle, concurrency=concurrency, lease_ms=lease_ms),
-        TaskKind(kind="poll", handle=poller.handle, concurrency=concurrency, lease_ms=lease_ms),
+        TaskKind(kind="submit", handle=submitter.handle, concurrency=concurrency, longest_ms=lease_ms),
+        TaskKind(kind="poll", handle=poller.handle, concurrency=concurrency, longest_ms=lease_ms),
     ]

@@ -86,13 +86,13 @@ EVENTS: Mapping[str, EventType] = {
     "endpoint.removed": _event("Removals of the endpoint of NOTIFY_URL that discarded deliveries.", warning=True),
     "worker.task_failed": _event("Tasks whose handler raised an exception.", "kind", warning=True),
     "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True),
+    "worker.renew_failed": _event("Renewals of leases that failed.", "kind", warning=True),
     "worker.reschedule_failed": _event("Failed tasks that could not be rescheduled.", "kind", warning=True),
     "worker.lease_expired": _event("Tasks whose lease expired while they were still running.", "kind", warning=True),
     "worker.tasks_abandoned": _event("Shutdowns that abandoned tasks when their time was over.", "kind"),
     "worker.stopped": _event("Workers that stopped although no shutdown was requested.", warning=True),
-    "work.recovered": _event("Recoveries of tasks whose worker had died.", warning=True),
     "work.missing_enqueued": _event("Repairs of jobs or endpoints that had no task.", warning=True),
-    "work.maintenance_failed": _event("Failed runs of the queue's maintenance.", warning=True),
+    "work.sweep_failed": _event("Sweeps for missing work that failed.", warning=True),
 }
 
 

@@ -29,7 +29,7 @@ def configure_logs(log_format: str, log_level: str) -> None:
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
-    for library in ("psycopg", "psycopg.pool", "procrastinate"):  # their warnings are events of ours
+    for library in ("psycopg", "psycopg.pool"):  # their warnings are events of ours
         logging.getLogger(library).setLevel(logging.ERROR)
     logging.basicConfig(
         level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"

@@ -10,7 +10,6 @@ import pytest
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.storage.store import Store
-from ledger.transitions import providers
 from telemetry.events import EVENTS
 from tests.postgres.databases import Databases, fresh_database
 from tests.postgres.servers import database_url, postgres_server
@@ -61,8 +60,7 @@ def heard() -> Heard:
 @pytest.fixture
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
     """For whom a ledger is only a place, and for what is SQLite's alone."""
-    opened = await open_sqlite(tmp_path / "ledger.db", now=NOON)
-    await opened.write(providers.put(PROVIDERS))
+    opened = await open_sqlite(tmp_path / "ledger.db", now=NOON, providers=PROVIDERS)
     yield opened
     await opened.close()
 
@@ -76,8 +74,7 @@ def migrated(postgres_server: Databases) -> Iterator[str]:
 
 
 async def _migrate(url: str) -> None:
-    store = await open_postgres(url, now=NOON, connections=1, seconds=30)
-    await store.write(providers.put(PROVIDERS))
+    store = await open_postgres(url, now=NOON, connections=1, seconds=30, providers=PROVIDERS)
     await store.close()
 
 
@@ -91,7 +88,7 @@ def ledger_url(postgres_server: Databases, migrated: str) -> Iterator[str]:
 @pytest.fixture
 async def postgres_store(ledger_url: str) -> AsyncIterator[PostgresStore]:
     """For what is Postgres' alone."""
-    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5)
+    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5, providers=PROVIDERS)
     yield opened
     await opened.close()
 

@@ -1,8 +1,8 @@
-"""Workers: fetch what is due, do it, and sleep until something is due or somebody says so."""
+"""Workers: fetch tasks that are due, run them under leases that are renewed, and sleep until the next is due."""
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -11,20 +11,29 @@ from ledger.requests import Kind, Task
 from telemetry.emit import Emit
 
 Handler = Callable[[Task], Awaitable[None]]
-"""Does one task, and settles it: finished or postponed."""
+"""Runs one task, and finishes or reschedules it."""
 
-LONGEST_WAIT = 60_000
-"""A worker looks at least once a minute, whatever it was told."""
+LEASE_MS = 20_000
+"""How long a lease lasts after its last renewal. The tasks of a killed worker come due again within this time."""
+
+RENEW_SECONDS = 5.0
+"""How often leases are renewed while their handlers run. One renewal that fails does not end a lease."""
+
+LONGEST_WAIT_MS = 60_000
+"""A worker polls at least once a minute; more often if other processes may enqueue without waking it."""
 
 BACKOFF_MS = 1_000
 LONGEST_BACKOFF_MS = 300_000
 
+RELEASE_SECONDS = 0.5
+"""The part of the grace period that is kept for giving leases back."""
+
 
 class Worker:
-    """Does one kind of work, at most `concurrency` pieces at once, each under a lease of `lease_ms`.
+    """Runs one kind of task, at most `concurrency` at once, each under a lease.
 
-    `handle` settles its own task (finished or postponed). One that raises is put off, longer each time; one that is
-    killed comes due again when its lease ends.
+    `handle` finishes or reschedules its own task. A task whose handler raises is retried with backoff. The lease of a
+    handler that runs longer than `longest_ms` is not renewed, so that a handler that hangs does not keep its task.
     """
 
     def __init__(
@@ -36,7 +45,7 @@ class Worker:
         clock: Clock,
         emit: Emit,
         concurrency: int,
-        lease_ms: int,
+        longest_ms: int,
     ) -> None:
         self._queue = queue
         self.kind = kind
@@ -44,13 +53,16 @@ class Worker:
         self._clock = clock
         self._emit = emit
         self._concurrency = concurrency
-        self._lease_ms = lease_ms
+        self._longest_ms = longest_ms
+        self._longest_wait = min(LONGEST_WAIT_MS, queue.poll_ms)
         self._running: set[asyncio.Task[None]] = set()
-        self._subjects: set[str] = set()
+        self._held: dict[str, tuple[Task, int]] = {}
+        self._renewing: asyncio.Task[None] | None = None
         self._due = queue.due(kind)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Faults of the ledger are announced and waited out."""
+        """Work until `stop` is set. After an error of the database it waits and tries again."""
+        self._renewing = asyncio.create_task(self._renew_forever(), name=f"renew {self.kind} leases")
         while not stop.is_set():
             self._due.clear()
             try:
@@ -65,40 +77,78 @@ class Worker:
         """Start everything that is due and fits, and return how long to wait for more, in milliseconds."""
         free = self._concurrency - len(self._running)
         if free <= 0:
-            return LONGEST_WAIT  # the first to end wakes us
-        tasks = await self._queue.fetch(self.kind, lease_ms=self._lease_ms, limit=free)
+            return self._longest_wait  # the first handler to end wakes it
+        now = self._clock()
+        tasks = await self._queue.fetch(self.kind, lease_ms=LEASE_MS, limit=free)
+        held = [task for task in tasks if task.subject in self._held]
         for task in tasks:
-            if task.subject in self._subjects:  # our own lease ran out under us: whoever is at it goes on alone
+            if task.subject not in self._held:
+                self._begin(task, now)
+        if held:  # their leases ended while they run here, or were ended to have them run again
+            for task in held:
                 self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
-                continue
-            self._subjects.add(task.subject)
-            running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
-            self._running.add(running)
-            running.add_done_callback(self._ended)
+            await self._reschedule(held, BACKOFF_MS)
         if len(tasks) == free:
             return 0
         due_at = await self._queue.next_due(self.kind)
-        return LONGEST_WAIT if due_at is None else min(max(due_at - self._clock(), 0), LONGEST_WAIT)
+        return self._longest_wait if due_at is None else min(max(due_at - self._clock(), 0), self._longest_wait)
+
+    async def renew_once(self) -> None:
+        """Renew the leases of the tasks that run here and have not run too long. Raises LedgerError."""
+        now = self._clock()
+        tasks = [task for task, begun_at in self._held.values() if now - begun_at < self._longest_ms]
+        if tasks:
+            await self._queue.renew(tasks, lease_ms=LEASE_MS)
 
     async def drain(self, seconds: float) -> None:
-        """Let what is running finish for at most `seconds`, then abandon it to the end of its lease."""
-        if not self._running:
-            return
-        _, late = await asyncio.wait(set(self._running), timeout=seconds)
-        for running in late:
-            running.cancel()
-        if late:
-            await asyncio.wait(late)
-            self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
+        """Wait at most `seconds` for running handlers, then cancel them and give their leases back."""
+        if self._running:
+            _, late = await asyncio.wait(set(self._running), timeout=max(0.0, seconds - RELEASE_SECONDS))
+            abandoned = [task for task, _ in self._held.values()]
+            for running in late:
+                running.cancel()
+            if late:
+                await asyncio.wait(late)
+                self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
+                with contextlib.suppress(LedgerError, TimeoutError):  # they come due when their leases end
+                    await asyncio.wait_for(self._reschedule(abandoned, 0), RELEASE_SECONDS)
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait({self._renewing})
+
+    def _begin(self, task: Task, now: int) -> None:
+        self._held[task.subject] = task, now
+        running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
+        self._running.add(running)
+        running.add_done_callback(self._ended)
 
     async def _do(self, task: Task) -> None:
         try:
             await self._handle(task)
-        except Exception as error:  # noqa: BLE001 - a worker outlives every fault of one task; the fault is announced
-            with contextlib.suppress(LedgerError):  # announced: the lease's end will bring it back
-                await reschedule_failed(self._queue, task, error, clock=self._clock, emit=self._emit)
+        except Exception as error:  # noqa: BLE001 - a worker survives every exception of a handler, and emits it
+            await self._retry_later(task, error)
         finally:
-            self._subjects.discard(task.subject)
+            del self._held[task.subject]
+
+    async def _retry_later(self, task: Task, error: Exception) -> None:
+        self._emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
+        pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
+        try:
+            await self._queue.reschedule(task, due_at=self._clock() + pause, failed=True)
+        except LedgerError as fault:  # it comes due when its lease ends
+            self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
+
+    async def _reschedule(self, tasks: Iterable[Task], pause: int) -> None:
+        due_at = self._clock() + pause
+        await asyncio.gather(*(self._queue.reschedule(task, due_at=due_at, failed=False) for task in tasks))
+
+    async def _renew_forever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.renew_once()
+            except LedgerError as error:
+                self._emit("worker.renew_failed", kind=self.kind, error=str(error))
 
     def _ended(self, running: asyncio.Task[None]) -> None:
         if len(self._running) >= self._concurrency:
@@ -112,14 +162,3 @@ class Worker:
         finally:
             for wait in waits:
                 wait.cancel()
-
-
-async def reschedule_failed(queue: WorkQueue, task: Task, error: Exception, *, clock: Clock, emit: Emit) -> None:
-    """Emit that `error` ended `task`, and postpone it, longer each time. Raises LedgerError when that fails."""
-    emit("worker.task_failed", kind=task.kind, subject=task.subject, error=repr(error))
-    pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
-    try:
-        await queue.reschedule(task, due_at=clock() + pause, failed=True)
-    except LedgerError as fault:
-        emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
-        raise

@@ -1,5 +1,6 @@
 """The target of a copy, a database of Postgres': summed up by itself, written, and opened to receivers at the end."""
 
+import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -11,15 +12,19 @@ from psycopg.rows import dict_row
 
 from ledger.copying.source import NOT_COPIED, Chunk, Summary, Table, Values
 from ledger.errors import CannotOpen, Locked, Unavailable
-from ledger.postgres.connections import Connection, connect
+from ledger.postgres.connections import APPLICATION, Connection, connect
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import migrate
 from ledger.postgres.store import open_postgres
-from ledger.postgres.upkeep import STALLED_SECONDS, mend
 from ledger.storage.migrations import READ_APPLIED, READ_MOVED, Applied, Moved, is_of_this_release
+from ledger.transitions.queue import enqueue_missing
 
 _LOCK = 0x636F7079  # "copy": any number, so long as it is always this one
+_NAME = "renderhook copy"
 _SECONDS = 30.0
+LEAVING_SECONDS, LEAVING_TRIES = 2.0, 20
+"""How long the connections of a receiver that has just been stopped may take to go."""
+
 _UNFINISHED = (
     "this ledger is a copy that is not finished: stop the receiver of the old ledger, and run "
     "`python -m receiver copy` once more, without --while-running"
@@ -41,7 +46,7 @@ JOIN pg_index AS k ON k.indrelid = t.oid AND k.indisprimary
 WHERE t.relkind = 'r' AND t.relnamespace = current_schema()::regnamespace
 ORDER BY t.relname, 4 NULLS LAST, c.attnum
 """
-_AT_WORK = "SELECT 1 FROM procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %s) LIMIT 1"
+_AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 _ANY = "SELECT 1 FROM {name} LIMIT 1"
 _READY = "ANALYZE {names}"
 _BEGUN = "INSERT INTO moved_to (copy, sentence, state, changed_at) VALUES (%s, %s, 'closed', %s)"
@@ -128,7 +133,7 @@ class Target:
         await self._mark("open", now)
         store = await open_postgres(self._url, now=now, connections=1, seconds=_SECONDS)
         try:
-            await mend(store)  # or else a receiver does, within its first minute
+            await enqueue_missing(store, now=now)  # or else a receiver does, within its first minute
         finally:
             await store.close()
 
@@ -164,7 +169,7 @@ async def open_target(
     source, LedgerError for what the database says.
     """
     try:
-        async with await connect(url) as reader, await connect(url) as writer:
+        async with await connect(url, name=_NAME) as reader, await connect(url, name=_NAME) as writer:
             for connection in (reader, writer):
                 connection.prepare_threshold = None  # a pooler may stand between
             moved = await _find_copy(writer, identity, tables, known) or await _begin_copy(writer, identity, now)
@@ -218,8 +223,11 @@ async def _begin_copy(connection: Connection, identity: str, now: int) -> Moved:
 
 
 async def _refuse_workers(connection: Connection) -> None:
-    if await _holds(connection, _AT_WORK, STALLED_SECONDS):
-        raise CannotOpen(f"a receiver works on the database, or did {STALLED_SECONDS:g} s ago: stop it first")
+    for _ in range(LEAVING_TRIES):
+        if not await _holds(connection, _AT_WORK, APPLICATION):
+            return
+        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TRIES)
+    raise CannotOpen("a receiver is connected to the database: stop it first")
 
 
 async def _holds(connection: Connection, statement: str, *values: object) -> bool:

@@ -1,1 +1,1 @@
-"""The ledger on Postgres: any number of processes on one database, and Procrastinate's work queue beside it."""
+"""The ledger on Postgres: any number of processes on one database."""

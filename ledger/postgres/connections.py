@@ -1,4 +1,4 @@
-"""Connections to Postgres: how they are opened, what they promise, and how many there are."""
+"""Connections to Postgres: how they are opened, their session settings, and the pool."""
 
 import asyncio
 import re
@@ -20,43 +20,46 @@ CONNECT_SECONDS = 3
 """How long one attempt to connect may take: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT."""
 
 FRESH_SECONDS = 1.0
-"""A connection that was used so short a while ago is taken to be alive; an older one is asked first."""
+"""A connection that was used within this time is taken to be alive; one idle for longer is checked first."""
 
-_HOPELESS = re.compile(
+APPLICATION = "renderhook"
+"""The application_name of our connections in pg_stat_activity, by which a copy finds running receivers."""
+
+_NEEDS_OPERATOR = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
     r"|invalid .*(value|option)"
 )
-"""Words of libpq's that an operator must hear."""
+"""What libpq says when connecting again will not help."""
 
 Connection = AsyncConnection[tuple[object, ...]]
 Pool = AsyncConnectionPool[Connection]
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for every transaction: its bounds in seconds, and that a commit is on the disk when it is answered.
+    """The settings of every session: `seconds` bounds each statement, and a commit is durable when it returns.
 
-    `pooled` says that somebody between us and the database (pgbouncer) may give each transaction another session: then
-    nothing is prepared, nothing listened to, and each transaction makes these session for itself.
+    `pooled` means that a pooler (pgbouncer) may give each transaction another session. Nothing is prepared then, there
+    is no LISTEN, and each transaction applies the settings to itself.
     """
 
     seconds: float
     pooled: bool
 
     def settings(self, *, local: bool) -> str:
-        """Be the statement that makes them, for one transaction or for the session."""
+        """Return the statement that applies them to the session, or (`local`) to the transaction."""
         kept = str(local).lower()
         timeouts = {
             "statement_timeout": self.seconds,
-            # short enough to fail with its batch and twice alone, and leave time for the others of the batch
+            # short enough to fail with its batch and twice alone, and leave time for the rest of the batch
             "lock_timeout": self.seconds / 4,
             "idle_in_transaction_session_timeout": self.seconds * 2,
         }
         calls = [f"set_config('{name}', '{seconds * 1000:.0f}ms', {kept})" for name, seconds in timeouts.items()]
-        # every statement has its index; a plan made while a table was empty would read all of it when it is not
+        # every statement has an index; a plan made while a table was empty would scan it when it is large
         calls.append(f"set_config('enable_seqscan', 'off', {kept})")
-        # what is forbidden is only made dear, and for a dear plan Postgres would compile code, at every execution
+        # enable_seqscan only raises a plan's cost, and Postgres would compile costly plans at every execution
         calls.append(f"set_config('jit', 'off', {kept})")
-        # off and local answer before the disk or the standby has it; remote_apply session more than on does
+        # off and local return before the disk or the standby has the commit; remote_apply waits for more than on
         calls.append(
             "set_config('synchronous_commit', CASE current_setting('synchronous_commit') "
             f"WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, {kept})"
@@ -65,27 +68,27 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def opening(self) -> Sequence[str]:
-        """Begin a transaction."""
+        """Return the statements that begin a transaction."""
         return ("BEGIN", self.settings(local=True)) if self.pooled else ("BEGIN",)
 
 
-async def connect(url: str) -> Connection:
-    """Open one connection, in autocommit. Raises LedgerError: `CannotOpen` when an operator must act."""
+async def connect(url: str, *, name: str = APPLICATION) -> Connection:
+    """Open one connection in autocommit. Raises `CannotOpen` if an operator must act, else another LedgerError."""
     try:
-        # nothing is prepared: a pooler's next client would find it
-        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url))
+        # nothing is prepared: the next client of a pooler's session would find it
+        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
         raise _refused(error) from error
 
 
 async def is_pooled(connection: Connection) -> bool:
-    """Tell whether a pooler stands between: the process that answers is not the one that greeted us."""
+    """Return whether a pooler stands between: the backend that answers is not the one of the handshake."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     return row is not None and row[0] != connection.info.backend_pid
 
 
 def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
-    """Make the pool, not opened, of at most `connections`."""
+    """Make a pool of at most `connections`. It is not opened yet."""
     used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 
     async def configure(connection: Connection) -> None:
@@ -103,7 +106,7 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
 
     return AsyncConnectionPool(
         url,
-        kwargs=_options(url),
+        kwargs=_options(url, APPLICATION),
         min_size=1,
         max_size=connections,
         open=False,
@@ -111,21 +114,23 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
         check=check,
         timeout=session.seconds / 2,
         max_waiting=1_000,
-        reconnect_timeout=CONNECT_SECONDS,  # given up soon, because whoever asks next makes it try again at once
+        reconnect_timeout=CONNECT_SECONDS,  # short, because the next request makes it try again
         name="ledger",
     )
 
 
-def _options(url: str) -> dict[str, Any]:
+def _options(url: str, name: str) -> dict[str, Any]:
     known = conninfo_to_dict(url)
-    return {"autocommit": True} | ({} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS})
+    return {"autocommit": True, "application_name": name} | (
+        {} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS}
+    )
 
 
 def _refused(error: psycopg.Error) -> Exception:
     words = " ".join(str(error).split())
-    # What is refused while connecting carries no code: https://www.psycopg.org/psycopg3/docs/api/errors.html
-    if isinstance(error, psycopg.ProgrammingError):  # libpq cannot read the URL, and would quote what is in it
+    # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
+    if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
         return CannotOpen(UNREADABLE)
-    if _HOPELESS.search(words):
-        return CannotOpen(f"cannot open the ledger: {words}; see DATABASE_URL")
+    if _NEEDS_OPERATOR.search(words):
+        return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")
     return fault_of(error)

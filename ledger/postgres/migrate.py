@@ -1,9 +1,6 @@
-"""Migrations on Postgres: ours and Procrastinate's, by one process at a time while others may be at work."""
-
-from pathlib import Path
+"""Migrations on Postgres: by one process at a time while others may be at work."""
 
 import psycopg
-from procrastinate.schema import SchemaManager
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -26,10 +23,6 @@ _LOCK = 0x72656E646572  # "render": any number, so long as it is always this one
 LOCK_MS = 10_000
 """How long to wait for another process that migrates, or for whoever uses a table that must change."""
 
-_PROCRASTINATES_BOOKKEEPING = (
-    "CREATE TABLE IF NOT EXISTS procrastinate_migrations (name TEXT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)"
-)
-
 
 async def migrate(connection: Connection, now: int) -> list[str]:
     """Bring the schema up to date and return the names of what was applied. `now` is ms.
@@ -43,8 +36,7 @@ async def migrate(connection: Connection, now: int) -> list[str]:
             await connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
             await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
             await connection.execute(sql.SQL(bookkeeping("postgres")))
-            await connection.execute(_PROCRASTINATES_BOOKKEEPING)
-            done = await _apply_procrastinate(connection, now)
+            done = list[str]()
             for migration in await _new(connection):
                 await _apply(connection, migration, now)
                 done.append(f"{migration.number:04} {migration.name}")
@@ -59,11 +51,10 @@ async def migrate(connection: Connection, now: int) -> list[str]:
 async def is_behind(connection: Connection) -> bool:
     """Tell whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
     try:
-        made = "SELECT to_regclass('moved_to') IS NULL OR to_regclass('procrastinate_migrations') IS NULL"
-        row = await (await connection.execute(made)).fetchone()
+        row = await (await connection.execute("SELECT to_regclass('moved_to') IS NULL")).fetchone()
         if row is None or row[0]:
             return True
-        return bool(await _new(connection)) or bool(await _new_of_procrastinate(connection))
+        return bool(await _new(connection))
     except psycopg.Error as error:
         raise fault_of(error) from error
 
@@ -78,29 +69,3 @@ async def _new(connection: Connection) -> list[Migration]:
 async def _apply(connection: Connection, migration: Migration, now: int) -> None:
     await connection.execute(sql.SQL(migration.sql))
     await connection.execute(RECORD, migration.record(now))
-
-
-async def _new_of_procrastinate(connection: Connection) -> list[Path]:
-    rows = await (await connection.execute("SELECT name FROM procrastinate_migrations")).fetchall()
-    applied = {row[0] for row in rows}
-    return [file for file in _files_of_procrastinate() if file.stem not in applied]
-
-
-def _files_of_procrastinate() -> list[Path]:
-    return sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
-
-
-async def _apply_procrastinate(connection: Connection, now: int) -> list[str]:
-    """Make its schema, or bring it up to date: https://procrastinate.readthedocs.io/en/stable/howto/production/migrations.html."""
-    new = await _new_of_procrastinate(connection)
-    row = await (await connection.execute("SELECT to_regclass('procrastinate_jobs') IS NULL")).fetchone()
-    if row is not None and row[0]:
-        await connection.execute(sql.SQL(SchemaManager.get_schema()))  # has all of its migrations in it
-    else:
-        for file in new:
-            await connection.execute(sql.SQL(file.read_text(encoding="utf-8")))
-    for file in new:
-        await connection.execute(
-            "INSERT INTO procrastinate_migrations (name, applied_at) VALUES (%s, %s)", (file.stem, now)
-        )
-    return [f"procrastinate {file.stem}" for file in new]

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from psycopg_pool import PoolTimeout
@@ -13,9 +13,11 @@ from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
 from ledger.postgres.transactions import read, run_batch
 from ledger.postgres.wakeups import Wakeups
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.storage.group_commit import GroupCommit
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Rows, Transaction
+from ledger.transitions.providers import put_providers
 from telemetry.shielding import retrieve_exception
 
 T = TypeVar("T")
@@ -23,9 +25,8 @@ T = TypeVar("T")
 WRITERS = 2
 """Transactions at once: while one waits for the disk, the next is made."""
 
-
-QUEUE_CONNECTIONS = 2
-"""What the queue's workers have for themselves: were they to wait for a standby, nobody else should wait for them."""
+POLL_MS, POLL_MS_POOLED = 5_000, 1_000
+"""How often workers poll for work that another process enqueued. Behind a pooler no notification wakes them."""
 
 OPEN_SECONDS = 10.0
 """How long a database may take to say who it is. What it takes to bring its schema up to date is not bounded."""
@@ -34,11 +35,9 @@ OPEN_SECONDS = 10.0
 class PostgresStore:
     """The `Store` on Postgres. Open it with `open_postgres`."""
 
-    def __init__(
-        self, url: str, pool: Pool, queue_pool: Pool, session: SessionSettings, *, waiting_limit: int, batch: int
-    ) -> None:
+    def __init__(self, url: str, pool: Pool, session: SessionSettings, *, waiting_limit: int, batch: int) -> None:
         self.pool = pool
-        self.queue_pool = queue_pool
+        self.poll_ms = POLL_MS_POOLED if session.pooled else POLL_MS
         self.session = session
         self.wakeups = Wakeups(url, pool, listens=not session.pooled)
         self._commits = GroupCommit(
@@ -47,7 +46,7 @@ class PostgresStore:
             waiting_limit=waiting_limit,
             batch=batch,
             writers=WRITERS,
-            order=_first_lock,
+            order=_lock_order,
         )
         self._closed = False
 
@@ -90,14 +89,13 @@ class PostgresStore:
         self._closed = True
         await self._commits.close()
         await self.wakeups.close()
-        for pool in (self.queue_pool, self.pool):
-            await pool.close(timeout=self.session.seconds)
+        await self.pool.close(timeout=self.session.seconds)
 
     async def _read(self, statement: str, values: Mapping[str, object]) -> Rows | LedgerError:
         try:
             async with self.pool.connection() as connection:
                 return await read(connection, statements("postgres")[statement], values, self.session)
-        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log an exception that is not retrieved
+        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log it
             return fault_of(error)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -118,18 +116,31 @@ class PostgresStore:
             return [fault_of(error)] * len(transactions)
 
 
-def _first_lock(transaction: Transaction[Any]) -> str:
-    """Name the row that a transaction locks first: batches that take locks in one order cannot deadlock."""
-    return str(transaction.values.get("job_id") or transaction.values.get("delivery_id") or "")
+def _lock_order(transaction: Transaction[Any]) -> str:
+    """Return a key that sorts transactions so that concurrent batches cannot deadlock.
+
+    Those that lock the rows of one job or delivery come first, in the order of its id. Those that lock what belongs to
+    many (fetching, renewing, everything about endpoints) come last: their statements skip locked rows.
+    """
+    values = transaction.values
+    subject = None if values.get("kind") == "deliver" else values.get("subject")
+    return str(values.get("job_id") or values.get("delivery_id") or subject or AFTER_ALL_IDENTIFIERS)
 
 
 async def open_postgres(
-    url: str, *, now: int, connections: int, seconds: float, waiting_limit: int = 10_000, batch: int = 256
+    url: str,
+    *,
+    now: int,
+    connections: int,
+    seconds: float,
+    providers: Collection[str] = (),
+    waiting_limit: int = 10_000,
+    batch: int = 256,
 ) -> PostgresStore:
     """Open the ledger at `url`, migrated to the newest schema.
 
-    `connections` bounds what this process opens, two of them for the queue, with one more to listen on; `seconds`
-    bounds every answer. Raises `CannotOpen` when an operator must act, `Unavailable` when the database is not there.
+    `providers` are registered. `connections` bounds what this process opens, besides one to listen on; `seconds` bounds
+    every response. Raises `CannotOpen` if an operator must act, `Unavailable` if the database does not answer.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
@@ -142,11 +153,17 @@ async def open_postgres(
             raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error
         if behind:
             await migrate(connection, now)
-    pool = make_pool(url, session, connections=max(1, connections - QUEUE_CONNECTIONS))
-    queue_pool = make_pool(url, session, connections=QUEUE_CONNECTIONS)
+    pool = make_pool(url, session, connections=connections)
     try:
         await pool.open(wait=True, timeout=OPEN_SECONDS)
     except PoolTimeout as error:
         await pool.close()
         raise Unavailable(f"cannot open the ledger: {error}") from error
-    return PostgresStore(url, pool, queue_pool, session, waiting_limit=waiting_limit, batch=batch)
+    store = PostgresStore(url, pool, session, waiting_limit=waiting_limit, batch=batch)
+    if providers:
+        try:
+            await store.write(put_providers(providers))
+        except LedgerError:
+            await store.close()
+            raise
+    return store

@@ -1,4 +1,4 @@
-"""Verbs in one transaction of Postgres, sent as one pipeline: together while all goes well, else each by itself."""
+"""Run a batch of transactions in one of Postgres', as one pipeline; each by itself if one of them fails."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,14 +10,14 @@ from psycopg.types.numeric import Int8
 
 from ledger.errors import LedgerError, Unanswered
 from ledger.postgres.connections import Connection, SessionSettings
-from ledger.postgres.faults import concerns_one_verb, fault_of
+from ledger.postgres.faults import concerns_one_transaction, fault_of
 from ledger.storage.statements import Statement, statements
 from ledger.storage.transaction import Ran, Result, Row, Rows, Transaction, due_after
 
 Cursor = AsyncRawCursor[Row]
 
 _CLOSING = ("SET LOCAL statement_timeout = 0", "COMMIT")
-"""A commit that a timeout cuts short while it waits for a standby is reported as done, with a warning."""
+"""Without the timeout: a COMMIT that it interrupts while waiting for a standby succeeds with a warning."""
 
 
 async def run_batch(
@@ -27,17 +27,17 @@ async def run_batch(
     results = await _attempt(connection, transactions, session)
     if not isinstance(results, LedgerError):
         return results
-    if not concerns_one_verb(results) or connection.closed:
+    if not concerns_one_transaction(results) or connection.closed:
         return [results] * len(transactions)
     return [await _alone(connection, transaction, session) for transaction in transactions]
 
 
 _RACED = {"23505", "40001", "40P01"}
-"""Another process was first with a key, or with a lock that we needed: looking again finds what it did."""
+"""Unique violation, serialization failure, deadlock: run again, the transaction sees what the other one did."""
 
 
 async def _alone(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> Result:
-    """Run one transaction by itself, and once more when another process was first."""
+    """Run one transaction by itself, and once more if a concurrent one was first."""
     results = await _attempt(connection, [transaction], session)
     if isinstance(results, LedgerError) and getattr(results.__cause__, "sqlstate", None) in _RACED:
         results = await _attempt(connection, [transaction], session)
@@ -49,10 +49,10 @@ async def _attempt(
 ) -> Sequence[Result] | LedgerError:
     try:
         return await _transaction(connection, transactions, session)
-    except Exception as error:  # noqa: BLE001 - whatever it was, every caller must hear
+    except Exception as error:  # noqa: BLE001 - every caller gets the error
         fault = fault_of(error)
         fault.__cause__ = error
-    except BaseException:  # cut off in the middle: nobody may find the connection as it is
+    except BaseException:  # cancelled in the middle: the connection's state is unknown
         await connection.close()
         raise
     await _roll_back(connection)
@@ -77,31 +77,31 @@ async def _transaction(
     connection: Connection, transactions: Sequence[Transaction[Any]], session: SessionSettings
 ) -> Sequence[Result]:
     warnings: list[str] = []
-    connection.add_notice_handler(hear := lambda notice: _warned(notice, warnings))
-    asked: list[list[Cursor | None]] = []
+    connection.add_notice_handler(collect := lambda notice: _warned(notice, warnings))
+    sent: list[list[Cursor | None]] = []
     try:
         async with connection.pipeline():
             for words in session.opening:
                 await connection.execute(words)
-            asked += [await _ask(connection, transaction, session) for transaction in transactions]
+            sent += [await _send(connection, transaction, session) for transaction in transactions]
             for words in _CLOSING:
                 await connection.execute(words)
     finally:
-        connection.remove_notice_handler(hear)
-    if warnings:  # it waited for a standby, and somebody ended the wait: only here is it known to be written
-        raise Unanswered(f"the ledger was written, and may not be replicated: {warnings[0]}")
-    return [await _ran(transaction, steps) for transaction, steps in zip(transactions, asked, strict=True)]
+        connection.remove_notice_handler(collect)
+    if warnings:  # the wait for a standby was ended: the commit is known to be here only
+        raise Unanswered(f"committed here, and perhaps not on the standby: {warnings[0]}")
+    return [await _ran(transaction, steps) for transaction, steps in zip(transactions, sent, strict=True)]
 
 
-async def _ask(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> list[Cursor | None]:
-    named, asked = statements("postgres"), list[Cursor | None]()
+async def _send(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> list[Cursor | None]:
+    named, sent = statements("postgres"), list[Cursor | None]()
     for step in transaction.steps:
         statement = named[step.statement]
         if statement.text:
-            asked.append(await _execute(connection, statement, transaction.values_of(step), session))
-        else:  # this database has no need of it
-            asked.append(None)
-    return asked
+            sent.append(await _execute(connection, statement, transaction.values_of(step), session))
+        else:  # Postgres needs no such statement
+            sent.append(None)
+    return sent
 
 
 async def _execute(
@@ -124,7 +124,7 @@ async def _ran(transaction: Transaction[Any], cursors: Sequence[Cursor | None]) 
 
 
 def _bound(value: object) -> object:
-    """Make a value one that Postgres takes: whole numbers all of one type, and no NUL, which its text cannot hold."""
+    """Convert a value for Postgres: integers as BIGINT, and NUL, which its text cannot hold, replaced."""
     if type(value) is int:
         return Int8(value)
     if isinstance(value, str) and "\0" in value:
@@ -143,5 +143,5 @@ async def _roll_back(connection: Connection) -> None:
             await connection.close()
         if not connection.closed:
             await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - it is broken: nothing is open on it any more, and the pool will see that
+    except Exception:  # noqa: BLE001 - the connection is broken, so no transaction is open on it
         await connection.close()

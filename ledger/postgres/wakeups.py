@@ -56,9 +56,8 @@ class Wakeups:
     async def close(self) -> None:
         """Send what is left, then stop, in bounded time even if the database does not answer."""
         self._closing = True
-        if self._unsent:
-            self._tasks.append(asyncio.create_task(self._notify(), name="ledger last wake-ups"))
-            await asyncio.wait(self._tasks[-1:], timeout=CLOSE_SECONDS)
+        self._not_empty.set()
+        await asyncio.wait(self._tasks[:1], timeout=CLOSE_SECONDS)  # a notification may be under way
         for _ in range(3):  # the first cancels the statement, the next closes the connection
             for task in self._tasks:
                 task.cancel()
@@ -75,6 +74,8 @@ class Wakeups:
 
     async def _notify(self) -> None:
         names, self._unsent = self._unsent, set()
+        if not names:
+            return
         payload = f"{self._sender}:{','.join(sorted(names)) if len(names) <= MOST_NAMES else '*'}"
         with contextlib.suppress(*_UNAVAILABLE):  # the other processes poll too
             async with self._pool.connection() as connection:

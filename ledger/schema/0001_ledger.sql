@@ -262,7 +262,7 @@ CREATE TABLE deliveries (
     CHECK (id = 'msg_' || subject || '_' || CAST(sequence AS TEXT) || '_' || substr(endpoint_id, 4))
 ) STRICT, WITHOUT ROWID;
 
--- query: read_due_deliveries of an endpoint, and release_endpoint
+-- query: read_due_deliveries of an endpoint, and release_endpoint, which also relies on the lock of the foreign key
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
 -- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state: SQLite uses a partial index only
 -- where the statement has its very condition.
@@ -281,30 +281,28 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;
 
--- only sqlite: on Postgres Procrastinate keeps what is due, and the table below only what is due later
+-- The kinds of work. A lower priority number goes first where one worker has several kinds.
+CREATE TABLE work_kinds (
+    name     ID      NOT NULL PRIMARY KEY,
+    priority INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
+
+-- The tasks. `due_at` of a leased row is the end of its lease, so the task of a dead worker comes due again. The subject of
+-- `submit` and `poll` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint, so a slow
+-- endpoint delays no other.
 CREATE TABLE work (
-    kind    TEXT    NOT NULL CHECK (kind = 'submit' OR kind = 'poll' OR kind = 'deliver'),
-    subject TEXT    NOT NULL,
+    kind    ID      NOT NULL REFERENCES work_kinds (name),
+    subject ID      NOT NULL,
     due_at  INTEGER NOT NULL,
-    lease   TEXT,
+    lease   ID,
     tries   INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
--- query: fetch_work, and next_due
-CREATE INDEX work_due ON work (kind, due_at);
+
+-- only postgres: rows change often; vacuum early however many rows are due later
+ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 -- end only
 
--- only postgres: as above
-CREATE TABLE work (
-    kind    ID      NOT NULL CHECK (kind IN ('submit', 'poll', 'deliver')),
-    subject ID      NOT NULL,
-    due_at  INTEGER NOT NULL,
-    tries   INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (kind, subject)
-);
+-- query: fetch_work, and next_due
 CREATE INDEX work_due ON work (kind, due_at);
-CREATE INDEX renderhook_work_lock ON procrastinate_jobs (lock);
-ALTER FUNCTION procrastinate_fetch_job_v2(character varying[], bigint)
-    SET enable_sort = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
-    SET enable_seqscan = off SET jit = off;
--- end only

@@ -78,4 +78,4 @@ def fault_of(error: Exception) -> LedgerError:
         return Corrupt(f"the database file is damaged, or not a database of Renderhook: {error}; restore a backup")
     if isinstance(error, sqlite3.OperationalError):
         return Unavailable(f"the database did not answer: {error}")
-    return Contradiction(f"the database refused a row: {error}")
+    return Contradiction(f"the database rejected a row: {error}")

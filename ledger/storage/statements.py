@@ -1,6 +1,8 @@
-"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <transaction>`, its comment saying which arrow it is.
+"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <name>`, its comment saying which transition it is.
 
-One text serves both databases. What one of them says otherwise, or alone, stands in its own folder, with the reason.
+One text serves both databases. Where one of them needs another, it stands in its own folder, with the reason.
+Under `-- enqueue: <name>` stands a query of the work that is to be done. The statement is the database's own
+`enqueue`, in which the query replaces `@wanted`.
 """
 
 import re
@@ -17,14 +19,14 @@ Dialect = Literal["sqlite", "postgres"]
 _MARK: dict[Dialect, str] = {"sqlite": "?", "postgres": "$"}
 """How a numbered value is written: https://sqlite.org/lang_expr.html#varparam, and `PREPARE` of Postgres."""
 
-_NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
+_NAME = re.compile(r"^-- (name|enqueue): (\w+)[ \t]*$", re.MULTILINE)
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
 class Statement(msgspec.Struct, frozen=True):
     """One statement: its text, whose values are numbered, and the names of those values in that order.
 
-    `pick` puts the values that the statement names in that order: SQLite binds those in half the time of names.
+    `pick` returns the values in that order. SQLite binds numbered values in half the time of named ones.
     """
 
     text: str
@@ -34,25 +36,28 @@ class Statement(msgspec.Struct, frozen=True):
 
 @cache
 def statements(dialect: Dialect = "sqlite") -> dict[str, Statement]:
-    """Read every named statement of a database, once: its own instead of the common one of the same name.
+    """Return every named statement of a database. Its own replaces the common one of the same name.
 
-    Raises ValueError when a name is used twice in one folder or a file begins without one.
+    Raises ValueError if a name is used twice in one folder, or if a file has SQL before the first name.
     """
-    common, own = _read("sql"), _read(f"sql/{dialect}")
-    return {name: _numbered(text, _MARK[dialect]) for name, text in (common | own).items()}
+    found = _read("sql") | _read(f"sql/{dialect}")
+    _, enqueue = found.pop("enqueue")
+    texts = {name: enqueue.replace("@wanted", text) if work else text for name, (work, text) in found.items()}
+    return {name: _numbered(text, _MARK[dialect]) for name, text in texts.items()}
 
 
-def _read(folder: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _read(folder: str) -> dict[str, tuple[bool, str]]:
+    """Return each statement of a folder by its name, and whether it is a query of work to enqueue."""
+    found: dict[str, tuple[bool, str]] = {}
     files = resources.files("ledger").joinpath(folder).iterdir()
     for file in sorted((file for file in files if file.name.endswith(".sql")), key=lambda entry: entry.name):
         preamble, *parts = _NAME.split(file.read_text(encoding="utf-8"))
         if any(line.strip() and not line.startswith("--") for line in preamble.splitlines()):
             raise ValueError(f"{file.name}: SQL before the first `-- name:` line")
-        for name, text in zip(parts[::2], parts[1::2], strict=True):
+        for mark, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             if name in found:
                 raise ValueError(f"{file.name}: statement {name} is defined twice")
-            found[name] = _without_comments(text)
+            found[name] = mark == "enqueue", _without_comments(text)
     return found
 
 

@@ -12,6 +12,10 @@ T = TypeVar("T")
 class Store(Protocol):
     """A database that commits transactions, each all or nothing, and runs reading statements."""
 
+    @property
+    def poll_ms(self) -> int:
+        """How often a worker must poll (ms), because other processes may enqueue work without setting `due`."""
+
     async def write(self, transaction: Transaction[T]) -> T:
         """Commit `transaction`, fsynced, and return what it read.
 

@@ -12,7 +12,6 @@ from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
 from ledger.transitions.events import event_values, publish
-from ledger.transitions.queue import finished
 
 
 def finish(
@@ -58,9 +57,12 @@ def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Transaction
 
 def release(task: Task, *, now: int) -> Transaction[None]:
     """Release an endpoint: its task comes due with its next delivery, or is finished when there is none."""
-    values = {"subject": task.subject, "lease": task.lease, "now": now}
-    steps = (Call("release_endpoint", wakes=("deliver",)), finished(task))
-    return Transaction(steps=steps, values=values, read=_nothing)
+    steps = (
+        Call("release_contended_endpoint", wakes=("deliver",)),
+        Call("release_endpoint", wakes=("deliver",)),
+        Call("finish_work"),
+    )
+    return Transaction(steps=steps, values=task.values | {"now": now}, read=_nothing)
 
 
 def replay(delivery_id: str, *, now: int) -> Transaction[bool]:

@@ -64,6 +64,7 @@ _CONFIRM = (
     Call("confirm_submission"),
     *publish(EventType.JOB_SUBMITTED),
     Call("clear_submit_work"),
+    Call("end_poll_lease"),
     Call("poll_now", wakes=("poll",)),
 )
 _RECEIPT = Call("insert_receipt")

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from ledger.storage.transaction import Call, Transaction
 
 
-def put(names: Collection[str]) -> Transaction[None]:
+def put_providers(names: Collection[str]) -> Transaction[None]:
     """Register providers. Those that are registered already stay."""
     steps = tuple(Call("insert_provider", {"name": name}) for name in sorted(names))
     return Transaction(steps=steps, values={}, read=lambda _: None)

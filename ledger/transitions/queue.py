@@ -1,10 +1,22 @@
-"""The work queue: who does what next, leased so that a dead worker's share comes due by itself."""
+"""The work queue: tasks that are due, leased so that those of a killed worker come due again."""
 
 from collections.abc import Sequence
 
 from ledger.identifiers import new_identifier
 from ledger.requests import Kind, Task
+from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
+
+PAGE = 1_000
+"""Rows read in one transaction of `enqueue_missing`, so that its time is bounded."""
+
+_OPEN: tuple[tuple[str, Kind], ...] = (
+    ("accepted", "submit"),
+    ("submitting", "submit"),
+    ("unconfirmed", "submit"),
+    ("submitted", "poll"),
+)
+"""What an open job waits for, by its state."""
 
 
 def fetch(kind: Kind, *, now: int, until: int, limit: int) -> Transaction[Sequence[Task]]:
@@ -18,41 +30,67 @@ def fetch(kind: Kind, *, now: int, until: int, limit: int) -> Transaction[Sequen
     return Transaction(steps=(Call("fetch_work"),), values=values, read=read)
 
 
+def renew(tasks: Sequence[Task], *, until: int) -> Transaction[None]:
+    """Extend the leases that still hold to `until` (ms)."""
+    steps = tuple(Call("renew_lease", task.values | {"until": until}) for task in tasks)
+    return Transaction(steps=steps, values={}, read=_nothing)
+
+
 def finish(task: Task) -> Transaction[None]:
-    """Take the task off the queue. Does nothing when the lease is not ours any more."""
-    return Transaction(steps=(finished(task),), values={}, read=_nothing)
+    """Delete the task, if the lease still holds."""
+    return Transaction(steps=(Call("finish_work"),), values=task.values, read=_nothing)
 
 
 def reschedule(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
-    """Put the task off until `due_at` (ms). `failed` counts a try; waiting for a provider does not."""
-    return Transaction(steps=(rescheduled(task, due_at=due_at, failed=failed),), values={}, read=_nothing)
+    """Make the task due at `due_at` (ms) without a lease. `failed` counts a try; waiting for a provider does not."""
+    step = rescheduled(task, due_at=due_at, failed=failed)
+    return Transaction(steps=(step,), values=task.values, read=_nothing)
 
 
 def finished(task: Task) -> Call:
-    """Be the step of another transaction that takes `task` off the queue."""
-    return Call("finish_work", {"kind": task.kind, "subject": task.subject, "lease": task.lease})
+    """Return the step of another transaction that deletes `task`."""
+    return Call("finish_work", task.values)
 
 
 def rescheduled(task: Task, *, due_at: int, failed: bool) -> Call:
-    """Be the step of another transaction that puts `task` off until `due_at` (ms)."""
-    values = {
-        "kind": task.kind,
-        "subject": task.subject,
-        "lease": task.lease,
-        "due_at": due_at,
-        "failed": int(failed),
-    }
-    # The worker sleeps towards the lease's end: it must hear that this comes sooner.
-    return Call("reschedule_work", values, wakes=(task.kind,))
+    """Return the step of another transaction that makes `task` due at `due_at` (ms)."""
+    # Workers sleep until the lease ends, and this is sooner.
+    return Call("reschedule_work", task.values | {"due_at": due_at, "failed": int(failed)}, wakes=(task.kind,))
 
 
 def end_leases(*, now: int) -> Transaction[None]:
-    """Make everything leased due now. Only where no other process can be at work: at start, holding the lock."""
-    return Transaction(
-        steps=(Call("end_leases", wakes=("submit", "poll", "deliver")), Call("end_claims")),
-        values={"now": now},
-        read=_nothing,
-    )
+    """End every lease and claim. Only at start and with the file locked, when no other process can hold one."""
+    return Transaction(steps=(Call("end_leases"), Call("end_claims")), values={"now": now}, read=_nothing)
+
+
+async def enqueue_missing(store: Store, *, now: int) -> int:
+    """Enqueue work for open jobs and for endpoints with pending deliveries that have none. Return how many.
+
+    Raises LedgerError.
+    """
+    number = 0
+    for state, kind in _OPEN:
+        values = {"state": state, "kind": kind, "now": now, "after_provider": "", "after": ""}
+        number += await _through(store, ("enqueue_missing_jobs", "end_of_open_jobs"), values, kind)
+    values = {"now": now, "after": ""}
+    return number + await _through(store, ("enqueue_missing_endpoints", "end_of_endpoints"), values, "deliver")
+
+
+async def _through(store: Store, statements: tuple[str, str], values: dict[str, object], kind: Kind) -> int:
+    """Run both statements page by page; the second returns where the next page begins, or nothing."""
+    enqueue, end = statements
+
+    def read(rows: Sequence[Rows]) -> tuple[int, Rows]:
+        return len(rows[0]), rows[1]
+
+    number = 0
+    while True:
+        steps = (Call(enqueue, wakes=(kind,)), Call(end))
+        found, last = await store.write(Transaction(steps=steps, values=values | {"limit": PAGE}, read=read))
+        number += found
+        if not last:
+            return number
+        values = values | last[0]
 
 
 def _nothing(_: Sequence[Rows]) -> None:

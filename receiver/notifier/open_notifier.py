@@ -45,5 +45,7 @@ def open_notifier(
         at_once=settings.notify_concurrency,
     )
     # The last attempt may begin when the endpoint's time is over.
-    lease_ms = hold_ms + round((settings.notify_timeout_seconds + 10) * 1000)
-    return TaskKind(kind="deliver", handle=notifier.handle, concurrency=settings.notify_concurrency, lease_ms=lease_ms)
+    longest_ms = hold_ms + round((settings.notify_timeout_seconds + 10) * 1000)
+    return TaskKind(
+        kind="deliver", handle=notifier.handle, concurrency=settings.notify_concurrency, longest_ms=longest_ms
+    )

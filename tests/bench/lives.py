@@ -1,7 +1,7 @@
 """A job's whole life on Postgres: what it asks of the database, leaves in it, and costs on either side.
 
-Accepted, taken by a worker, claimed, confirmed, called back, its two deliveries made: by the ledger's own
-transactions and the queue's own functions, many jobs at once, with no provider and no endpoint in between.
+Accepted, fetched, claimed, confirmed, called back, its two deliveries made: by the ledger's own transactions, many jobs
+queue's, many jobs at once, with no provider and no endpoint in between.
 """
 
 import asyncio
@@ -15,15 +15,14 @@ from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
+from ledger.transitions import queue as work
 from tests.bench.postmaster import used_by, written_by
 from tests.bench.specimens import INPUT, MODEL
+from tests.conftest import PROVIDERS
 from tests.postgres.servers import PostgresServer
 
 JOBS = 2_000
 AT_ONCE = 64
-
-QUEUE_STATEMENTS = 2
-"""Fetching the task of submitting, and finishing it. The one of looking never gets there: the callback comes first."""
 
 
 class _Counted:
@@ -48,7 +47,7 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 
 
 async def _lead(server: PostgresServer, url: str) -> dict[str, Any]:
-    store = await open_postgres(url, now=_now(), connections=5, seconds=30)
+    store = await open_postgres(url, now=_now(), connections=5, seconds=30, providers=PROVIDERS)
     counted = _Counted(store)
     await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
     [[empty]] = server.ask("SELECT pg_database_size('lives')")
@@ -58,7 +57,7 @@ async def _lead(server: PostgresServer, url: str) -> dict[str, Any]:
     number = JOBS // AT_ONCE * AT_ONCE
     figures = {
         "jobs": number,
-        "statements": round(counted.statements / number + QUEUE_STATEMENTS, 1),
+        "statements": round(counted.statements / number, 1),
         "seconds": round(time.monotonic() - began, 1),
         "ours_cpu_us": round(1e6 * (time.process_time() - ours) / number),
         "postgres_cpu_us": round(1e6 * (used_by(server) - used) / number),
@@ -75,17 +74,13 @@ async def _life(ledger: _Counted) -> None:
     accepted = await ledger.write(
         jobs.accept(NewJob(provider="fal", model=MODEL, input=INPUT, metadata='{"order":"A-4711"}'), now=now)
     )
-    async with ledger.store.pool.connection() as connection:
-        rows = await connection.execute("SELECT id FROM procrastinate_fetch_job_v2(ARRAY['submit']::varchar[], NULL)")
-        [task] = await rows.fetchall()
+    await ledger.write(work.fetch("submit", now=now, until=now + 20_000, limit=1))
     await ledger.write(submissions.claim(accepted.job_id, now=now, until=now + 60_000))
     base = f"https://queue.fal.run/half-moon-ai/ai-face-swap/requests/{request_id}"
     handle = ProviderRequest(
         request_id=request_id, status_url=f"{base}/status", response_url=base, cancel_url=f"{base}/cancel"
     )
     await ledger.write(submissions.confirm(accepted.job_id, "fal", handle, now=now, poll_at=now + 3_600_000))
-    async with ledger.store.pool.connection() as connection:
-        await connection.execute("SELECT procrastinate_finish_job_v1(%s, 'succeeded', true)", (task[0],))
     output = Output(url=f"https://v3.fal.media/files/lion/{accepted.job_id[4:]}_output.mp4", content_type="video/mp4")
     report = Report(
         job_id=accepted.job_id,

@@ -4,24 +4,24 @@ import asyncio
 import time
 from typing import Any
 
-from ledger.postgres.queue import WorkQueue
+from ledger.clock import wall_clock
 from ledger.postgres.store import open_postgres
+from ledger.queue import WorkQueue
 from ledger.requests import Task
+from ledger.transitions import queue as work
 from tests.bench.postmaster import used_by
+from tests.conftest import PROVIDERS
 from tests.postgres.servers import PostgresServer
+from work.worker import Worker
 
-TASKS = 3_000
-AT_ONCE = 32
-FAR_AWAY = 20_000
+TASKS = 10_000
+AT_ONCE = 128
+FAR_AWAY = 100_000
 
-PUT = """
-INSERT INTO procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args)
-SELECT 'poll', 'poll', 'poll:' || n, 'poll:' || n, jsonb_build_object('subject', n::text, 'tries', 0)
-FROM generate_series(1, {tasks}) AS n
-"""
-PUT_LATER = """
+DUE = "INSERT INTO work (kind, subject, due_at) SELECT 'poll', 'job_' || n, n FROM generate_series(1, {tasks}) AS n"
+DUE_LATER = """
 INSERT INTO work (kind, subject, due_at)
-SELECT 'poll', 'later' || n, 4102444800000 FROM generate_series(1, {tasks}) AS n
+SELECT 'poll', 'job_later' || n, 4102444800000 FROM generate_series(1, {tasks}) AS n
 """
 
 
@@ -35,22 +35,31 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 
 
 async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict[str, float]:
-    store = await open_postgres(url, now=1, connections=5, seconds=30)
+    store = await open_postgres(url, now=1, connections=5, seconds=30, providers=PROVIDERS)
     if others:
-        await asyncio.to_thread(server.ask, PUT_LATER.format(tasks=others), database="queueing")
-    await asyncio.to_thread(server.ask, PUT.format(tasks=TASKS), database="queueing")
-    await asyncio.to_thread(server.ask, "VACUUM ANALYZE procrastinate_jobs", database="queueing")
+        await asyncio.to_thread(server.ask, DUE_LATER.format(tasks=others), database="queueing")
+    await asyncio.to_thread(server.ask, DUE.format(tasks=TASKS), database="queueing")
+    await asyncio.to_thread(server.ask, "VACUUM ANALYZE work", database="queueing")
     done, all_done = 0, asyncio.Event()
 
-    async def perform(_: Task) -> None:
+    async def finish(task: Task) -> None:
         nonlocal done
+        await store.write(work.finish(task))
         done += 1
         if done == TASKS:
             all_done.set()
 
-    queue = WorkQueue(store, "poll", perform, emit=lambda *_, **__: None, concurrency=AT_ONCE)
-    used, ours, began = used_by(server), time.process_time(), time.monotonic()
-    running = asyncio.create_task(queue.run(stop_seconds=5))
+    worker = Worker(
+        WorkQueue(store, wall_clock),
+        "poll",
+        finish,
+        clock=wall_clock,
+        emit=lambda *_, **__: None,
+        concurrency=AT_ONCE,
+        longest_ms=60_000,
+    )
+    stop, used, ours, began = asyncio.Event(), used_by(server), time.process_time(), time.monotonic()
+    running = asyncio.create_task(worker.run(stop))
     await asyncio.wait_for(all_done.wait(), 120)
     seconds = time.monotonic() - began
     figures = {
@@ -58,7 +67,8 @@ async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict
         "ours_cpu_us": round(1e6 * (time.process_time() - ours) / TASKS),
         "postgres_cpu_us": round(1e6 * (used_by(server) - used) / TASKS),
     }
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    stop.set()
+    await running
+    await worker.drain(1)
     await store.close()
     return figures

@@ -12,6 +12,7 @@ from ledger.records import Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
+from tests.conftest import PROVIDERS
 
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
 INPUT = json.dumps(
@@ -59,7 +60,7 @@ async def finished(path: Path) -> Specimen:
 
 @contextlib.asynccontextmanager
 async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = await open_sqlite(path, now=_now())
+    store = await open_sqlite(path, now=_now(), providers=PROVIDERS)
     try:
         await store.write(endpoints.put_settings_endpoint(None, now=_now()))
         yield store

@@ -20,10 +20,11 @@ SLOW_SECONDS = 30.0
 
 
 def completed(receiver: Receiver, subject: Subject) -> tuple[str, dict[str, Any]]:
-    """Run a job to its end, and return its id and its only receipt."""
+    """Run a job to its end, and return its id and the receipt that ended it. A provider may call back twice."""
     job_id = receiver.submit(subject, subject.inputs.completes)
     assert receiver.wait_ended(job_id)["state"] == "completed"
-    [receipt] = receiver.receipts(job_id)
+    receipt, *others = receiver.receipts(job_id)
+    assert [other["result"] for other in others] == ["duplicate"] * len(others)
     return job_id, receipt
 
 
@@ -67,7 +68,7 @@ def test_a_receipt_can_be_verified_again_and_is_a_duplicate(subject: Subject, ca
     job_id, receipt = completed(called, subject)
     response = called.call_back(subject.name, job_id, receipt["body"].encode(), receipt["headers"])
     assert (response.status_code, response.json()) == (200, {"result": "duplicate"})
-    assert [each["result"] for each in called.receipts(job_id)] == ["recorded", "duplicate"]
+    assert {each["result"] for each in called.receipts(job_id)[1:]} == {"duplicate"}
     assert called.job(job_id)["state"] == "completed"
 
 

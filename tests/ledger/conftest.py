@@ -11,7 +11,8 @@ from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job
 from ledger.storage.store import Store
 from ledger.transitions import events, jobs, outcomes, submissions
-from tests.conftest import NOON
+from ledger.transitions import queue as work
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger import queues
 from tests.postgres.databases import fresh_database
 from tests.postgres.servers import PostgresServer, serving
@@ -68,13 +69,9 @@ class Story:
         return await self.store.write(outcomes.record(report, now=ms(at)))
 
     async def fetch(self, kind: Kind, at: float, until: float | None = None, limit: int = 100) -> list[Task]:
-        """Take what is due. Only on SQLite it comes back at `until`, when nobody has settled it."""
+        """Lease what is due, until `until` when that is given, and otherwise for a minute."""
         until = at + 60 if until is None else until
-        return await queues.fetch(self.store, kind, now=ms(at), until=ms(until), limit=limit)
-
-    async def end(self, task: Task) -> None:
-        """Have the worker that took a task done with it."""
-        await queues.end(self.store, task)
+        return list(await self.store.write(work.fetch(kind, now=ms(at), until=ms(until), limit=limit)))
 
     async def job(self, job_id: str) -> Job:
         job = await jobs.read_job(self.store, job_id)
@@ -128,7 +125,7 @@ async def opening(url: str) -> AsyncIterator[Opening]:
     opened: list[PostgresStore] = []
 
     async def open_one(at: str = url, *, connections: int = 5, seconds: float = 1.0) -> PostgresStore:
-        opened.append(await open_postgres(at, now=NOON, connections=connections, seconds=seconds))
+        opened.append(await open_postgres(at, now=NOON, connections=connections, seconds=seconds, providers=PROVIDERS))
         return opened[-1]
 
     yield open_one

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
@@ -12,7 +12,9 @@ from ledger.records import Fault, JobError, Outcome, Output
 from ledger.requests import NewJob, ProviderRequest, Report, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, events, jobs, outcomes, submissions
+from ledger.transitions import queue as work
 from tests.conftest import NOON
+from tests.ledger import queues
 
 T = TypeVar("T")
 
@@ -30,7 +32,7 @@ OPEN = {"accepted", "submitting", "unconfirmed", "submitted"}
 class LifeOfAJob(RuleBasedStateMachine):
     """The model is the attributes; the ledger is asked after every step whether it agrees.
 
-    Each database says below how it is opened, crashed, and asked for work.
+    Each database says below how it is opened and crashed.
     """
 
     ends_claims = False
@@ -44,13 +46,14 @@ class LifeOfAJob(RuleBasedStateMachine):
     async def crash(self) -> Store:
         """Have the process killed and started again; what it had claimed is taken back from it."""
 
-    @abstractmethod
-    async def fetch(self) -> list[Task]:
+    async def fetch(self) -> Sequence[Task]:
         """Take what is due to be submitted, also what a worker has held for too long."""
+        return await self.store.write(work.fetch("submit", now=self.now, until=self.now + LEASE, limit=100))
 
-    @abstractmethod
     async def kinds_of_work(self) -> set[str]:
-        """Tell in which queues the job is."""
+        """Return the kinds of work that there are for the job."""
+        rows = await queues.ask(self.store, "SELECT kind FROM work WHERE subject = %s", self.job_id)
+        return {row["kind"] for row in rows}
 
     @initialize()
     def begin(self) -> None:

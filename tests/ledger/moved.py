@@ -17,7 +17,7 @@ from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.requests import Attempted
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import SQLiteStore, _DictConnection, open_sqlite
-from ledger.transitions import deliveries, endpoints, providers
+from ledger.transitions import deliveries, endpoints
 from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import BROKEN, Story
 
@@ -36,8 +36,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def path(tmp_path: Path) -> Path:
     """A ledger that nobody has open, with something in every table and jobs in most states."""
     path = tmp_path / "old.db"
-    store = await open_sqlite(path, now=NOON)
-    await store.write(providers.put(PROVIDERS))
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     await tell(Story(store))
     await store.close()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -111,12 +110,14 @@ def ask(target: str, statement: str) -> list[Any]:
 
 async def opens(target: str) -> bool:
     """Tell whether a receiver would start on Postgres."""
-    return await _opens(open_postgres(target, now=LATER, connections=1, seconds=5), "a copy that is not finished")
+    return await _opens(
+        open_postgres(target, now=LATER, connections=1, seconds=5, providers=PROVIDERS), "a copy that is not finished"
+    )
 
 
 async def opens_file(path: Path) -> bool:
     """Tell whether a receiver would start on the file."""
-    return await _opens(open_sqlite(path, now=LATER), "was moved to")
+    return await _opens(open_sqlite(path, now=LATER, providers=PROVIDERS), "was moved to")
 
 
 async def _opens(opening: Awaitable[SQLiteStore | PostgresStore], refusal: str) -> bool:

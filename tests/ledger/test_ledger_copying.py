@@ -13,7 +13,7 @@ from ledger.copying import source as sources
 from ledger.copying.source import NOT_COPIED, Table, Values, canonical
 from ledger.errors import CannotOpen, Locked
 from ledger.sqlite.store import open_sqlite
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story
 from tests.ledger.moved import (
     LATER,
@@ -127,7 +127,7 @@ async def test_a_copy_has_every_row_of_every_table_as_it_was(path: Path, databas
 
 
 async def test_an_empty_ledger_moves_too(tmp_path: Path, database_url: str) -> None:
-    await (await open_sqlite(tmp_path / "empty.db", now=NOON)).close()
+    await (await open_sqlite(tmp_path / "empty.db", now=NOON, providers=PROVIDERS)).close()
     copied = await pass_over(tmp_path / "empty.db", database_url)
     assert copied.moved
     assert [each.target.number for each in copied.sums] == [0] * len(TABLES)
@@ -155,7 +155,7 @@ async def test_it_moves_through_a_pooler_too(path: Path) -> None:
 async def test_a_pass_beside_a_receiver_copies_what_was_there_and_the_next_brings_what_changed(
     path: Path, database_url: str
 ) -> None:
-    store = await open_sqlite(path, now=NOON)
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     first = await pass_over(path, database_url, while_running=True)
     assert first.fault is None
     assert not first.moved
@@ -179,7 +179,7 @@ async def test_a_pass_beside_a_receiver_copies_what_was_there_and_the_next_bring
 
 
 async def test_the_last_pass_is_refused_while_a_receiver_has_the_file(path: Path, database_url: str) -> None:
-    store = await open_sqlite(path, now=NOON)
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     with pytest.raises(Locked, match="--while-running"):
         await pass_over(path, database_url)
     await store.close()

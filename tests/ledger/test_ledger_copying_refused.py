@@ -14,7 +14,7 @@ from ledger.copying.target import Target
 from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
 from ledger.postgres.store import open_postgres
 from ledger.sqlite.store import open_sqlite
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story
 from tests.ledger.moved import (
     TABLES_MADE,
@@ -38,7 +38,7 @@ __all__ = ["path", "small_chunks"]
 
 
 async def test_a_ledger_that_lived_on_its_own_is_not_overwritten(path: Path, ledger_url: str) -> None:
-    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     await Story(store).accept()
     await store.close()
     before = rows_of_target(ledger_url)
@@ -53,15 +53,16 @@ async def test_an_empty_ledger_on_postgres_is_taken(path: Path, ledger_url: str)
 
 
 async def test_a_database_that_a_worker_is_at_is_refused(path: Path, ledger_url: str) -> None:
-    ask(ledger_url, "INSERT INTO procrastinate_workers DEFAULT VALUES")
-    with pytest.raises(CannotOpen, match="a receiver is at work"):
+    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
+    with pytest.raises(CannotOpen, match="a receiver is connected"):
         await pass_over(path, ledger_url)
+    await store.close()
     assert await opens(ledger_url)
 
 
 async def test_a_copy_of_another_ledger_is_refused(path: Path, tmp_path: Path, database_url: str) -> None:
     await pass_over(path, database_url, while_running=True)
-    await (await open_sqlite(tmp_path / "other.db", now=NOON + 1)).close()
+    await (await open_sqlite(tmp_path / "other.db", now=NOON + 1, providers=PROVIDERS)).close()
     with pytest.raises(CannotOpen, match="a copy of another ledger"):
         await pass_over(tmp_path / "other.db", database_url)
 
@@ -70,7 +71,7 @@ async def test_a_target_that_has_been_at_work_since_is_compared_and_never_writte
     path: Path, database_url: str
 ) -> None:
     await pass_over(path, database_url)
-    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     await Story(store).report(open_job(path), request_id="req-open")
     await store.close()
     before = rows_of_target(database_url)
@@ -209,18 +210,19 @@ async def test_a_move_is_undone_while_nothing_has_happened_and_done_again(path: 
     assert await opens_file(path)
     with pytest.raises(CannotOpen, match="nothing to undo"):
         await undo(path, database_url)
-    store = await open_sqlite(path, now=NOON)
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     await Story(store).accept()
     await store.close()
     copied = await pass_over(path, database_url)
     assert copied.moved
-    assert [each.written for each in copied.sums if each.table == "jobs"] == [1]
+    assert [each.written for each in copied.sums if each.table == "jobs"] == [2]  # and one whose claim ended
 
 
 async def test_a_move_is_not_undone_under_a_worker(path: Path, database_url: str) -> None:
     await pass_over(path, database_url)
-    ask(database_url, "INSERT INTO procrastinate_workers DEFAULT VALUES")
-    with pytest.raises(CannotOpen, match="a receiver is at work"):
+    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
+    with pytest.raises(CannotOpen, match="a receiver is connected"):
         await undo(path, database_url)
+    await store.close()
     assert await opens(database_url)
     assert not await opens_file(path)

@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.records import JobState
-from ledger.requests import NewJob
+from ledger.requests import AFTER_ALL_IDENTIFIERS, NewJob
 from ledger.transitions import events, jobs
 from tests.ledger.conftest import Story, ms
 
@@ -40,7 +40,7 @@ async def test_pages_go_from_new_to_old_without_gaps_or_repeats(
     await story.accept(at=8, provider="heygen")
     await story.submit("req-9", at=9)
     seen: list[str] = []
-    before = jobs.AFTER_ALL_IDENTIFIERS
+    before = AFTER_ALL_IDENTIFIERS
     while page := await jobs.list_jobs(
         story.store,
         limit=3,
@@ -65,7 +65,7 @@ async def test_a_listing_by_state_goes_through_the_jobs_of_all_providers_in_one_
     ids = [await story.accept(at=at, provider=names[letter]) for at, letter in enumerate(order)]
     await story.submit("req-9", at=3)  # in another state
     seen: list[str] = []
-    before = jobs.AFTER_ALL_IDENTIFIERS
+    before = AFTER_ALL_IDENTIFIERS
     while page := await jobs.list_jobs(story.store, limit=limit, before=before, state=JobState.ACCEPTED):
         assert len(page) == min(limit, len(ids) - len(seen))
         seen += [job.id for job in page]

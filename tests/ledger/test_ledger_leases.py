@@ -1,19 +1,14 @@
-"""The queue on SQLite: what is fetched is nobody else's until its lease ends, by time or because a process begins."""
+"""Leases: what is fetched is nobody else's until its lease ends, by time or because the one process begins."""
 
-import pytest
+from pathlib import Path
 
 from ledger.requests import Task
-from ledger.sqlite.store import SQLiteStore
+from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import deliveries, endpoints
 from ledger.transitions import queue as work
 from ledger.transitions.endpoints import SETTINGS_ENDPOINT
+from tests.conftest import PROVIDERS
 from tests.ledger.conftest import Story, ms
-
-
-@pytest.fixture
-def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """Postgres has no leases: there a worker keeps its task for as long as it lives."""
-    return sqlite_store
 
 
 async def test_what_is_fetched_is_fetched_again_when_the_lease_ends(story: Story) -> None:
@@ -29,11 +24,8 @@ async def test_a_worker_whose_lease_is_over_can_neither_finish_nor_postpone(stor
     await story.accept()
     [stale] = await story.fetch("submit", at=1, until=31)
     [current] = await story.fetch("submit", at=31, until=61)
-    woken = story.store.due("submit")
-    woken.clear()
     await story.store.write(work.finish(stale))
     await story.store.write(work.reschedule(stale, due_at=ms(9_999), failed=True))
-    assert not woken.is_set()
     [again] = await story.fetch("submit", at=61)
     assert again.tries == current.tries == 0
 
@@ -61,21 +53,35 @@ async def test_the_oldest_due_comes_first(story: Story) -> None:
     assert {task.subject for task in fetched} == {ids[1], ids[2]}
 
 
-async def test_at_start_every_lease_and_claim_ends(story: Story) -> None:
+async def test_a_lease_that_is_renewed_ends_later_unless_another_has_it(story: Story) -> None:
+    one, other = await story.accept(), await story.accept()
+    renewed, lost = await story.fetch("submit", at=1, until=31)
+    assert {renewed.subject, lost.subject} == {one, other}
+    await story.store.write(work.renew([renewed], until=ms(61)))
+    [taken] = await story.fetch("submit", at=31, until=61)
+    assert taken.subject == lost.subject
+    await story.store.write(work.renew([renewed, lost], until=ms(91)))
+    assert [task.subject for task in await story.fetch("submit", at=61)] == [lost.subject]
+    assert [task.subject for task in await story.fetch("submit", at=91)] == [renewed.subject]
+
+
+async def test_a_report_without_the_result_takes_the_lease_of_a_poll_that_runs(story: Story) -> None:
+    job_id = await story.submit()
+    [running] = await story.fetch("poll", at=100)
+    assert await story.report(job_id, None, at=101) == "pending"
+    await story.store.write(work.reschedule(running, due_at=ms(900), failed=False))
+    assert [task.subject for task in await story.fetch("poll", at=101)] == [job_id]
+
+
+async def test_opening_a_file_ends_every_lease_and_claim(tmp_path: Path) -> None:
+    """Its lock is ours: whoever held them is gone. On Postgres, others may be at work."""
+    store: SQLiteStore = await open_sqlite(tmp_path / "ledger.db", now=ms(0), providers=PROVIDERS)
+    story = Story(store)
     job_id = await story.accept()
-    [_] = await story.fetch("submit", at=1, until=1_000)
+    await story.fetch("submit", at=1, until=1_000)
     await story.begin(job_id, at=1, until=1_000)
-    await story.store.write(work.end_leases(now=ms(5)))
+    await store.close()
+    story = Story(await open_sqlite(tmp_path / "ledger.db", now=ms(5), providers=PROVIDERS))
     assert [task.subject for task in await story.fetch("submit", at=5)] == [job_id]
     assert (await story.job(job_id)).claimed_until == ms(5)
-
-
-async def test_ending_leases_at_the_start_wakes_everybody_if_there_were_any(story: Story) -> None:
-    events = {kind: story.store.due(kind) for kind in ("submit", "poll", "deliver")}
-    await story.accept()
-    events["submit"].clear()
-    await story.store.write(work.end_leases(now=ms(1)))
-    assert not any(event.is_set() for event in events.values())
-    await story.fetch("submit", at=1, until=1_000)
-    await story.store.write(work.end_leases(now=ms(5)))
-    assert all(event.is_set() for event in events.values())
+    await story.store.close()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import CannotOpen
-from ledger.sqlite.store import _DictConnection
 from ledger.sqlite import migrate as migrate_module
 from ledger.sqlite.migrate import migrate
+from ledger.sqlite.store import _DictConnection
 from ledger.storage.migrations import Migration, migrations
 
 

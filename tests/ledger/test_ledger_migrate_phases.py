@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from procrastinate.schema import SchemaManager
 
 from ledger.errors import CannotOpen
 from ledger.postgres.store import open_postgres
@@ -18,7 +17,7 @@ from ledger.storage.migrations import migrations
 from ledger.storage.statements import Dialect
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, jobs
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story, ms
 
 LATER = (
@@ -54,7 +53,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
             connection.close()
             return rows
 
-        return Place("sqlite", lambda: open_sqlite(path, now=NOON), run)
+        return Place("sqlite", lambda: open_sqlite(path, now=NOON, providers=PROVIDERS), run)
     url: str = request.getfixturevalue("database_url")
 
     def ask(statement: str) -> list[Any]:
@@ -62,7 +61,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5), ask)
+    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5, providers=PROVIDERS), ask)
 
 
 async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) -> None:
@@ -71,10 +70,9 @@ async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) 
     story = Story(store)
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
-    [task] = await story.fetch("submit", at=1)
+    await story.fetch("submit", at=1)
     await story.begin(job_id)
     assert await story.confirm(job_id)
-    await story.end(task)
     assert await story.report(job_id) == "recorded"
     assert [job.id for job in await jobs.list_jobs(store, limit=10)] == [job_id]
     assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
@@ -123,61 +121,16 @@ def test_a_file_that_does_not_say_what_it_does_is_refused(
         migrations("sqlite")
 
 
-# --- Postgres alone: several processes begin at once, and Procrastinate has migrations of its own --------------------
-
-
-def procrastinates() -> list[str]:
-    files = Path(SchemaManager.get_migrations_path()).glob("*.sql")
-    return sorted(file.stem for file in files)
+# --- Postgres alone: several processes begin at once ----------------------------------------------------------------
 
 
 async def test_of_several_that_begin_at_once_one_migrates_and_all_open(database_url: str) -> None:
-    opening = [open_postgres(database_url, now=NOON + n, connections=2, seconds=5) for n in range(5)]
+    opening = [
+        open_postgres(database_url, now=NOON + n, connections=2, seconds=5, providers=PROVIDERS) for n in range(5)
+    ]
     stores = await asyncio.gather(*opening)
     accepted = await asyncio.gather(*(Story(store).accept() for store in stores))
     assert len(set(accepted)) == 5
     await asyncio.gather(*(store.close() for store in stores))
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT count(DISTINCT applied_at) FROM migrations").fetchall() == [(1,)]
-        found = connection.execute("SELECT name FROM procrastinate_migrations ORDER BY name").fetchall()
-    assert [row[0] for row in found] == procrastinates()
-
-
-def forget(url: str, number: int) -> list[str]:
-    """Strike the last of Procrastinate's migrations from our list of them, and return what is left."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        names = procrastinates()[-number:]
-        connection.execute("DELETE FROM procrastinate_migrations WHERE name = ANY (%s)", (names,))
-    return procrastinates()[:-number]
-
-
-def listed(url: str) -> list[str]:
-    with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT name FROM procrastinate_migrations ORDER BY name").fetchall()
-    return [row[0] for row in rows]
-
-
-async def test_a_file_of_procrastinates_that_is_missing_is_run(database_url: str) -> None:
-    """Its last one may be repeated: it drops what is there no more."""
-    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
-    forget(database_url, 1)
-    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
-    assert listed(database_url) == procrastinates()
-
-
-async def test_a_schema_of_procrastinates_that_is_newer_than_the_list_is_refused_and_left_alone(
-    database_url: str,
-) -> None:
-    """Most of its files cannot be repeated: an operator must put the list right."""
-    await (await open_postgres(database_url, now=NOON, connections=2, seconds=5)).close()
-    left = forget(database_url, 4)
-    with pytest.raises(CannotOpen, match="already exists"):
-        await open_postgres(database_url, now=NOON, connections=2, seconds=5)
-    assert listed(database_url) == left
-
-
-async def test_a_schema_of_procrastinates_that_somebody_else_made_is_refused(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(SchemaManager.get_schema().encode())
-    with pytest.raises(CannotOpen, match="already exists"):
-        await open_postgres(database_url, now=NOON, connections=2, seconds=5)

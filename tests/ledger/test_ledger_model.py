@@ -10,16 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ledger.postgres.store import PostgresStore, open_postgres
-from ledger.postgres.upkeep import recover
-from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore, open_sqlite
-from ledger.transitions import queue as work
-from tests.ledger import queues
-from tests.ledger.life import LEASE, OPEN, LifeOfAJob
+from tests.conftest import PROVIDERS
+from tests.ledger.life import LifeOfAJob
 from tests.postgres.databases import Databases, fresh_database
-
-HAS = "SELECT queue_name AS kind FROM procrastinate_jobs WHERE lock = queue_name || ':' || %s"
-LATER = "SELECT kind FROM work WHERE subject = %s"
 
 
 class LifeOnSQLite(LifeOfAJob):
@@ -29,7 +23,7 @@ class LifeOnSQLite(LifeOfAJob):
     async def open(self) -> SQLiteStore:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "life" / "ledger.db"
-        return await open_sqlite(self.path, now=self.now)
+        return await open_sqlite(self.path, now=self.now, providers=PROVIDERS)
 
     async def crash(self) -> SQLiteStore:
         # What a kill leaves behind: the file and its write-ahead log as they are, nothing flushed or checkpointed.
@@ -39,16 +33,7 @@ class LifeOnSQLite(LifeOfAJob):
         for suffix in ("", "-wal"):
             shutil.copy(f"{found}{suffix}", f"{self.path}{suffix}")
         await self.store.close()
-        again = await open_sqlite(self.path, now=self.now)
-        await again.write(work.end_leases(now=self.now))
-        return again
-
-    async def fetch(self) -> list[Task]:
-        return await queues.fetch(self.store, "submit", now=self.now, until=self.now + LEASE)
-
-    async def kinds_of_work(self) -> set[str]:
-        rows = await queues.ask(self.store, LATER, self.job_id)
-        return {row["kind"] for row in rows}
+        return await open_sqlite(self.path, now=self.now, providers=PROVIDERS)
 
     def teardown(self) -> None:
         super().teardown()
@@ -57,7 +42,7 @@ class LifeOnSQLite(LifeOfAJob):
 
 
 class LifeOnPostgres(LifeOfAJob):
-    """Other processes live on when one crashes: claims go on until they end, and tasks until their worker is missed."""
+    """Other processes live on when one crashes: claims and leases go on until they end."""
 
     store: PostgresStore
 
@@ -65,35 +50,14 @@ class LifeOnPostgres(LifeOfAJob):
         super().__init__()
         self.server, self.template = server, template
         self.undo = contextlib.ExitStack()
-        self.fetched_at = 0
 
     async def open(self) -> PostgresStore:
         self.url = self.undo.enter_context(fresh_database(self.server, template=self.template))
-        return await open_postgres(self.url, now=self.now, connections=5, seconds=5)
+        return await open_postgres(self.url, now=self.now, connections=5, seconds=5, providers=PROVIDERS)
 
     async def crash(self) -> PostgresStore:
         await self.store.close()
-        again = await open_postgres(self.url, now=self.now, connections=5, seconds=5)
-        await self.miss_the_workers(again)
-        return again
-
-    async def miss_the_workers(self, store: PostgresStore) -> None:
-        await queues.bury_workers(store)
-        await store.write(recover(lease_seconds=LEASE / 1000))
-
-    async def fetch(self) -> list[Task]:
-        if self.now >= self.fetched_at + LEASE:
-            await self.miss_the_workers(self.store)
-        tasks = await queues.fetch(self.store, "submit", now=self.now, until=0)
-        self.fetched_at = self.now if tasks else self.fetched_at
-        return tasks
-
-    async def kinds_of_work(self) -> set[str]:
-        if self.state not in OPEN:
-            return set()  # what is left, or put back by a stale worker, is taken by one who sees that the job ended
-        rows = await queues.ask(self.store, LATER, self.job_id)
-        rows += await queues.ask(self.store, HAS, self.job_id)
-        return {row["kind"] for row in rows}
+        return await open_postgres(self.url, now=self.now, connections=5, seconds=5, providers=PROVIDERS)
 
     def teardown(self) -> None:
         super().teardown()

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.errors import Contradiction, Unavailable
 from ledger.postgres.store import PostgresStore
-from ledger.requests import NewJob
+from ledger.requests import Accepted, NewJob
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import deliveries, endpoints, jobs
 from ledger.transitions import queue as work
@@ -50,10 +50,8 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     [task] = await story.fetch("submit", at=1)
     await story.begin(job_id)
     assert await story.confirm(job_id)
-    await story.end(task)
     [task] = await story.fetch("poll", at=100)
     await store.write(work.reschedule(task, due_at=ms(200), failed=True))
-    await story.end(task)
     assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"
     assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
@@ -63,14 +61,12 @@ async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
     store: PostgresStore, bouncer: PgBouncer, url: str, opening: Opening
 ) -> None:
     other = await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
-    lie = Transaction(
-        steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "provider": "?"}, read=list
-    )
+    lie = Transaction(steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "model": ""}, read=list)
     transactions = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
     asked = [(store, other)[number % 2].write(transaction) for number, transaction in enumerate(transactions)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(each) for each in results] == [
-        Contradiction if transaction is lie else jobs.Accepted for transaction in transactions
+        Contradiction if transaction is lie else Accepted for transaction in transactions
     ]
     assert len(await jobs.list_jobs(other, limit=200)) == 90
 

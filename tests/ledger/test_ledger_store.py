@@ -9,7 +9,7 @@ import pytest
 
 from ledger.errors import Contradiction, Overloaded, Unavailable
 from ledger.postgres.store import open_postgres
-from ledger.requests import NewJob
+from ledger.requests import Accepted, NewJob
 from ledger.sqlite.store import open_sqlite
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Transaction
@@ -46,7 +46,7 @@ async def test_one_failing_verb_does_not_fail_those_committed_with_it(store: Sto
     )
     assert isinstance(bad, Contradiction)
     for accepted in (good, also_good):
-        assert isinstance(accepted, jobs.Accepted)
+        assert isinstance(accepted, Accepted)
         assert await jobs.read_job(store, accepted.job_id) is not None
 
 
@@ -72,7 +72,7 @@ async def test_cancelling_the_caller_does_not_cancel_the_transaction(store: Stor
 async def test_more_than_may_wait_is_turned_away_at_once(opening: Opening) -> None:
     store = await opening(waiting_limit=3)
     results = await asyncio.gather(*(store.write(jobs.accept(NEW, now=NOON)) for _ in range(5)), return_exceptions=True)
-    assert [type(result) for result in results] == [jobs.Accepted] * 3 + [Overloaded] * 2
+    assert [type(result) for result in results] == [Accepted] * 3 + [Overloaded] * 2
     await store.close()
 
 
@@ -104,17 +104,17 @@ async def test_a_value_that_cannot_be_stored_fails_its_verb_alone_and_the_writer
         store.write(jobs.accept(NEW, now=NOON)), store.write(bad), return_exceptions=True
     )
     assert isinstance(failed, Contradiction)
-    assert isinstance(good, jobs.Accepted)
+    assert isinstance(good, Accepted)
     assert (await store.write(jobs.accept(NEW, now=NOON))).new
 
 
 async def test_many_that_fail_among_many_that_do_not_fail_alone(store: Store) -> None:
     transactions = [LIE if number % 7 == 3 else jobs.accept(NEW, now=NOON + number) for number in range(300)]
     results = await asyncio.gather(*map(store.write, transactions), return_exceptions=True)
-    expected = [Contradiction if transaction is LIE else jobs.Accepted for transaction in transactions]
+    expected = [Contradiction if transaction is LIE else Accepted for transaction in transactions]
     assert [type(result) for result in results] == expected
     found = {job.id for job in await jobs.list_jobs(store, limit=1_000)}
-    assert found == {result.job_id for result in results if isinstance(result, jobs.Accepted)}
+    assert found == {result.job_id for result in results if isinstance(result, Accepted)}
 
 
 async def test_what_was_written_is_read_by_who_was_told_so(store: Store) -> None:

@@ -74,7 +74,6 @@ async def test_putting_back_takes_the_submission_off_the_count(story: Story) -> 
     assert await story.store.write(submissions.return_to_accepted(task, claim=claim, now=ms(2), due_at=ms(5)))
     job = await story.job(task.subject)
     assert (job.state, job.submissions) == (JobState.ACCEPTED, 0)
-    await story.end(task)
     assert await story.fetch("submit", at=4) == []
     [again] = await story.fetch("submit", at=5)
     assert again.tries == 1

@@ -6,15 +6,12 @@ import gc
 import pytest
 
 from ledger.postgres.store import PostgresStore
-from ledger.requests import Kind, Task
+from ledger.requests import Attempted, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, submissions
+from ledger.transitions import queue as work
+from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
-
-
-def woken_for_later(store: Store, kind: Kind) -> set[Kind]:
-    """SQLite's workers sleep until something is due, and must hear of it. On Postgres it is promoted when it is due."""
-    return set() if isinstance(store, PostgresStore) else {kind}
 
 
 class Ears:
@@ -52,9 +49,7 @@ async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it_and_nobody_els
     await story.begin(job_id)
     assert ears.heard() == set()
     await story.confirm(job_id)
-    assert ears.heard() == {"deliver"} | woken_for_later(store, "poll")
-    await story.fetch("poll", at=1000)
-    assert "poll" in ears.heard() | woken_for_later(store, "poll")
+    assert ears.heard() == {"deliver", "poll"}
 
 
 async def told(story: Story) -> Task:
@@ -63,7 +58,7 @@ async def told(story: Story) -> Task:
     job_id = await story.submit()
     [task] = await story.fetch("deliver", at=2)
     [delivery] = await deliveries.list_deliveries_of_subject(story.store, job_id)
-    attempted = deliveries.Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
+    attempted = Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
     await story.store.write(deliveries.finish(delivery.id, attempted, "delivered", now=ms(3)))
     return task
 
@@ -76,8 +71,7 @@ async def test_a_callback_for_an_endpoint_that_is_held_wakes_who_holds_it(
     [job] = await story.fetch("poll", at=1000)
     ears.heard()
     await story.report(job.subject)
-    # On Postgres the endpoint's next task waits already, which nobody can take before this one ends.
-    assert ears.heard() == ({"deliver"} if isinstance(store, PostgresStore) else set())
+    assert ears.heard() == set()
     assert (news.is_set(), news_of_another.is_set()) == (True, False)
     assert len(await deliveries.read_due(store, task.subject, now=ms(31), limit=10)) == 1
 
@@ -88,7 +82,6 @@ async def test_a_callback_for_an_endpoint_that_nobody_holds_wakes_who_tells(
     task = await told(story)
     ears.heard()
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
     assert ears.heard() == set()  # nothing is pending
     [job] = await story.fetch("poll", at=1000)
     ears.heard()
@@ -143,12 +136,11 @@ async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
-    attempted = deliveries.Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
+    attempted = Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
     await store.write(deliveries.retry(delivery.id, attempted, due_at=ms(40)))
     ears.heard()
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
-    assert ears.heard() == woken_for_later(store, "deliver")
+    assert ears.heard() == {"deliver"}
     [task] = await story.fetch("deliver", at=40)
     ears.heard()
     await store.write(deliveries.release(task, now=ms(41)))  # it is overdue
@@ -158,14 +150,12 @@ async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
 async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: Store, ears: Ears) -> None:
     task = await told(story)
     await store.write(deliveries.release(task, now=ms(4)))
-    await story.end(task)
     job_id = await story.submit("req-2", at=5)
     [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
-    refused = deliveries.Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
+    refused = Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
     [task] = await story.fetch("deliver", at=6)
     await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
-    await story.end(task)
     ears.heard()
     assert await store.write(deliveries.replay(delivery.id, now=ms(8)))
     assert ears.heard() == {"deliver"}
@@ -181,3 +171,12 @@ async def test_who_puts_off_what_he_holds_wakes_his_kind(story: Story, store: St
     ears.heard()
     await store.write(submissions.return_to_accepted(task, claim=claim, now=ms(3), due_at=ms(4)))
     assert ears.heard() == {"submit"}
+
+
+async def test_a_worker_whose_lease_has_ended_wakes_no_other(story: Story, store: Store, ears: Ears) -> None:
+    await story.accept()
+    [stale] = await story.fetch("submit", at=1, until=31)
+    await story.fetch("submit", at=31)
+    ears.heard()
+    await store.write(work.reschedule(stale, due_at=ms(32), failed=True))
+    assert ears.heard() == set()

@@ -15,7 +15,6 @@ async def test_what_is_finished_is_gone(story: Story) -> None:
     await story.accept()
     [task] = await story.fetch("submit", at=1)
     await story.store.write(work.finish(task))
-    await story.end(task)
     assert await story.fetch("submit", at=10_000) == []
 
 
@@ -24,7 +23,6 @@ async def test_waiting_does_not_count_as_a_try_and_failing_does(story: Story) ->
     [task] = await story.fetch("submit", at=1)
     for at, failed, tries in ((5, False, 0), (6, True, 1), (7, True, 2), (8, False, 0)):
         await story.store.write(work.reschedule(task, due_at=ms(at), failed=failed))
-        await story.end(task)
         assert await story.fetch("submit", at=at - 0.1) == []
         [task] = await story.fetch("submit", at=at)
         assert task.tries == tries
@@ -49,7 +47,6 @@ async def test_what_is_confirmed_need_not_be_submitted_but_looked_after(story: S
     [task] = await story.fetch("submit", at=1)
     await story.begin(job_id)
     await story.confirm(job_id)
-    await story.end(task)
     assert await story.fetch("submit", at=10_000) == []
     [task] = await story.fetch("poll", at=10_000)
     assert task.subject == job_id

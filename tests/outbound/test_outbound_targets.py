@@ -1,4 +1,4 @@
-"""Which addresses may be told: public ones, looked at through every wrapping, but for the named exceptions."""
+"""Which addresses may be connected to: public ones, however embedded, and those that the settings allow."""
 
 import contextlib
 import ipaddress
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from outbound.targets import GuardedResolver, TargetRefused, Targets, ThreadedResolver
 
-calm = settings(deadline=None)  # a busy machine is no fault
+unhurried = settings(deadline=None)  # a busy machine is not a failure
 
 NOBODY = Targets(())
 
@@ -72,7 +72,7 @@ def test_names_are_not_checked_before_they_are_resolved() -> None:
         NOBODY.check_host(host)
 
 
-@calm
+@unhurried
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_any_address_is_allowed_or_refused(address: ipaddress.IPv4Address) -> None:
     for targets in (NOBODY, Targets(["10.0.0.0/8", "fd00::/8", "u.example"])):
@@ -82,7 +82,7 @@ def test_any_address_is_allowed_or_refused(address: ipaddress.IPv4Address) -> No
         assert address.is_global
 
 
-@calm
+@unhurried
 @given(st.ip_addresses(v=4))
 def test_embedding_does_not_make_a_private_address_public(address: ipaddress.IPv4Address) -> None:
     number = int(address)
@@ -104,7 +104,7 @@ def allowed(address: str) -> bool:
     return True
 
 
-@calm
+@unhurried
 @given(st.text(max_size=60))
 def test_any_host_is_allowed_or_refused(host: str) -> None:
     with contextlib.suppress(TargetRefused):
@@ -121,13 +121,13 @@ def test_allowed_targets_are_addresses_and_networks() -> None:
 
 
 class Names(AbstractResolver):
-    """A look-up that answers as it is bid, the last answer for ever."""
+    """A resolver that returns the given results one after the other, then the last one again."""
 
     def __init__(self, *answers: list[str]) -> None:
-        self.answers = list(answers)
+        self.responses = list(answers)
 
     async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
-        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        found = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
         return [
             ResolveResult(hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0)
             for each in found

@@ -1,4 +1,4 @@
-"""The guard at work in the real client: however an address is written or resolved, nobody private is connected to."""
+"""The SSRF guard in the real client: no private address is connected to, however it is written or resolved."""
 
 import contextlib
 
@@ -9,15 +9,15 @@ from outbound.client import Client, open_transport
 from outbound.targets import TargetRefused, Targets
 from providers.http import NeverSent, Request, Unread
 from tests.outbound.test_outbound_targets import Names
-from tests.receiver.endpoints import Endpoint, guarded_exchange
+from tests.receiver.endpoints import Endpoint, guarded_client
 
 
 async def refused(endpoint: Endpoint, host: str, targets: Targets, resolver: AbstractResolver | None = None) -> str:
     """POST to `host` at the endpoint's port; it must not arrive. Returns the words of the refusal."""
-    async with guarded_exchange(targets, resolver) as send:
+    async with guarded_client(targets, resolver) as send:
         with pytest.raises((NeverSent, Unread)) as caught:
             await send(Request(method="POST", url=f"http://{host}:{endpoint.port}/", headers={}))
-    assert endpoint.told == []
+    assert endpoint.received == []
     return str(caught.value)
 
 
@@ -53,9 +53,9 @@ async def test_loopback_in_any_notation_is_not_connected_to(endpoint: Endpoint, 
 
 
 async def test_the_endpoint_of_these_tests_answers_when_allowed(endpoint: Endpoint) -> None:
-    async with guarded_exchange(Targets(["127.0.0.1"])) as send:
+    async with guarded_client(Targets(["127.0.0.1"])) as send:
         answer = await send(Request(method="POST", url=endpoint.url, headers={}))
-    assert (answer.status, len(endpoint.told)) == (200, 1)
+    assert (answer.status, len(endpoint.received)) == (200, 1)
 
 
 async def test_a_refusal_says_what_was_refused(endpoint: Endpoint) -> None:
@@ -83,28 +83,28 @@ async def test_an_address_that_passes_the_resolver_is_refused_at_the_socket(endp
             await Client(client, seconds=5, max_bytes=100)(
                 Request(method="POST", url=f"http://u.example:{endpoint.port}/", headers={})
             )
-    assert endpoint.told == []
+    assert endpoint.received == []
 
 
 async def test_a_name_is_resolved_for_every_connection(endpoint: Endpoint) -> None:
-    """Once excepted addresses are not remembered as the name's: the second look-up counts."""
+    """Addresses are not remembered: the second resolution counts."""
     targets, names = Targets(["127.0.0.1"]), Names(["127.0.0.1"], ["127.0.0.2"])
-    async with guarded_exchange(targets, names) as send:
+    async with guarded_client(targets, names) as send:
         url = f"http://u.example:{endpoint.port}/"
         assert (await send(Request(method="POST", url=url, headers={}))).status == 200
         with pytest.raises((NeverSent, Unread), match=r"127\.0\.0\.2 is not a public address"):
             await send(Request(method="POST", url=url, headers={}))
-    assert len(endpoint.told) == 1
+    assert len(endpoint.received) == 1
 
 
 async def test_an_allowed_name_is_connected_to_and_its_address_is_not(endpoint: Endpoint) -> None:
     targets, names = Targets(["inside.example"]), Names(["127.0.0.1"])
-    async with guarded_exchange(targets, names) as send:
+    async with guarded_client(targets, names) as send:
         url = f"http://inside.example:{endpoint.port}/"
         assert (await send(Request(method="POST", url=url, headers={}))).status == 200
     with pytest.raises(TargetRefused):
         targets.check_host("127.0.0.1")
     with pytest.raises((NeverSent, Unread)):
-        async with guarded_exchange(targets, names) as send:
+        async with guarded_client(targets, names) as send:
             await send(Request(method="POST", url=f"http://outside.example:{endpoint.port}/", headers={}))
-    assert len(endpoint.told) == 1
+    assert len(endpoint.received) == 1

@@ -9,10 +9,7 @@ from psycopg.rows import dict_row
 from tests.process.children import Child, python, quiet_port, until
 from tests.process.house import TERMINAL, House, Neighbours
 
-WORK = """
-SELECT queue_name AS kind, args->>'subject' AS subject FROM procrastinate_jobs WHERE queue_name <> 'upkeep'
-UNION ALL SELECT kind, subject FROM work
-"""
+WORK = "SELECT kind, subject FROM work"
 OPEN = f"SELECT id FROM jobs WHERE state NOT IN {TERMINAL}"
 
 

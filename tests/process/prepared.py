@@ -12,6 +12,7 @@ from ledger.requests import NewJob, ProviderRequest
 from ledger.transitions import jobs, submissions
 from providers.callback_tokens import CallbackTokens
 from tests.bench.ground import Signed, sign
+from tests.conftest import PROVIDERS
 
 FAR_AWAY_MS = 24 * 3600 * 1000
 PATIENCE_SECONDS = 60.0
@@ -31,7 +32,7 @@ class Prepared:
 
 async def prepare(url: str, count: int) -> list[Prepared]:
     """Make `count` submitted fal jobs by the ledger's own transactions, before any worker runs."""
-    store = await open_postgres(url, now=_now(), connections=4, seconds=PATIENCE_SECONDS)
+    store = await open_postgres(url, now=_now(), connections=4, seconds=PATIENCE_SECONDS, providers=PROVIDERS)
     try:
         return list(await asyncio.gather(*(_submitted(store) for _ in range(count))))
     finally:

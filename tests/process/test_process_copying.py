@@ -171,7 +171,7 @@ def test_killed_in_the_middle_it_leaves_a_target_that_is_shut_and_the_next_pass_
     assert 0 < sum(map(len, rows_of_target(target).values())) < sum(map(len, rows_of_source(ledger).values()))
     [line] = last_words(moved)
     assert "a copy that is not finished" in line
-    moved.rows("INSERT INTO endpoints (id, url, scope, created_at) VALUES ('ep_zzz', 'https://x/', 'job', 1)")
+    moved.rows("INSERT INTO endpoints (id, url, source, created_at) VALUES ('ep_zzz', 'https://x/', 'job', 1)")
     differing = copying(tmp_path, ledger, target)
     assert differing.ended(60) == 1, differing.said
     assert "in endpoints, ep_zzz is only at the target" in differing.said.splitlines()[-1]

@@ -16,13 +16,6 @@ from tests.process.house import Neighbours
 from tests.process.postgres_house import PostgresHouse
 from tests.process.prepared import Prepared
 
-LOST_UPKEEP = """
-INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, args, status)
-VALUES ('upkeep', 'recover', 'recover', '{"timestamp": 1}', 'doing')
-"""
-TICK_SECONDS = 10.0
-"""How often work of the dead is looked for."""
-
 
 @pytest.fixture
 def shared(tmp_path: Path, neighbours: Neighbours, database_url: str) -> Iterator[PostgresHouse]:
@@ -74,15 +67,10 @@ def test_a_worker_killed_in_the_middle_of_a_submit_never_has_it_submitted_twice(
     taken = until("the submit is on the wire", lambda: shared.neighbours.submissions(errand))
     doomed.kill()
     shared.start_worker()
-    # What takes 20 s, and the claim's own time: its heart has not beaten for long, and the claim is over.
-    shared.rows(
-        "UPDATE procrastinate_workers SET last_heartbeat = '2020-01-01' "
-        "WHERE id IN (SELECT worker_id FROM procrastinate_jobs WHERE queue_name = 'submit')"
-    )
+    # What takes up to 20 s, and the claim's own time: both are over.
     shared.rows("UPDATE jobs SET claimed_until = 1 WHERE id = %s", job_id)
-    for _ in range(2):  # and two that were killed while they looked for others' work have left that behind
-        shared.rows(LOST_UPKEEP)
-    until("another worker had it", lambda: shared.job(job_id)["state"] == "unconfirmed", TICK_SECONDS + 3)
+    shared.rows("UPDATE work SET due_at = 1 WHERE kind = 'submit'")
+    until("another worker had it", lambda: shared.job(job_id)["state"] == "unconfirmed")
     signed = Prepared(job_id, taken[0]["id"]).callback(shared.neighbours.signing_key, shared.settings["SECRET_KEY"])
     answer = shared.neighbours.http.post(f"{shared.url}{signed.path}", headers=signed.headers, content=signed.body)
     assert answer.json() == {"result": "recorded"}
@@ -95,17 +83,16 @@ def test_a_worker_killed_in_the_middle_of_a_submit_never_has_it_submitted_twice(
     assert len(shared.neighbours.submissions(errand)) == 1
 
 
-def test_a_worker_that_was_taken_for_dead_goes_on_with_what_it_does(shared: PostgresHouse) -> None:
+def test_a_worker_whose_leases_ended_under_it_goes_on_with_what_it_does(shared: PostgresHouse) -> None:
     shared.start()
     paid = [Errand(provider="heygen", faults="slow=5") for _ in range(2)]  # longer than a worker that stops would wait
     jobs = [str(shared.ask(errand)) for errand in paid]
     until("both are on the wire", lambda: all(shared.neighbours.submissions(errand) for errand in paid))
-    shared.rows("DELETE FROM procrastinate_workers")  # as others do when it was silent for 20 s
+    shared.rows("UPDATE work SET due_at = 1")  # as when the database was away for 20 s
     jobs.append(str(shared.ask(Errand())))
     shared.wait_settled()
     assert {shared.job(job)["state"] for job in jobs} == {"completed"}
     assert [len(shared.neighbours.submissions(errand)) for errand in paid] == [1, 1]
-    assert shared.rows("SELECT id FROM procrastinate_workers") != []
 
 
 @needs_pgbouncer

@@ -13,6 +13,7 @@ import pytest
 from nacl.signing import SigningKey
 
 from ledger.ledger import Ledger
+from ledger.requests import NewJob, ProviderRequest
 from ledger.sqlite.store import SQLiteStore
 from ledger.transitions import deliveries, endpoints, events, jobs, submissions
 from ledger.transitions import queue as work
@@ -25,6 +26,7 @@ from receiver.callbacks.application import Callbacks
 from receiver.callbacks.sources import open_sources
 from submitter.poll import Poller
 from tests.conftest import Clock, Heard
+from tests.ledger import queues
 
 RACES = 200
 PAYLOAD = {"image": {"url": "https://files.example/a.png", "content_type": "image/png"}}
@@ -115,11 +117,10 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
             lost.update(results)
             types = [event.type for event in await events.list_events(store, job_id)]
             assert types == ["job.accepted", "job.submitted", f"job.{job.state.value}"]
+            [named] = [row["id"] for row in await queues.ask(store, "SELECT id FROM endpoints WHERE source = 'job'")]
             made = await deliveries.list_deliveries_of_subject(store, job_id)
             assert sorted((each.sequence, each.endpoint_id) for each in made) == sorted(
-                (sequence, endpoint)
-                for sequence in (2, 3)
-                for endpoint in ("ep_settings", jobs.endpoint_identifier("https://one.example"))
+                (sequence, endpoint) for sequence in (2, 3) for endpoint in ("ep_settings", named)
             )
     assert won["callback"] + won["poll"] == RACES
     assert min(won["callback"], won["poll"]) > RACES // 10, won
@@ -128,9 +129,9 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
 
 
 async def submitted(store: SQLiteStore, clock: Clock, request_id: str) -> str:
-    new = jobs.NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
+    new = NewJob(provider="fal", model="a/b", input="{}", notify=("https://one.example",))
     accepted = await store.write(jobs.accept(new, now=clock()))
     await store.write(submissions.claim(accepted.job_id, now=clock(), until=clock() + 1000))
-    handle = submissions.ProviderRequest(request_id=request_id)
+    handle = ProviderRequest(request_id=request_id)
     assert await store.write(submissions.confirm(accepted.job_id, "fal", handle, now=clock(), poll_at=clock()))
     return accepted.job_id

@@ -1,4 +1,4 @@
-"""A server with our protocol on a free port, and somebody who calls it byte by byte."""
+"""A server with `BoundedProtocol` on a free port, and a client that sends bytes as the test says."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,16 @@ from receiver.web.protocol import BoundedProtocol
 
 
 async def ok(scope: Scope, receive: Receive, send: Send) -> None:
-    """Say ok to everything, without reading it."""
+    """Answer every request with ok, without reading it."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
 
 class Reader:
-    """An application that reads each request to its end, and says ok. `heard` is what came, in order."""
+    """An application that reads each request to its end and answers ok. `messages` are what it received, in order."""
 
     def __init__(self) -> None:
-        self.heard: list[Message] = []
+        self.messages: list[Message] = []
         self.called = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.may_answer.set()
@@ -30,24 +30,24 @@ class Reader:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.called.set()
         while True:
-            self.heard.append(await receive())
-            if not self.heard[-1].get("more_body"):
+            self.messages.append(await receive())
+            if not self.messages[-1].get("more_body"):
                 break
         await self.may_answer.wait()
         await ok(scope, receive, send)
 
     @property
     def bodies(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.heard)
+        return b"".join(message.get("body", b"") for message in self.messages)
 
 
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp = ok, *, most: int | None = None) -> AsyncIterator[int]:
-    """Serve `app` on a free port, to so many connections at once."""
+    """Serve `app` on a free port, to at most `most` connections."""
     quiet: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False, "proxy_headers": False}
     config = uvicorn.Config(app, http=BoundedProtocol, limit_concurrency=most, **quiet)
     server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign]  # the tests keep their own
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment, method-assign]  # pytest keeps its own handlers
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
@@ -80,36 +80,36 @@ class Caller:
 
     @property
     def closed(self) -> bool:
-        """Whether the other side has hung up, as far as anybody can tell who goes on talking."""
+        """Whether the server has closed the connection, as far as the client can tell."""
         return self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
 
     async def ok(self) -> bytes:
-        """Hear one answer to its end."""
+        """Read one response."""
         async with asyncio.timeout(5):
             return await self._reader.readuntil(b"\r\n\r\nok")
 
     async def rest(self, *, dribble: bytes = b"") -> bytes:
-        """Hear all until the other side hangs up, five seconds at most; say `dribble` again and again meanwhile."""
-        heard = b""
+        """Read until the server closes, for five seconds at most, while sending `dribble` repeatedly."""
+        received = b""
         async with asyncio.timeout(5):
             with contextlib.suppress(ConnectionError):
                 while not self._reader.at_eof():
                     try:
-                        heard += await asyncio.wait_for(self._reader.read(65_536), 0.01 if dribble else None)
+                        received += await asyncio.wait_for(self._reader.read(65_536), 0.01 if dribble else None)
                     except TimeoutError:
                         await self.say(dribble)
-        return heard
+        return received
 
 
 async def said(port: int, *parts: bytes) -> bytes:
-    """Say the parts on a connection of their own, then hear all until the server hangs up."""
+    """Send the parts on a new connection, and read until the server closes it."""
     async with Caller(port) as caller:
         await caller.say(*parts)
         return await caller.rest()
 
 
 async def passed(seconds: float) -> None:
-    """Wait until a clock of the loop that was set before now, to so many seconds, has struck if it was not stopped."""
-    struck = asyncio.Event()
-    asyncio.get_running_loop().call_later(seconds + 0.01, struck.set)
-    await struck.wait()
+    """Wait until timers of the event loop that were set before, for at most `seconds`, have run."""
+    fired = asyncio.Event()
+    asyncio.get_running_loop().call_later(seconds + 0.01, fired.set)
+    await fired.wait()

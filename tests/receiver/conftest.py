@@ -1,4 +1,4 @@
-"""The receiver as the tests need it: put together on a fresh ledger, and endpoints that really listen."""
+"""The receiver on an empty database, and endpoints that listen on loopback."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -7,35 +7,35 @@ import pytest
 from ledger.sqlite.store import SQLiteStore
 from outbound.targets import Targets
 from tests.conftest import Clock, Heard
-from tests.receiver.endpoints import Endpoint, Office, guarded_exchange
-from tests.receiver.house import House
+from tests.receiver.endpoints import Endpoint, Outbox, guarded_client
+from tests.receiver.harness import Receiver
 
-MakeHouse = Callable[..., House]
+MakeReceiver = Callable[..., Receiver]
 
 
 @pytest.fixture
 def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """Only a place here: what the ledger's transactions do on each database is tested in tests/ledger."""
+    """SQLite: what transactions do on each database is tested in tests/ledger."""
     return sqlite_store
 
 
 @pytest.fixture
-async def make_house(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[MakeHouse]:
-    made: list[House] = []
+async def make_receiver(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[MakeReceiver]:
+    made: list[Receiver] = []
 
-    def make(**options: object) -> House:
-        made.append(House(store, clock, heard, **options))
+    def make(**environment: str) -> Receiver:
+        made.append(Receiver(store, clock, heard, **environment))
         return made[-1]
 
     yield make
-    for house in made:
-        await house.keys.close()
-        await house.http.aclose()
+    for receiver in made:
+        await receiver.keys.close()
+        await receiver.http.aclose()
 
 
 @pytest.fixture
-def house(make_house: MakeHouse) -> House:
-    return make_house()
+def receiver(make_receiver: MakeReceiver) -> Receiver:
+    return make_receiver()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
 
 @pytest.fixture
-async def office(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Office]:
+async def outbox(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Outbox]:
     targets = Targets(["127.0.0.1"])
-    async with guarded_exchange(targets) as send:
-        yield Office(store, clock, heard, send, targets)
+    async with guarded_client(targets) as send:
+        yield Outbox(store, clock, heard, send, targets)

@@ -1,4 +1,4 @@
-"""Endpoints that really listen on loopback, and the notifier that tells them."""
+"""Endpoints that listen on loopback, and the notifier that delivers to them."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,6 @@ from ledger.ledger import Ledger
 from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
 from ledger.sqlite.store import SQLiteStore
-from ledger.transitions import deliveries
-from ledger.transitions import queue as work
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
@@ -25,16 +23,16 @@ SECRETS = (b"n" * 32, b"o" * 32)
 
 
 @dataclass
-class Told:
-    """One POST as it came."""
+class ReceivedPost:
+    """One POST that an endpoint received."""
 
     head: str
     headers: dict[str, str]
     body: bytes
 
 
-Answers = Callable[[int], bytes | None]
-"""What to say to the first, second … request; None never answers."""
+Responses = Callable[[int], bytes | None]
+"""The response to the first, second, ... request; None never responds."""
 
 
 def answer(status: int, *headers: str, body: bytes = b"ok") -> bytes:
@@ -43,11 +41,11 @@ def answer(status: int, *headers: str, body: bytes = b"ok") -> bytes:
 
 
 class Endpoint:
-    """A server that keeps what it was told and answers as it is bid."""
+    """A server that keeps the requests it receives and responds as the test says."""
 
-    def __init__(self, answers: Answers = lambda _: answer(200)) -> None:
-        self.answers = answers
-        self.told: list[Told] = []
+    def __init__(self, answers: Responses = lambda _: answer(200)) -> None:
+        self.responses = answers
+        self.received: list[ReceivedPost] = []
         self.url = ""
         self.port = 0
         self._open: set[asyncio.Task[Any]] = set()
@@ -69,12 +67,12 @@ class Endpoint:
         head, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.told.append(Told(head, headers, body))
-        said = self.answers(len(self.told))
-        if said is None:
-            await reader.read()  # until the other side has had enough
+        self.received.append(ReceivedPost(head, headers, body))
+        response = self.responses(len(self.received))
+        if response is None:
+            await reader.read()  # until the client closes
             return
-        writer.write(said)
+        writer.write(response)
         await writer.drain()
 
     @contextlib.asynccontextmanager
@@ -93,10 +91,10 @@ class Endpoint:
 
 
 @contextlib.asynccontextmanager
-async def guarded_exchange(
+async def guarded_client(
     targets: Targets, resolver: AbstractResolver | None = None, *, seconds: float = 10
 ) -> AsyncIterator[Client]:
-    """The client that notifications go out by, put together as the process does."""
+    """The client of deliveries, composed as the process does."""
     client = open_transport(
         connections=64, socket_factory=targets.socket_factory, resolver=GuardedResolver(targets, resolver)
     )
@@ -104,10 +102,10 @@ async def guarded_exchange(
         yield Client(client, seconds=seconds, max_bytes=KEPT_BYTES, cut=True)
 
 
-class Office:
-    """A notifier on a real ledger, whose deliveries are made when the test says so.
+class Outbox:
+    """A notifier on a real database, which delivers when the test says so.
 
-    Without `lingering` it lets an endpoint go at once when everything was told, as one does that is short of places.
+    Without `lingering` it releases an endpoint at once when nothing is due, as it does when it is at its limit.
     """
 
     def __init__(
@@ -122,12 +120,11 @@ class Office:
         lingering: bool = False,
     ) -> None:
         self.store, self.clock, self.heard, self.story = store, clock, heard, Story(store)
-        self.sender = AttemptSender(
-            Ledger(store, clock), send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100
-        )
+        self.ledger = Ledger(store, clock)
+        self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=heard, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
         self.notifier = Notifier(
-            Ledger(store, clock),
+            self.ledger,
             self.sender,
             clock=clock,
             hold_ms=20_000,
@@ -136,30 +133,29 @@ class Office:
         )
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:
-        """A job with exactly one delivery for each URL due: it ended before its submission was confirmed."""
+        """Make a job with one due delivery for each URL: it ended before its submission was confirmed."""
         job_id = await self.story.accept(at=0, notify=urls)
         await self.story.begin(job_id, at=0)
         await self.story.report(job_id, at=0, request_id=request_id)
         return job_id
 
     async def due(self) -> list[Task]:
-        now = self.clock()
-        return list(await self.store.write(work.fetch("deliver", now=now, until=now + 60_000, limit=100)))
+        return list(await self.ledger.queue.fetch("deliver", lease_ms=60_000, limit=100))
 
     async def deliver(self) -> None:
-        """Make every delivery that is due, one after the other."""
+        """Handle every `deliver` task that is due, one after the other."""
         for task in await self.due():
             await self.notifier.handle(task)
 
     async def next_due(self) -> int | None:
-        return (await self.store.read("next_due", {"kind": "deliver"}))[0]["due_at"]
+        return await self.ledger.queue.next_due("deliver")
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
-        return await deliveries.list_deliveries_of_subject(self.store, job_id)
+        return await self.ledger.deliveries_of_job(job_id)
 
     async def delivery(self, job_id: str) -> Delivery:
         [only] = await self.deliveries(job_id)
         return only
 
     async def attempts(self, job_id: str) -> list[Attempt]:
-        return await deliveries.list_attempts(self.store, (await self.delivery(job_id)).id)
+        return await self.ledger.attempts((await self.delivery(job_id)).id)

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Message, Receive
 
 from receiver.web.bodies import BodyRefused, check_declared_length, read_body
-from tests.receiver.house import House, callback_body
+from tests.receiver.harness import Receiver, callback_body
 
 
 def coming(*messages: Message) -> Receive:
@@ -96,27 +96,27 @@ def test_each_of_several_declared_lengths_is_checked(second: str, reason: str) -
     assert refused.value.reason == reason
 
 
-async def test_a_job_declared_too_long_gets_413_before_its_body(house: House) -> None:
+async def test_a_job_declared_too_long_gets_413_before_its_body(receiver: Receiver) -> None:
     async def never_read() -> AsyncIterator[bytes]:
         raise AssertionError("a body that says it is too long must not be read")
         yield b""
 
     headers = {"content-type": "application/json", "content-length": "999999"}
-    assert (await house.http.post("/v1/jobs", content=never_read(), headers=headers)).status_code == 413
+    assert (await receiver.http.post("/v1/jobs", content=never_read(), headers=headers)).status_code == 413
 
 
-async def test_a_truncated_callback_changes_nothing(house: House) -> None:
-    job_id = await house.story.submit()
-    before = await house.dump()
-    headers = [(name.encode(), value.encode()) for name, value in house.fal.sign(callback_body())]
-    scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{house.tokens.sign(job_id)}"}
+async def test_a_truncated_callback_changes_nothing(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
+    before = await receiver.dump()
+    headers = [(name.encode(), value.encode()) for name, value in receiver.fal.sign(callback_body())]
+    scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{receiver.tokens.sign(job_id)}"}
     answer: list[Message] = []
 
     async def send(message: Message) -> None:
         answer.append(message)
 
-    await house.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
+    await receiver.app(scope | {"headers": headers}, coming(chunk(callback_body()), GONE), send)
     assert answer[0]["status"] == 400
-    assert await house.dump() == before
-    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_cut_short"]
-    assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
+    assert await receiver.dump() == before
+    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["body_cut_short"]
+    assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1

@@ -1,17 +1,17 @@
-"""Bad callbacks: each changes nothing, has its reason in log and metric, and does not learn it from the reply."""
+"""Refused callbacks: each changes nothing, and its reason is in the log and the metrics but not in the response."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from nacl.signing import SigningKey
 
-from tests.receiver.house import LIMIT, SENT, Headers, House, callback_body
+from tests.receiver.harness import LIMIT, SENT, Headers, Receiver, callback_body
 
 NESTED = b"[" * 5000 + b"]" * 5000
 
-Sending = Callable[[House, str], Awaitable[httpx.Response]]
+Sending = Callable[[Receiver, str], Awaitable[httpx.Response]]
 
 
 class Bad(NamedTuple):
@@ -21,19 +21,21 @@ class Bad(NamedTuple):
 
 
 def at(path: str, *, method: str = "POST", slash: str = "") -> Sending:
-    async def send(house: House, job_id: str) -> httpx.Response:
+    async def send(receiver: Receiver, job_id: str) -> httpx.Response:
         body = callback_body()
-        place = path.format(token=house.tokens.sign(job_id), job=job_id, other=house.tokens.sign(job_id)[:-1] + "!")
-        return await house.http.request(method, place + slash, content=body, headers=house.fal.sign(body))
+        place = path.format(
+            token=receiver.tokens.sign(job_id), job=job_id, other=receiver.tokens.sign(job_id)[:-1] + "!"
+        )
+        return await receiver.http.request(method, place + slash, content=body, headers=receiver.fal.sign(body))
 
     return send
 
 
-def signed(body: bytes | None = None, **changes: object) -> Sending:
-    """Send something that fal really signed."""
+def signed(body: bytes | None = None, **changes: Any) -> Sending:
+    """Send a callback with fal's signature."""
 
-    async def send(house: House, job_id: str) -> httpx.Response:
-        return await house.call_back(job_id, body, **changes)
+    async def send(receiver: Receiver, job_id: str) -> httpx.Response:
+        return await receiver.call_back(job_id, body, **changes)
 
     return send
 
@@ -41,8 +43,8 @@ def signed(body: bytes | None = None, **changes: object) -> Sending:
 def with_headers(change: Callable[[Headers], Headers]) -> Sending:
     """Sign, and change the headers after that."""
 
-    async def send(house: House, job_id: str) -> httpx.Response:
-        return await house.call_back(job_id, headers=change(house.fal.sign(callback_body())))
+    async def send(receiver: Receiver, job_id: str) -> httpx.Response:
+        return await receiver.call_back(job_id, headers=change(receiver.fal.sign(callback_body())))
 
     return send
 
@@ -59,33 +61,33 @@ def changed(name: str, value: str) -> Sending:
     return with_headers(lambda headers: [(each, value if each == name else said) for each, said in headers])
 
 
-async def changed_body(house: House, job_id: str) -> httpx.Response:
-    return await house.call_back(job_id, callback_body() + b" ", headers=house.fal.sign(callback_body()))
+async def changed_body(receiver: Receiver, job_id: str) -> httpx.Response:
+    return await receiver.call_back(job_id, callback_body() + b" ", headers=receiver.fal.sign(callback_body()))
 
 
-async def to_another_job(house: House, _: str) -> httpx.Response:
-    other = await house.story.submit("req-other")
-    house.before = await house.dump()
-    return await house.call_back(other)
+async def to_another_job(receiver: Receiver, _: str) -> httpx.Response:
+    other = await receiver.story.submit("req-other")
+    receiver.before = await receiver.dump()
+    return await receiver.call_back(other)
 
 
-async def to_another_job_without_request(house: House, _: str) -> httpx.Response:
-    other = await house.story.accept()
-    house.before = await house.dump()
-    return await house.call_back(other)
+async def to_another_job_without_request(receiver: Receiver, _: str) -> httpx.Response:
+    other = await receiver.story.accept()
+    receiver.before = await receiver.dump()
+    return await receiver.call_back(other)
 
 
-async def declared_too_long(house: House, job_id: str) -> httpx.Response:
+async def declared_too_long(receiver: Receiver, job_id: str) -> httpx.Response:
     async def never_read() -> AsyncIterator[bytes]:
         raise AssertionError("a body that says it is too long must not be read")
         yield b""
 
-    headers = [*house.fal.sign(b""), ("content-length", str(LIMIT + 1))]
-    path = f"/callbacks/fal/{house.tokens.sign(job_id)}"
-    return await house.http.post(path, content=never_read(), headers=headers)
+    headers = [*receiver.fal.sign(b""), ("content-length", str(LIMIT + 1))]
+    path = f"/callbacks/fal/{receiver.tokens.sign(job_id)}"
+    return await receiver.http.post(path, content=never_read(), headers=headers)
 
 
-async def chunked_too_long(house: House, job_id: str) -> httpx.Response:
+async def chunked_too_long(receiver: Receiver, job_id: str) -> httpx.Response:
     read = 0
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -94,8 +96,8 @@ async def chunked_too_long(house: House, job_id: str) -> httpx.Response:
             read += 1
             yield b" " * (LIMIT // 4)
 
-    path = f"/callbacks/fal/{house.tokens.sign(job_id)}"
-    response = await house.http.post(path, content=chunks(), headers=house.fal.sign(b""))
+    path = f"/callbacks/fal/{receiver.tokens.sign(job_id)}"
+    response = await receiver.http.post(path, content=chunks(), headers=receiver.fal.sign(b""))
     assert read == 5, "reading must stop as soon as the body is too long"
     return response
 
@@ -154,78 +156,77 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_a_bad_callback_changes_nothing_and_only_log_and_metric_say_why(house: House, name: str) -> None:
+async def test_a_refused_callback_changes_nothing_and_its_reason_is_only_logged(receiver: Receiver, name: str) -> None:
     bad = BAD[name]
-    job_id = await house.story.submit()
-    house.before = await house.dump()
-    response = await bad.send(house, job_id)
+    job_id = await receiver.story.submit()
+    receiver.before = await receiver.dump()
+    response = await bad.send(receiver, job_id)
     assert response.status_code == bad.status
-    assert await house.dump() == house.before
-    [refused] = house.heard.named("callback.refused")
+    assert await receiver.dump() == receiver.before
+    [refused] = receiver.heard.named("callback.refused")
     assert refused["reason"] == bad.reason
-    assert house.counted("callback.refused", provider="fal", reason=bad.reason) == 1
-    assert f'reason="{bad.reason}"'.encode() in (await house.http.get("/metrics")).content
+    assert receiver.counted("callback.refused", provider="fal", reason=bad.reason) == 1
+    assert f'reason="{bad.reason}"'.encode() in (await receiver.http.get("/metrics")).content
     assert bad.reason not in response.text
-    assert not house.heard.named("callback.recorded")
+    assert not receiver.heard.named("callback.recorded")
 
 
 @pytest.mark.parametrize("name", [name for name, bad in BAD.items() if bad.status in {400, 401}])
-async def test_those_who_forge_and_those_who_garble_read_the_same_words(house: House, name: str) -> None:
-    response = await BAD[name].send(house, await house.story.submit())
+async def test_every_refused_callback_gets_the_same_detail(receiver: Receiver, name: str) -> None:
+    response = await BAD[name].send(receiver, await receiver.story.submit())
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["detail"] == "the callback was not accepted"
 
 
-async def test_a_wrong_method_is_told_the_right_one(house: House) -> None:
-    response = await at("/callbacks/fal/{token}", method="GET")(house, "job_1")
+async def test_a_wrong_method_gets_405_with_allow(receiver: Receiver) -> None:
+    response = await at("/callbacks/fal/{token}", method="GET")(receiver, "job_1")
     assert response.headers["allow"] == "POST"
 
 
-async def test_a_length_that_is_no_number_is_refused_before_anything_is_read(house: House) -> None:
-    job_id = await house.story.submit()
-    headers = [*house.fal.sign(b""), ("content-length", "many")]
-    response = await house.call_back(job_id, b"", headers=headers)
+async def test_a_malformed_content_length_is_refused(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
+    headers = [*receiver.fal.sign(b""), ("content-length", "many")]
+    response = await receiver.call_back(job_id, b"", headers=headers)
     assert response.status_code == 400
-    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["content_length_malformed"]
+    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["content_length_malformed"]
 
 
-async def test_no_forgery_makes_us_ask_fal_for_keys_again_within_a_minute(house: House) -> None:
-    job_id = await house.story.submit()
+async def test_forged_callbacks_cause_at_most_one_fetch_of_keys_a_minute(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
     for _ in range(50):
-        assert (await house.call_back(job_id, key=SigningKey(b"x" * 32))).status_code == 401
-    assert house.fal.fetches == 1
+        assert (await receiver.call_back(job_id, key=SigningKey(b"x" * 32))).status_code == 401
+    assert receiver.fal.fetches == 1
 
 
-async def test_what_is_cheap_is_looked_at_first(house: House) -> None:
-    """Neither a bad token, nor bad headers, nor a stale timestamp costs a look at the keys."""
-    job_id = await house.story.submit()
+async def test_a_callback_that_fails_a_cheap_check_causes_no_fetch_of_keys(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
     for name in ("no token", f"no {SIGNATURE}", "another account", "301 s old", "a body that says it is too long"):
-        await BAD[name].send(house, job_id)
-    assert house.fal.fetches == 0
+        await BAD[name].send(receiver, job_id)
+    assert receiver.fal.fetches == 0
 
 
-async def test_of_several_faults_the_cheapest_to_see_is_the_reason(house: House) -> None:
-    """Everything is wrong at first; each step mends what was complained about."""
-    job_id = await house.story.submit()
+async def test_the_reason_is_the_first_failed_check(receiver: Receiver) -> None:
+    """Every check fails at first; each step corrects the one that was reported."""
+    job_id = await receiver.story.submit()
     wrong = SigningKey(b"x" * 32)
-    garbled, other, good = b"{", callback_body("req-2"), callback_body()
+    malformed, other, good = b"{", callback_body("req-2"), callback_body()
 
-    async def complaint(body: bytes, token: str, headers: Headers) -> str:
-        house.heard.clear()
-        await house.http.post(f"/callbacks/fal/{token}", content=body, headers=headers)
-        return str(house.heard.named("callback.refused")[0]["reason"])
+    async def reason_of(body: bytes, token: str, headers: Headers) -> str:
+        receiver.heard.clear()
+        await receiver.http.post(f"/callbacks/fal/{token}", content=body, headers=headers)
+        return str(receiver.heard.named("callback.refused")[0]["reason"])
 
-    token, sign = house.tokens.sign(job_id), house.fal.sign
-    assert await complaint(b" " * (LIMIT + 1), "x", []) == "body_too_long"
-    assert await complaint(garbled, "x", []) == "token_foreign"
-    assert await complaint(garbled, token, []) == "header_missing"
+    token, sign = receiver.tokens.sign(job_id), receiver.fal.sign
+    assert await reason_of(b" " * (LIMIT + 1), "x", []) == "body_too_long"
+    assert await reason_of(malformed, "x", []) == "token_foreign"
+    assert await reason_of(malformed, token, []) == "header_missing"
     assert (
-        await complaint(garbled, token, sign(garbled, user_id="user-2", timestamp=SENT - 301, key=wrong))
+        await reason_of(malformed, token, sign(malformed, user_id="user-2", timestamp=SENT - 301, key=wrong))
         == "other_account"
     )
-    assert await complaint(garbled, token, sign(garbled, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
-    assert await complaint(garbled, token, sign(garbled, key=wrong)) == "no_key_matches"
-    assert await complaint(garbled, token, sign(garbled)) == "body_not_json"
-    assert await complaint(other, token, sign(other)) == "request_id_differs"
-    response = await house.http.post(f"/callbacks/fal/{token}", content=good, headers=sign(good))
+    assert await reason_of(malformed, token, sign(malformed, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
+    assert await reason_of(malformed, token, sign(malformed, key=wrong)) == "no_key_matches"
+    assert await reason_of(malformed, token, sign(malformed)) == "body_not_json"
+    assert await reason_of(other, token, sign(other)) == "request_id_differs"
+    response = await receiver.http.post(f"/callbacks/fal/{token}", content=good, headers=sign(good))
     assert response.json() == {"result": "recorded"}

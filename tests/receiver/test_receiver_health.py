@@ -6,57 +6,57 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ledger.requests import Kind, Task
 from tests.conftest import Clock, Heard
-from tests.receiver.house import House, until
+from tests.receiver.harness import Receiver, until
 from work.shutdown import Shutdown
 from work.worker import Worker
 from work.worker_group import WorkerGroup
 
 
-async def test_a_healthy_receiver_is_alive_and_ready(house: House) -> None:
+async def test_a_healthy_receiver_is_alive_and_ready(receiver: Receiver) -> None:
     for path, word in (("/healthz", "alive"), ("/readyz", "ready")):
-        response = await house.http.get(path)
+        response = await receiver.http.get(path)
         assert (response.status_code, response.json()) == (200, {"status": word})
 
 
-async def test_readyz_names_stopped_workers(house: House) -> None:
-    house.stopped_workers = ["submit worker", "poll worker"]
-    response = await house.http.get("/readyz")
+async def test_readyz_names_stopped_workers(receiver: Receiver) -> None:
+    receiver.stopped_workers = ["submit worker", "poll worker"]
+    response = await receiver.http.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"status": "not running: submit worker, poll worker"})
-    assert (await house.http.get("/healthz")).status_code == 200
+    assert (await receiver.http.get("/healthz")).status_code == 200
 
 
-async def test_a_read_only_database_is_not_ready(house: House) -> None:
-    await house.store._writer.execute("PRAGMA query_only = ON")
-    response = await house.http.get("/readyz")
+async def test_a_read_only_database_is_not_ready(receiver: Receiver) -> None:
+    await receiver.store._writer.execute("PRAGMA query_only = ON")
+    response = await receiver.http.get("/readyz")
     assert response.status_code == 503
     assert "database" in response.json()["status"]
-    assert (await house.http.get("/v1/jobs")).status_code == 200
-    assert (await house.http.get("/healthz")).status_code == 200
-    await house.store._writer.execute("PRAGMA query_only = OFF")
-    assert (await house.http.get("/readyz")).status_code == 200
+    assert (await receiver.http.get("/v1/jobs")).status_code == 200
+    assert (await receiver.http.get("/healthz")).status_code == 200
+    await receiver.store._writer.execute("PRAGMA query_only = OFF")
+    assert (await receiver.http.get("/readyz")).status_code == 200
 
 
-async def test_a_closed_database_is_not_ready(house: House) -> None:
-    await house.store.close()
-    assert (await house.http.get("/readyz")).status_code == 503
+async def test_a_closed_database_is_not_ready(receiver: Receiver) -> None:
+    await receiver.store.close()
+    assert (await receiver.http.get("/readyz")).status_code == 503
 
 
-async def test_readyz_changes_no_rows(house: House) -> None:
-    before = await house.dump()
-    await house.http.get("/readyz")
-    assert await house.dump() == before
+async def test_readyz_changes_no_rows(receiver: Receiver) -> None:
+    before = await receiver.dump()
+    await receiver.http.get("/readyz")
+    assert await receiver.dump() == before
 
 
-async def test_prometheus_can_parse_the_metrics(house: House) -> None:
-    await house.call_back("job_of_a_lost_disk")
-    response = await house.http.get("/metrics")
+async def test_prometheus_can_parse_the_metrics(receiver: Receiver) -> None:
+    await receiver.call_back("job_of_a_lost_disk")
+    response = await receiver.http.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     families = {family.name: family for family in text_string_to_metric_families(response.text)}
     [sample] = [each for each in families["renderhook_callback_recorded"].samples if each.name.endswith("_total")]
     assert (sample.labels["result"], sample.value) == ("orphan", 1.0)
 
 
-async def test_a_worker_that_fails_is_reported_as_stopped(house: House, clock: Clock, heard: Heard) -> None:
+async def test_a_worker_that_fails_is_reported_as_stopped(receiver: Receiver, clock: Clock, heard: Heard) -> None:
     async def nothing(task: Task) -> None: ...
 
     class Broken(Worker):
@@ -64,9 +64,9 @@ async def test_a_worker_that_fails_is_reported_as_stopped(house: House, clock: C
             raise RuntimeError("a mistake")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:
-        return made(house.ledger.queue, kind, nothing, clock=clock, emit=heard, concurrency=1, lease_ms=1000)
+        return made(receiver.ledger.queue, kind, nothing, clock=clock, emit=heard, concurrency=1, longest_ms=1000)
 
-    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))  # type: ignore[arg-type]  # any Emit does
+    worker_group = WorkerGroup([worker("submit"), worker("poll", Broken)], heard, Shutdown(1.0))
     async with worker_group:
         await until(lambda: worker_group.stopped() == ["poll worker"])
         await asyncio.sleep(0)

@@ -12,8 +12,8 @@ from ledger.requests import NewJob
 from outbound.targets import Targets
 from receiver.api.job_requests import JobRequests
 from receiver.web.problems import Problem
-from tests.receiver.conftest import MakeHouse
-from tests.receiver.house import LIMIT, House
+from tests.receiver.conftest import MakeReceiver
+from tests.receiver.harness import LIMIT, Receiver
 from tests.receiver.test_receiver_app import is_problem
 
 unhurried = settings(deadline=None)  # a busy machine is not a failure
@@ -30,9 +30,13 @@ AS_JSON = {"content-type": "application/json; charset=utf-8"}
 
 
 def requests(**options: Any) -> JobRequests:
-    return JobRequests(
-        **{"providers": ("fal", "heygen"), "targets": Targets(()), "signing": True, "notify_url": None} | options
-    )
+    given: dict[str, Any] = {
+        "providers": ("fal", "heygen"),
+        "targets": Targets(()),
+        "signing": True,
+        "notify_url": None,
+    }
+    return JobRequests(**given | options)
 
 
 def read(body: object, key: str | None = None, **options: Any) -> NewJob:
@@ -102,13 +106,13 @@ def test_an_input_that_is_not_an_object_is_refused(raw: bytes) -> None:
     ],
 )
 async def test_an_invalid_input_of_a_known_model_names_the_field(
-    house: House, change: dict[str, Any], field: str
+    receiver: Receiver, change: dict[str, Any], field: str
 ) -> None:
-    response = await house.http.post("/v1/jobs", json=VIDEO_SWAP | change)
+    response = await receiver.http.post("/v1/jobs", json=VIDEO_SWAP | change)
     assert is_problem(response, 422)
     assert [error["field"] for error in response.json()["errors"]] == [field]
     assert field in response.json()["detail"]
-    assert (await house.dump())["jobs"] == []
+    assert (await receiver.dump())["jobs"] == []
 
 
 @pytest.mark.parametrize(
@@ -126,8 +130,8 @@ async def test_an_invalid_input_of_a_known_model_names_the_field(
         ([], "object"),
     ],
 )
-async def test_a_body_of_another_shape_gets_422_that_says_where(house: House, body: object, hint: str) -> None:
-    response = await house.http.post("/v1/jobs", json=body)
+async def test_a_body_of_another_shape_gets_422_that_says_where(receiver: Receiver, body: object, hint: str) -> None:
+    response = await receiver.http.post("/v1/jobs", json=body)
     assert is_problem(response, 422)
     assert hint in response.json()["detail"]
 
@@ -135,12 +139,12 @@ async def test_a_body_of_another_shape_gets_422_that_says_where(house: House, bo
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff\xfe", b"provider=fal", b'{"provider":"fal","input":' + b'{"a":' * 5000]
 )
-async def test_a_body_that_is_not_json_gets_400(house: House, body: bytes) -> None:
-    assert is_problem(await house.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
+async def test_a_body_that_is_not_json_gets_400(receiver: Receiver, body: bytes) -> None:
+    assert is_problem(await receiver.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
 
 
-async def test_a_body_over_the_limit_gets_413(house: House) -> None:
-    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
+async def test_a_body_over_the_limit_gets_413(receiver: Receiver) -> None:
+    assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
 
 
 @pytest.mark.parametrize(
@@ -148,19 +152,19 @@ async def test_a_body_over_the_limit_gets_413(house: House) -> None:
     [2**63, -(2**64), 10**40, 1.5e308, "\x00", "🎬", [[[]]]],
     ids=["2**63", "-2**64", "10**40", "1.5e308", "NUL", "emoji", "nested"],
 )
-async def test_unusual_values_are_returned_unchanged(house: House, value: object) -> None:
-    response = await house.http.post("/v1/jobs", json=ANY | {"input": {"x": value}, "metadata": {"y": value}})
+async def test_unusual_values_are_returned_unchanged(receiver: Receiver, value: object) -> None:
+    response = await receiver.http.post("/v1/jobs", json=ANY | {"input": {"x": value}, "metadata": {"y": value}})
     assert response.status_code == 202
-    job = (await house.http.get(response.headers["location"])).json()
+    job = (await receiver.http.get(response.headers["location"])).json()
     assert (job["input"], job["metadata"]) == ({"x": value}, {"y": value})
 
 
 @pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
-async def test_deep_nesting_is_accepted_or_refused_without_an_internal_error(house: House, depth: int) -> None:
+async def test_deep_nesting_is_accepted_or_refused_without_an_internal_error(receiver: Receiver, depth: int) -> None:
     nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
-    response = await house.http.post("/v1/jobs", content=nested, headers=AS_JSON)
+    response = await receiver.http.post("/v1/jobs", content=nested, headers=AS_JSON)
     assert response.status_code in {202, 400, 422}
-    assert (await house.http.get("/v1/jobs")).status_code == 200
+    assert (await receiver.http.get("/v1/jobs")).status_code == 200
 
 
 @unhurried
@@ -254,20 +258,20 @@ def test_every_error_is_reported_at_once() -> None:
     assert list(errors_of(body, providers=())) == ["provider", "model", "notify[0]", "metadata"]
 
 
-async def test_a_refused_request_changes_nothing(make_house: MakeHouse) -> None:
-    house = make_house(NOTIFY_SECRET="")
-    before = await house.dump()
-    assert is_problem(await house.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
-    assert await house.dump() == before
-    assert not house.heard
+async def test_a_refused_request_changes_nothing(make_receiver: MakeReceiver) -> None:
+    receiver = make_receiver(NOTIFY_SECRET="")
+    before = await receiver.dump()
+    assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"notify": ["https://u.example/"]}), 422)
+    assert await receiver.dump() == before
+    assert not receiver.heard
 
 
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
-async def test_content_types_that_need_no_preflight_request_are_refused(house: House, kind: str | None) -> None:
-    before = await house.dump()
+async def test_content_types_that_need_no_preflight_request_are_refused(receiver: Receiver, kind: str | None) -> None:
+    before = await receiver.dump()
     headers = {} if kind is None else {"content-type": kind}
-    response = await house.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
+    response = await receiver.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
     assert is_problem(response, 415)
-    assert await house.dump() == before
+    assert await receiver.dump() == before

@@ -1,4 +1,4 @@
-"""fal's keys: one fetch for everybody, kept a day, stale rather than none, and no hammering whatever garbage comes."""
+"""Published keys: one fetch for all callers, kept a day, stale ones rather than none, and few fetches for forgeries."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,14 +10,14 @@ from providers.fal.callbacks import published_keys
 from providers.http import NeverSent, Request, Response, Unread
 from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
 from tests.conftest import Clock, Heard
-from tests.receiver.house import House, callback_body, jwks, until
+from tests.receiver.harness import Receiver, callback_body, jwks, until
 
 ONE, TWO = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
 HOUR = 3600
 
 
 class Publisher:
-    """Answers a fetch when it may, with whatever is to be said."""
+    """A `Send` that returns `says`, once `open` is set."""
 
     def __init__(self) -> None:
         self.says: Response | Exception = Response(status=200, body=jwks(ONE))
@@ -50,7 +50,7 @@ def raw(keys: Keys | None) -> list[bytes]:
     return [bytes(key) for key in keys.verify_keys]
 
 
-async def test_a_hundred_who_wait_cause_one_fetch(ring: KeyRing, fal: Publisher) -> None:
+async def test_a_hundred_concurrent_callers_cause_one_fetch(ring: KeyRing, fal: Publisher) -> None:
     fal.open.clear()
     waiting = [asyncio.create_task(ring.current()) for _ in range(100)]
     await until(lambda: bool(fal.asked))
@@ -61,7 +61,7 @@ async def test_a_hundred_who_wait_cause_one_fetch(ring: KeyRing, fal: Publisher)
     assert {id(keys) for keys in found} == {id(found[0])}
 
 
-async def test_who_goes_away_does_not_take_the_fetch_along(ring: KeyRing, fal: Publisher) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_fetch(ring: KeyRing, fal: Publisher) -> None:
     fal.open.clear()
     gone, stays = asyncio.create_task(ring.current()), asyncio.create_task(ring.current())
     await until(lambda: bool(fal.asked))
@@ -73,7 +73,7 @@ async def test_who_goes_away_does_not_take_the_fetch_along(ring: KeyRing, fal: P
     assert len(fal.asked) == 1
 
 
-async def test_even_when_everybody_goes_away_the_fetch_is_kept(ring: KeyRing, fal: Publisher) -> None:
+async def test_the_fetch_goes_on_when_every_caller_is_cancelled(ring: KeyRing, fal: Publisher) -> None:
     fal.open.clear()
     gone = asyncio.create_task(ring.current())
     await until(lambda: bool(fal.asked))
@@ -93,14 +93,14 @@ async def test_keys_are_kept(ring: KeyRing, fal: Publisher, clock: Clock) -> Non
     assert len(fal.asked) == 1
 
 
-async def test_keys_that_should_be_fetched_anew_are_not_fresh(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+async def test_keys_older_than_twelve_hours_are_not_fresh(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     """Or who takes the fresh ones first would keep them for good."""
     await ring.current()
     clock.pass_seconds(12 * HOUR)
     assert ring.fresh is None
 
 
-async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
+async def test_after_twelve_hours_keys_are_fetched_in_the_background(
     ring: KeyRing, fal: Publisher, clock: Clock
 ) -> None:
     first = await ring.current()
@@ -119,14 +119,14 @@ async def test_after_twelve_hours_they_are_fetched_anew_behind_everybodys_back(
     assert len(fal.asked) == 2
 
 
-async def test_after_a_day_they_are_not_believed_without_asking(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+async def test_after_a_day_keys_are_fetched_before_they_are_used(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     await ring.current()
     clock.pass_seconds(24 * HOUR)
     fal.says = Response(status=200, body=jwks(TWO))
     assert raw(await ring.current()) == [bytes(TWO.verify_key)]
 
 
-async def test_stale_keys_serve_while_fal_is_away(ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard) -> None:
+async def test_stale_keys_are_used_while_fal_is_down(ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard) -> None:
     first = await ring.current()
     clock.pass_seconds(100 * HOUR)
     fal.says = NeverSent("connection refused")
@@ -135,7 +135,7 @@ async def test_stale_keys_serve_while_fal_is_away(ring: KeyRing, fal: Publisher,
     assert [fact["error"] for fact in heard.named("keys.fetch_failed")] == ["connection refused"]
 
 
-async def test_a_refresh_that_fails_is_not_repeated_at_once(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+async def test_a_failed_refresh_is_not_repeated_at_once(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     first = await ring.current()
     clock.pass_seconds(13 * HOUR)
     fal.says = Unread("reset")
@@ -159,7 +159,7 @@ async def test_a_refresh_that_fails_is_not_repeated_at_once(ring: KeyRing, fal: 
     ],
     ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "nested"],
 )
-async def test_without_keys_nobody_can_say(
+async def test_without_keys_verification_is_unavailable(
     ring: KeyRing, fal: Publisher, clock: Clock, heard: Heard, says: Response | Exception
 ) -> None:
     fal.says = says
@@ -174,14 +174,14 @@ async def test_without_keys_nobody_can_say(
     assert raw(await ring.current()) == [bytes(ONE.verify_key)]
 
 
-async def test_a_bad_answer_never_replaces_good_keys(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+async def test_an_unusable_response_never_replaces_keys(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     first = await ring.current()
     clock.pass_seconds(25 * HOUR)
     fal.says = Response(status=200, body=b'{"keys": []}')
     assert await ring.current() is first
 
 
-async def test_a_signature_that_no_key_matches_is_worth_one_fetch_a_minute(
+async def test_a_signature_that_no_key_matches_causes_one_fetch_a_minute(
     ring: KeyRing, fal: Publisher, clock: Clock
 ) -> None:
     first = await ring.current()
@@ -197,7 +197,7 @@ async def test_a_signature_that_no_key_matches_is_worth_one_fetch_a_minute(
     assert len(fal.asked) == 2
 
 
-async def test_a_miss_while_fal_is_away_is_not_a_verdict(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
+async def test_an_unknown_key_is_unavailable_while_fal_is(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
     first = await ring.current()
     clock.pass_seconds(61)
     fal.says = NeverSent("refused")
@@ -208,13 +208,13 @@ async def test_a_miss_while_fal_is_away_is_not_a_verdict(ring: KeyRing, fal: Pub
     assert len(fal.asked) == 2
 
 
-async def test_a_fetch_at_start_announces_its_failure_and_goes_on(ring: KeyRing, fal: Publisher, heard: Heard) -> None:
+async def test_a_failed_prefetch_is_emitted_and_not_raised(ring: KeyRing, fal: Publisher, heard: Heard) -> None:
     fal.says = NeverSent("refused")
     await ring.prefetch()
     assert [name for name, _ in heard] == ["keys.fetch_failed"]
 
 
-async def test_closing_gives_up_a_fetch_that_is_under_way(ring: KeyRing, fal: Publisher) -> None:
+async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher) -> None:
     fal.open.clear()
     waiting = asyncio.create_task(ring.current())
     await until(lambda: bool(fal.asked))
@@ -223,11 +223,11 @@ async def test_closing_gives_up_a_fetch_that_is_under_way(ring: KeyRing, fal: Pu
     assert waiting.cancelled()
 
 
-async def test_a_thousand_forgeries_at_once_cause_one_fetch(house: House) -> None:
-    job_id = await house.story.submit()
-    await house.keys.prefetch()
-    house.clock.pass_seconds(61)
-    headers = house.fal.sign(callback_body(), key=TWO)
-    answers = await asyncio.gather(*(house.call_back(job_id, headers=headers) for _ in range(1000)))
+async def test_a_thousand_concurrent_forgeries_cause_one_fetch(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
+    await receiver.keys.prefetch()
+    receiver.clock.pass_seconds(61)
+    headers = receiver.fal.sign(callback_body(), key=TWO)
+    answers = await asyncio.gather(*(receiver.call_back(job_id, headers=headers) for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {401}
-    assert house.fal.fetches == 2  # the one before, and one because of them all
+    assert receiver.fal.fetches == 2  # the one before, and one because of them all

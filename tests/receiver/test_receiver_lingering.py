@@ -12,16 +12,16 @@ from ledger.storage.transaction import Transaction
 from outbound.targets import Targets
 from receiver.notifier import hold, notifier
 from tests.conftest import Clock, Heard
-from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
-from tests.receiver.house import until
+from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
+from tests.receiver.harness import until
 
 
 @pytest.fixture
-async def lingering(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Office]:
-    """An office with places to spare."""
+async def lingering(store: SQLiteStore, clock: Clock, heard: Heard) -> AsyncIterator[Outbox]:
+    """An outbox with places to spare."""
     targets = Targets(["127.0.0.1"])
-    async with guarded_exchange(targets) as send:
-        yield Office(store, clock, heard, send, targets, lingering=True)
+    async with guarded_client(targets) as send:
+        yield Outbox(store, clock, heard, send, targets, lingering=True)
 
 
 @pytest.fixture(autouse=True)
@@ -33,22 +33,22 @@ def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def holding(office: Office) -> AsyncIterator[asyncio.Task[None]]:
+async def holding(outbox: Outbox) -> AsyncIterator[asyncio.Task[None]]:
     """Somebody is at the one endpoint that is due."""
-    [task] = await office.due()
-    holder = asyncio.create_task(office.notifier.handle(task))
+    [task] = await outbox.due()
+    holder = asyncio.create_task(outbox.notifier.handle(task))
     yield holder
-    office.stop.set()
+    outbox.stop.set()
     async with asyncio.timeout(5):
         await asyncio.gather(holder, return_exceptions=True)
 
 
-async def delivered(office: Office, job_id: str) -> bool:
-    return (await office.delivery(job_id)).state == "delivered"
+async def delivered(outbox: Outbox, job_id: str) -> bool:
+    return (await outbox.delivery(job_id)).state == "delivered"
 
 
 async def test_what_comes_while_an_endpoint_is_kept_goes_out_under_the_same_lease(
-    lingering: Office, endpoint: Endpoint
+    lingering: Outbox, endpoint: Endpoint
 ) -> None:
     await lingering.ended(endpoint.url)
     async with holding(lingering):
@@ -56,14 +56,14 @@ async def test_what_comes_while_an_endpoint_is_kept_goes_out_under_the_same_leas
             job_id = await lingering.ended(endpoint.url, request_id=f"more-{number}")
             await until(lambda job_id=job_id: delivered(lingering, job_id))  # type: ignore[misc]  # bound now, not later
             assert await lingering.due() == []
-    assert len(endpoint.told) == 4
+    assert len(endpoint.received) == 4
 
 
-async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda _: None if len(endpoint.told) == 1 else answer(200)
+async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda _: None if len(endpoint.received) == 1 else answer(200)
     stuck = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
-        await until(lambda: len(endpoint.told) == 1)
+        await until(lambda: len(endpoint.received) == 1)
         job_id = await lingering.ended(endpoint.url, request_id="more")
         await until(lambda: delivered(lingering, job_id))
         assert not await delivered(lingering, stuck)
@@ -71,23 +71,23 @@ async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Off
 
 
 async def test_what_is_new_goes_out_while_more_than_half_of_a_wide_window_is_stuck(
-    lingering: Office, endpoint: Endpoint
+    lingering: Outbox, endpoint: Endpoint
 ) -> None:
-    endpoint.answers = lambda number: None if 8 < number <= 28 else answer(200)
+    endpoint.responses = lambda number: None if 8 < number <= 28 else answer(200)
     for number in range(8):
         await lingering.ended(endpoint.url, request_id=f"well-{number}")
     async with holding(lingering) as holder:
-        await until(lambda: len(endpoint.told) == 8)  # each answer has widened the window
+        await until(lambda: len(endpoint.received) == 8)  # each answer has widened the window
         for number in range(20):
             await lingering.ended(endpoint.url, request_id=f"stuck-{number}")
-        await until(lambda: len(endpoint.told) == 28)
+        await until(lambda: len(endpoint.received) == 28)
         job_id = await lingering.ended(endpoint.url, request_id="more")
         await until(lambda: delivered(lingering, job_id))
         holder.cancel()
 
 
 async def test_an_endpoint_without_news_is_let_go(
-    lingering: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    lingering: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hold, "LINGER_SECONDS", 0.05)
     await lingering.ended(endpoint.url)
@@ -96,7 +96,7 @@ async def test_an_endpoint_without_news_is_let_go(
         assert await lingering.next_due() is None
 
 
-async def test_the_stop_lets_it_go_at_once(lingering: Office, endpoint: Endpoint) -> None:
+async def test_the_stop_lets_it_go_at_once(lingering: Outbox, endpoint: Endpoint) -> None:
     job_id = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
         await until(lambda: delivered(lingering, job_id))
@@ -105,22 +105,22 @@ async def test_the_stop_lets_it_go_at_once(lingering: Office, endpoint: Endpoint
         assert await lingering.next_due() is None
 
 
-async def test_the_end_of_its_shift_lets_it_go_with_what_is_new(lingering: Office, endpoint: Endpoint) -> None:
+async def test_the_end_of_its_shift_lets_it_go_with_what_is_new(lingering: Outbox, endpoint: Endpoint) -> None:
     job_id = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
         await until(lambda: delivered(lingering, job_id))
         lingering.clock.pass_seconds(20)
         await lingering.ended(endpoint.url, request_id="more")
         await holder
-    assert len(endpoint.told) == 1
+    assert len(endpoint.received) == 1
     assert len(await lingering.due()) == 1  # for the next to take
 
 
-async def test_nobody_is_kept_where_more_than_half_of_the_places_are_taken(office: Office, endpoint: Endpoint) -> None:
-    await office.ended(endpoint.url)
-    async with holding(office) as holder:  # it has one place, and this is it
+async def test_nobody_is_kept_where_more_than_half_of_the_places_are_taken(outbox: Outbox, endpoint: Endpoint) -> None:
+    await outbox.ended(endpoint.url)
+    async with holding(outbox) as holder:  # it has one place, and this is it
         await holder
-        assert await office.next_due() is None
+        assert await outbox.next_due() is None
 
 
 def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], bool]) -> list[str]:
@@ -128,7 +128,7 @@ def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable
     write, asked = store.write, []
 
     async def refusing(transaction: Transaction[object]) -> object:
-        if transaction.steps[0].statement == "release_endpoint":
+        if transaction.steps[0].statement == "release_contended_endpoint":
             asked.append("release")
             if fails():
                 raise DiskFull("no room for the ledger")
@@ -139,30 +139,30 @@ def failing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, fails: Callable
 
 
 async def test_an_endpoint_is_let_go_again_and_again_while_the_ledger_is_away(
-    office: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a moment without disk would silence it to the end of its lease."""
     monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01)
-    asked = failing(office.store, monkeypatch, lambda: len(asked) < 3)
-    await office.ended(endpoint.url)
-    async with holding(office) as holder:
+    asked = failing(outbox.store, monkeypatch, lambda: len(asked) < 3)
+    await outbox.ended(endpoint.url)
+    async with holding(outbox) as holder:
         await holder
     assert asked == ["release"] * 3
-    assert await office.next_due() is None
+    assert await outbox.next_due() is None
 
 
 @pytest.mark.parametrize("over", ["stop", "shift"])
 async def test_it_is_left_to_the_end_of_its_lease_when_the_time_is_over(
-    office: Office, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, over: str
+    outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
     monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01 if over == "shift" else 60.0)
-    asked = failing(office.store, monkeypatch, lambda: True)
-    await office.ended(endpoint.url)
-    async with holding(office) as holder:
+    asked = failing(outbox.store, monkeypatch, lambda: True)
+    await outbox.ended(endpoint.url)
+    async with holding(outbox) as holder:
         await until(lambda: bool(asked))
         if over == "shift":
-            office.clock.pass_seconds(20)
+            outbox.clock.pass_seconds(20)
         else:
-            office.stop.set()
+            outbox.stop.set()
         with pytest.raises(Unavailable):
             await holder

@@ -1,7 +1,8 @@
 """Telling an endpoint that really listens: signed, tried again as scheduled, and never dropped in silence."""
 
 import base64
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 import msgspec
 import pytest
@@ -11,32 +12,31 @@ from ledger.transitions import deliveries, endpoints
 from receiver.notifier.requests import FIRST_WINDOW
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
-from tests.receiver.endpoints import SECRETS, Endpoint, Office, answer
+from tests.receiver.endpoints import SECRETS, Endpoint, Outbox, answer
 from work.jitter import JITTER
 
 
 def verified(secret: bytes, endpoint: Endpoint) -> Any:
-    told = endpoint.told[-1]
+    told = endpoint.received[-1]
     return Webhook(base64.b64encode(secret).decode()).verify(told.body, told.headers)
 
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the PyPI package believe that it is the tests' noon: it looks at the clock by itself."""
-    import standardwebhooks.webhooks as theirs
+    """Let the standardwebhooks package, which reads the clock itself, read the tests' noon."""
 
-    class Then(theirs.datetime):
+    class Noon(datetime):
         @classmethod
-        def now(cls, tz=None):
+        def now(cls, tz: tzinfo | None = None) -> Self:
             return cls.fromtimestamp(NOON / 1000, tz)
 
-    monkeypatch.setattr(theirs, "datetime", Then)
+    monkeypatch.setattr("standardwebhooks.webhooks.datetime", Noon)
 
 
-async def test_what_is_told_is_the_job_and_is_delivered(office: Office, endpoint: Endpoint) -> None:
-    job_id = await office.ended(endpoint.url)
-    await office.deliver()
-    [told] = endpoint.told
+async def test_what_is_told_is_the_job_and_is_delivered(outbox: Outbox, endpoint: Endpoint) -> None:
+    job_id = await outbox.ended(endpoint.url)
+    await outbox.deliver()
+    [told] = endpoint.received
     assert told.head == "POST /hooks?token=in-the-query HTTP/1.1"
     assert told.headers["content-type"] == "application/json"
     said = msgspec.json.decode(told.body)
@@ -44,74 +44,74 @@ async def test_what_is_told_is_the_job_and_is_delivered(office: Office, endpoint
     assert said["data"]["sequence"] == 2
     job = said["data"]["job"]
     assert (job["id"], job["state"], len(job["outputs"])) == (job_id, "completed", 1)
-    delivery = await office.delivery(job_id)
+    delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.attempts, told.headers["webhook-id"]) == ("delivered", 1, delivery.id)
-    assert await office.next_due() is None
-    [attempt] = await office.attempts(job_id)
+    assert await outbox.next_due() is None
+    [attempt] = await outbox.attempts(job_id)
     assert (attempt.number, attempt.at, attempt.status, attempt.error, attempt.response) == (1, NOON, 200, None, b"ok")
 
 
 @pytest.mark.usefixtures("at_noon")
 @pytest.mark.parametrize("secret", SECRETS, ids=["the new secret", "the old secret"])
 async def test_the_published_package_verifies_it_with_either_secret(
-    office: Office, endpoint: Endpoint, secret: bytes
+    outbox: Outbox, endpoint: Endpoint, secret: bytes
 ) -> None:
-    job_id = await office.ended(endpoint.url)
-    await office.deliver()
+    job_id = await outbox.ended(endpoint.url)
+    await outbox.deliver()
     said = verified(secret, endpoint)
     assert said["data"]["job"]["id"] == job_id
     with pytest.raises(WebhookVerificationError):
         verified(b"x" * 32, endpoint)
-    endpoint.told[-1].body += b" "
+    endpoint.received[-1].body += b" "
     with pytest.raises(WebhookVerificationError):
         verified(secret, endpoint)
 
 
-async def test_ten_attempts_at_their_times_and_then_it_lies_dead_in_sight(office: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda number: answer(500, body=f"no {number}".encode())
-    job_id = await office.ended(endpoint.url)
+async def test_ten_attempts_at_their_times_and_then_it_lies_dead_in_sight(outbox: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda number: answer(500, body=f"no {number}".encode())
+    job_id = await outbox.ended(endpoint.url)
     times = []
-    while (due := await office.next_due()) is not None:
-        office.clock.now = due
+    while (due := await outbox.next_due()) is not None:
+        outbox.clock.now = due
         times.append(due)
-        await office.deliver()
+        await outbox.deliver()
     waits = [later - earlier for earlier, later in zip([NOON, *times], times, strict=False)]
     assert len(waits) == len(SCHEDULE) == 10
     for wait, planned in zip(waits, SCHEDULE, strict=True):
         assert planned * 1000 * (1 - JITTER) <= wait <= planned * 1000 * (1 + JITTER)
-    delivery = await office.delivery(job_id)
+    delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.attempts) == ("dead", 10)
     assert delivery.reason == "10 attempts failed; the last: HTTP 500"
-    assert len({(told.body, told.headers["webhook-id"]) for told in endpoint.told}) == 1
-    stamps = [int(told.headers["webhook-timestamp"]) for told in endpoint.told]
+    assert len({(told.body, told.headers["webhook-id"]) for told in endpoint.received}) == 1
+    stamps = [int(told.headers["webhook-timestamp"]) for told in endpoint.received]
     assert stamps == [time // 1000 for time in times]
-    assert [attempt.response for attempt in await office.attempts(job_id)] == [b"no %d" % n for n in range(1, 11)]
-    assert [dead.id for dead in await deliveries.list_deliveries(office.store, state="dead", limit=9)] == [delivery.id]
+    assert [attempt.response for attempt in await outbox.attempts(job_id)] == [b"no %d" % n for n in range(1, 11)]
+    assert [dead.id for dead in await deliveries.list_deliveries(outbox.store, state="dead", limit=9)] == [delivery.id]
 
 
-async def test_a_dead_one_that_is_replayed_keeps_its_id_and_starts_anew(office: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda number: answer(500 if number <= 10 else 200)
-    job_id = await office.ended(endpoint.url)
-    while (due := await office.next_due()) is not None:
-        office.clock.now = due
-        await office.deliver()
-    dead = await office.delivery(job_id)
-    assert await office.store.write(deliveries.replay(dead.id, now=office.clock()))
-    await office.deliver()
-    again = await office.delivery(job_id)
-    assert (again.state, again.attempts, endpoint.told[-1].headers["webhook-id"]) == ("delivered", 11, dead.id)
+async def test_a_dead_one_that_is_replayed_keeps_its_id_and_starts_anew(outbox: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda number: answer(500 if number <= 10 else 200)
+    job_id = await outbox.ended(endpoint.url)
+    while (due := await outbox.next_due()) is not None:
+        outbox.clock.now = due
+        await outbox.deliver()
+    dead = await outbox.delivery(job_id)
+    assert await outbox.store.write(deliveries.replay(dead.id, now=outbox.clock()))
+    await outbox.deliver()
+    again = await outbox.delivery(job_id)
+    assert (again.state, again.attempts, endpoint.received[-1].headers["webhook-id"]) == ("delivered", 11, dead.id)
 
 
-async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(office: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda number: answer(503 if number < 3 else 204, body=b"")
-    job_id = await office.ended(endpoint.url)
+async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(outbox: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda number: answer(503 if number < 3 else 204, body=b"")
+    job_id = await outbox.ended(endpoint.url)
     for _ in range(3):
-        due = await office.next_due()
+        due = await outbox.next_due()
         assert due is not None
-        office.clock.now = due
-        await office.deliver()
-    assert (await office.delivery(job_id)).state == "delivered"
-    assert [attempt.status for attempt in await office.attempts(job_id)] == [503, 503, 204]
+        outbox.clock.now = due
+        await outbox.deliver()
+    assert (await outbox.delivery(job_id)).state == "delivered"
+    assert [attempt.status for attempt in await outbox.attempts(job_id)] == [503, 503, 204]
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(office: Offi
     ],
 )
 async def test_retry_after_is_honoured_up_to_a_day_and_never_hastens(
-    office: Office, endpoint: Endpoint, said: str, waited: int | None
+    outbox: Outbox, endpoint: Endpoint, said: str, waited: int | None
 ) -> None:
-    endpoint.answers = lambda _: answer(429, f"Retry-After: {said}")
-    await office.ended(endpoint.url)
-    await office.deliver()
-    due = await office.next_due()
+    endpoint.responses = lambda _: answer(429, f"Retry-After: {said}")
+    await outbox.ended(endpoint.url)
+    await outbox.deliver()
+    due = await outbox.next_due()
     assert due is not None
     if waited is None:  # as scheduled
         assert 5000 * (1 - JITTER) <= due - NOON <= 5000 * (1 + JITTER)
@@ -141,62 +141,66 @@ async def test_retry_after_is_honoured_up_to_a_day_and_never_hastens(
         assert due == NOON + waited * 1000
 
 
-async def test_gone_buries_it_and_disables_the_endpoint(office: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda _: answer(410)
-    job_ids = [await office.ended(endpoint.url, request_id=f"req-{number}") for number in range(FIRST_WINDOW + 3)]
-    await office.deliver()
-    assert len(endpoint.told) == FIRST_WINDOW  # those under way; the others were for an endpoint that had said enough
-    found = [await office.delivery(job_id) for job_id in job_ids]
+async def test_gone_buries_it_and_disables_the_endpoint(outbox: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda _: answer(410)
+    job_ids = [await outbox.ended(endpoint.url, request_id=f"req-{number}") for number in range(FIRST_WINDOW + 3)]
+    await outbox.deliver()
+    assert (
+        len(endpoint.received) == FIRST_WINDOW
+    )  # those under way; the others were for an endpoint that had said enough
+    found = [await outbox.delivery(job_id) for job_id in job_ids]
     assert {(delivery.state, delivery.reason) for delivery in found} == {("dead", "the endpoint answered 410 Gone")}
-    assert await office.due() == []
+    assert await outbox.due() == []
 
 
-async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(office: Office, endpoint: Endpoint) -> None:
-    await office.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
-    endpoint.answers = lambda _: answer(410)
-    await office.ended()
-    await office.deliver()
-    later = await office.ended(request_id="req-2")
-    await office.deliver()
-    assert (await office.delivery(later)).state == "dead"
-    assert len(endpoint.told) == 1
+async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(outbox: Outbox, endpoint: Endpoint) -> None:
+    await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
+    endpoint.responses = lambda _: answer(410)
+    await outbox.ended()
+    await outbox.deliver()
+    later = await outbox.ended(request_id="req-2")
+    await outbox.deliver()
+    assert (await outbox.delivery(later)).state == "dead"
+    assert len(endpoint.received) == 1
 
 
-async def test_what_was_for_a_removed_endpoint_is_discarded(office: Office, endpoint: Endpoint) -> None:
-    await office.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
-    job_id = await office.ended()
-    await office.store.write(endpoints.put_settings_endpoint(None, now=NOON))
-    await office.deliver()
-    delivery = await office.delivery(job_id)
+async def test_what_was_for_a_removed_endpoint_is_discarded(outbox: Outbox, endpoint: Endpoint) -> None:
+    await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
+    job_id = await outbox.ended()
+    await outbox.store.write(endpoints.put_settings_endpoint(None, now=NOON))
+    await outbox.deliver()
+    delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.reason) == ("discarded", "its endpoint was removed")
-    assert endpoint.told == []
+    assert endpoint.received == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_a_failure_and_is_never_followed(office: Office, endpoint: Endpoint, status: int) -> None:
+async def test_a_redirect_is_a_failure_and_is_never_followed(outbox: Outbox, endpoint: Endpoint, status: int) -> None:
     async with Endpoint().listening() as elsewhere:
-        endpoint.answers = lambda _: answer(status, f"Location: {elsewhere.url}")
-        job_id = await office.ended(endpoint.url)
-        await office.deliver()
-        assert elsewhere.told == []
-    assert (await office.delivery(job_id)).state == "pending"
-    assert [attempt.status for attempt in await office.attempts(job_id)] == [status]
+        endpoint.responses = lambda _: answer(status, f"Location: {elsewhere.url}")
+        job_id = await outbox.ended(endpoint.url)
+        await outbox.deliver()
+        assert elsewhere.received == []
+    assert (await outbox.delivery(job_id)).state == "pending"
+    assert [attempt.status for attempt in await outbox.attempts(job_id)] == [status]
 
 
-async def test_only_the_first_2048_bytes_of_an_answer_are_kept(office: Office, endpoint: Endpoint) -> None:
-    endpoint.answers = lambda _: answer(200, body=b"a" * 2048 + b"b" * 100_000)
-    job_id = await office.ended(endpoint.url)
-    await office.deliver()
-    [attempt] = await office.attempts(job_id)
+async def test_only_the_first_2048_bytes_of_an_answer_are_kept(outbox: Outbox, endpoint: Endpoint) -> None:
+    endpoint.responses = lambda _: answer(200, body=b"a" * 2048 + b"b" * 100_000)
+    job_id = await outbox.ended(endpoint.url)
+    await outbox.deliver()
+    [attempt] = await outbox.attempts(job_id)
     assert attempt.response == b"a" * 2048
-    assert (await office.delivery(job_id)).state == "delivered"
+    assert (await outbox.delivery(job_id)).state == "delivered"
 
 
-async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(office: Office, endpoint: Endpoint) -> None:
-    job_id = await office.story.submit(at=0, notify=(endpoint.url,))
-    await office.story.report(job_id, at=0)
-    await office.deliver()
-    told = {msgspec.json.decode(told.body)["type"]: msgspec.json.decode(told.body)["data"] for told in endpoint.told}
+async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(outbox: Outbox, endpoint: Endpoint) -> None:
+    job_id = await outbox.story.submit(at=0, notify=(endpoint.url,))
+    await outbox.story.report(job_id, at=0)
+    await outbox.deliver()
+    told = {
+        msgspec.json.decode(told.body)["type"]: msgspec.json.decode(told.body)["data"] for told in endpoint.received
+    }
     submitted, completed = told["job.submitted"], told["job.completed"]
     assert (submitted["sequence"], completed["sequence"]) == (2, 3)
     assert (submitted["job"]["state"], submitted["job"]["outputs"], submitted["job"]["finalized_at"]) == (
@@ -207,20 +211,20 @@ async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(office
     assert completed["job"]["state"] == "completed"
 
 
-async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(office: Office, endpoint: Endpoint) -> None:
-    office.sender._secrets = ()
-    job_id = await office.ended(endpoint.url)
-    await office.deliver()
-    delivery = await office.delivery(job_id)
+async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(outbox: Outbox, endpoint: Endpoint) -> None:
+    outbox.sender._secrets = ()
+    job_id = await outbox.ended(endpoint.url)
+    await outbox.deliver()
+    delivery = await outbox.delivery(job_id)
     assert delivery.state == "dead"
     assert "NOTIFY_SECRET" in (delivery.reason or "")
-    assert endpoint.told == []
+    assert endpoint.received == []
 
 
-async def test_what_was_settled_meanwhile_is_not_told_again(office: Office, endpoint: Endpoint) -> None:
-    job_id = await office.ended(endpoint.url)
-    [task] = await office.due()
-    await office.notifier.handle(task)
-    await office.notifier.handle(task)
-    assert len(endpoint.told) == 1
-    assert (await office.delivery(job_id)).attempts == 1
+async def test_what_was_settled_meanwhile_is_not_told_again(outbox: Outbox, endpoint: Endpoint) -> None:
+    job_id = await outbox.ended(endpoint.url)
+    [task] = await outbox.due()
+    await outbox.notifier.handle(task)
+    await outbox.notifier.handle(task)
+    assert len(endpoint.received) == 1
+    assert (await outbox.delivery(job_id)).attempts == 1

@@ -12,41 +12,41 @@ from outbound.targets import Targets
 from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, Heard
 from tests.outbound.test_outbound_targets import Names
-from tests.receiver.endpoints import Endpoint, Office, answer, guarded_exchange
-from tests.receiver.house import until
+from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
+from tests.receiver.harness import until
 from work.worker import Worker
 
 LOOPBACK = Targets(["127.0.0.1"])
 
 
-async def failed_once(office: Office, url: str) -> str:
+async def failed_once(outbox: Outbox, url: str) -> str:
     """Try one delivery; it must fail without an answer and be due again. Returns the kept reason."""
-    job_id = await office.ended(url)
-    await office.deliver()
-    delivery = await office.delivery(job_id)
+    job_id = await outbox.ended(url)
+    await outbox.deliver()
+    delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.attempts) == ("pending", 1)
-    assert await office.next_due() is not None
-    [attempt] = await office.attempts(job_id)
+    assert await outbox.next_due() is not None
+    [attempt] = await outbox.attempts(job_id)
     assert (attempt.status, attempt.response) == (None, None)
     assert attempt.error
-    [fact] = office.heard.named("delivery.attempted")
+    [fact] = outbox.heard.named("delivery.attempted")
     assert fact["outcome"] == "unanswered"
     return attempt.error
 
 
-async def test_a_refused_connection_is_a_failed_attempt(office: Office) -> None:
+async def test_a_refused_connection_is_a_failed_attempt(outbox: Outbox) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port meanwhile
-        await failed_once(office, f"http://127.0.0.1:{taken.getsockname()[1]}/")
+        await failed_once(outbox, f"http://127.0.0.1:{taken.getsockname()[1]}/")
 
 
 async def test_an_endpoint_that_never_answers_is_given_up_in_time(
     store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
 ) -> None:
-    endpoint.answers = lambda _: None
-    async with guarded_exchange(LOOPBACK, seconds=0.1) as send:
-        office = Office(store, clock, heard, send, LOOPBACK)
-        assert await failed_once(office, endpoint.url) == "no complete response within 0.1 s"
+    endpoint.responses = lambda _: None
+    async with guarded_client(LOOPBACK, seconds=0.1) as send:
+        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        assert await failed_once(outbox, endpoint.url) == "no complete response within 0.1 s"
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ async def test_an_endpoint_that_never_answers_is_given_up_in_time(
     ids=["nothing", "another protocol", "half an answer"],
 )
 async def test_an_answer_that_cannot_be_read_is_a_failed_attempt(
-    office: Office, endpoint: Endpoint, said: bytes
+    outbox: Outbox, endpoint: Endpoint, said: bytes
 ) -> None:
-    endpoint.answers = lambda _: said
-    await failed_once(office, endpoint.url)
+    endpoint.responses = lambda _: said
+    await failed_once(outbox, endpoint.url)
 
 
 class Dribbler(Endpoint):
@@ -71,103 +71,103 @@ class Dribbler(Endpoint):
 
 
 async def test_an_answer_that_never_ends_is_given_up_in_time(store: SQLiteStore, clock: Clock, heard: Heard) -> None:
-    async with Dribbler().listening() as slow, guarded_exchange(LOOPBACK, seconds=0.1) as send:
-        office = Office(store, clock, heard, send, LOOPBACK)
-        assert await failed_once(office, slow.url) == "no complete response within 0.1 s"
+    async with Dribbler().listening() as slow, guarded_client(LOOPBACK, seconds=0.1) as send:
+        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        assert await failed_once(outbox, slow.url) == "no complete response within 0.1 s"
 
 
 @pytest.mark.parametrize(
     "url",
     ["http://10.1.2.3/", "http://169.254.169.254/latest", "http://[::1]:{port}/", "http://127.0.0.2:{port}/"],
 )
-async def test_a_target_that_may_not_be_told_is_not_connected_to(office: Office, endpoint: Endpoint, url: str) -> None:
-    assert "not a public address" in await failed_once(office, url.format(port=endpoint.port))
-    assert endpoint.told == []
+async def test_a_target_that_may_not_be_told_is_not_connected_to(outbox: Outbox, endpoint: Endpoint, url: str) -> None:
+    assert "not a public address" in await failed_once(outbox, url.format(port=endpoint.port))
+    assert endpoint.received == []
 
 
 async def test_an_endpoint_that_never_answers_delays_no_other(
     store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
 ) -> None:
     """The slow one is due first, and still waits for its answer when all of the others have theirs."""
-    async with Endpoint(lambda _: None).listening() as slow, guarded_exchange(LOOPBACK, seconds=60) as send:
-        office = Office(store, clock, heard, send, LOOPBACK)
-        stuck = await office.ended(slow.url, request_id="req-0")
+    async with Endpoint(lambda _: None).listening() as slow, guarded_client(LOOPBACK, seconds=60) as send:
+        outbox = Outbox(store, clock, heard, send, LOOPBACK)
+        stuck = await outbox.ended(slow.url, request_id="req-0")
         worker = Worker(
             Ledger(store, clock).queue,
             "deliver",
-            office.notifier.handle,
+            outbox.notifier.handle,
             clock=clock,
             emit=heard,
             concurrency=4,
-            lease_ms=60_000,
+            longest_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
-        await until(lambda: len(slow.told) == 1)
-        quick = [await office.ended(endpoint.url, request_id=f"req-{number}") for number in range(1, 11)]
+        await until(lambda: len(slow.received) == 1)
+        quick = [await outbox.ended(endpoint.url, request_id=f"req-{number}") for number in range(1, 11)]
 
         async def all_delivered() -> bool:
-            return all([(await office.delivery(job_id)).state == "delivered" for job_id in quick])
+            return all([(await outbox.delivery(job_id)).state == "delivered" for job_id in quick])
 
         await until(all_delivered)
-        assert (await office.delivery(stuck)).state == "pending"
+        assert (await outbox.delivery(stuck)).state == "pending"
         stop.set()
         await running
         await worker.drain(0)
-    assert len(endpoint.told) == 10
+    assert len(endpoint.received) == 10
 
 
 async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
     store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
 ) -> None:
-    async with Endpoint(lambda _: None).listening() as dead, guarded_exchange(LOOPBACK, seconds=60) as send:
-        office = Office(store, clock, heard, send, LOOPBACK)
+    async with Endpoint(lambda _: None).listening() as dead, guarded_client(LOOPBACK, seconds=60) as send:
+        outbox = Outbox(store, clock, heard, send, LOOPBACK)
         for number in range(50):
-            await office.ended(dead.url, request_id=f"dead-{number}")
-        quick = await office.ended(endpoint.url, request_id="quick")
+            await outbox.ended(dead.url, request_id=f"dead-{number}")
+        quick = await outbox.ended(endpoint.url, request_id="quick")
         worker = Worker(
             Ledger(store, clock).queue,
             "deliver",
-            office.notifier.handle,
+            outbox.notifier.handle,
             clock=clock,
             emit=heard,
             concurrency=2,
-            lease_ms=60_000,
+            longest_ms=60_000,
         )
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
 
         async def delivered() -> bool:
-            return (await office.delivery(quick)).state == "delivered"
+            return (await outbox.delivery(quick)).state == "delivered"
 
         await until(delivered)
-        assert len(dead.told) == FIRST_WINDOW
+        assert len(dead.received) == FIRST_WINDOW
         stop.set()
         await running
         await worker.drain(0)
 
 
 async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answers_again(
-    office: Office, endpoint: Endpoint
+    outbox: Outbox, endpoint: Endpoint
 ) -> None:
-    endpoint.answers = lambda _: answer(503)
+    endpoint.responses = lambda _: answer(503)
     for number in range(10):
-        await office.ended(endpoint.url, request_id=f"req-{number}")
-    await office.deliver()
-    at_once = count_at_once(office)
-    office.clock.pass_seconds(10)
-    await office.deliver()
-    assert (len(endpoint.told), max(at_once)) == (20, 1)
-    endpoint.answers = lambda _: answer(200)
-    office.clock.pass_seconds(600)
-    await office.deliver()
+        await outbox.ended(endpoint.url, request_id=f"req-{number}")
+    await outbox.deliver()
+    at_once = count_at_once(outbox)
+    outbox.clock.pass_seconds(10)
+    await outbox.deliver()
+    assert (len(endpoint.received), max(at_once)) == (20, 1)
+    endpoint.responses = lambda _: answer(200)
+    outbox.clock.pass_seconds(600)
+    await outbox.deliver()
     assert max(at_once) > 1
 
 
-def count_at_once(office: Office) -> list[int]:
+def count_at_once(outbox: Outbox) -> list[int]:
     """Note how many letters are under way whenever one goes out."""
     at_once: list[int] = []
-    deliver = office.sender.deliver
+    deliver = outbox.sender.deliver
     under_way = 0
 
     async def counted(letter: DueDelivery, *, start_by: int) -> bool:
@@ -179,41 +179,41 @@ def count_at_once(office: Office) -> list[int]:
         finally:
             under_way -= 1
 
-    office.sender.deliver = counted  # type: ignore[method-assign]  # the test counts the calls and passes them on
+    outbox.sender.deliver = counted  # type: ignore[method-assign]  # the test counts the calls and passes them on
     return at_once
 
 
-async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(office: Office, endpoint: Endpoint) -> None:
-    at_once = count_at_once(office)
+async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(outbox: Outbox, endpoint: Endpoint) -> None:
+    at_once = count_at_once(outbox)
     for number in range(100):
-        await office.ended(endpoint.url, request_id=f"req-{number}")
-    await office.deliver()
-    assert len(endpoint.told) == 100
+        await outbox.ended(endpoint.url, request_id=f"req-{number}")
+    await outbox.deliver()
+    assert len(endpoint.received) == 100
     assert FIRST_WINDOW < max(at_once) <= WIDEST_WINDOW
 
 
-async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(office: Office, endpoint: Endpoint) -> None:
+async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(outbox: Outbox, endpoint: Endpoint) -> None:
     async with Endpoint(lambda _: answer(500)).listening() as broken:
-        job_id = await office.ended(endpoint.url, broken.url)
-        await office.deliver()
-    assert {delivery.state for delivery in await office.deliveries(job_id)} == {"delivered", "pending"}
-    assert len(endpoint.told) == 1
+        job_id = await outbox.ended(endpoint.url, broken.url)
+        await outbox.deliver()
+    assert {delivery.state for delivery in await outbox.deliveries(job_id)} == {"delivered", "pending"}
+    assert len(endpoint.received) == 1
 
 
 async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
     store: SQLiteStore, clock: Clock, heard: Heard, endpoint: Endpoint
 ) -> None:
     targets = Targets(["inside.example"])
-    async with guarded_exchange(targets, Names(["127.0.0.1"])) as send:
-        office = Office(store, clock, heard, send, targets)
-        by_name = await office.ended(f"http://inside.example:{endpoint.port}/")
-        await office.deliver()  # the name is resolved, and its address granted
-        by_address = await office.ended(f"http://127.0.0.1:{endpoint.port}/", request_id="req-2")
-        await office.deliver()
-    assert (await office.delivery(by_name)).state == "delivered"
-    assert (await office.delivery(by_address)).state == "pending"
-    assert "127.0.0.1 is not a public address" in str((await office.attempts(by_address))[0].error)
-    assert len(endpoint.told) == 1
+    async with guarded_client(targets, Names(["127.0.0.1"])) as send:
+        outbox = Outbox(store, clock, heard, send, targets)
+        by_name = await outbox.ended(f"http://inside.example:{endpoint.port}/")
+        await outbox.deliver()  # the name is resolved, and its address granted
+        by_address = await outbox.ended(f"http://127.0.0.1:{endpoint.port}/", request_id="req-2")
+        await outbox.deliver()
+    assert (await outbox.delivery(by_name)).state == "delivered"
+    assert (await outbox.delivery(by_address)).state == "pending"
+    assert "127.0.0.1 is not a public address" in str((await outbox.attempts(by_address))[0].error)
+    assert len(endpoint.received) == 1
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
     ],
 )
 async def test_what_an_endpoints_url_says_in_confidence_is_neither_logged_nor_kept(
-    office: Office, endpoint: Endpoint, said: bytes
+    outbox: Outbox, endpoint: Endpoint, said: bytes
 ) -> None:
     """A URL may carry a token in its path or query; the host is enough to know who misbehaved."""
     assert "token=" in endpoint.url
-    endpoint.answers = lambda _: said
-    assert "token=" not in await failed_once(office, endpoint.url)
-    assert "token=" not in repr(office.heard)
+    endpoint.responses = lambda _: said
+    assert "token=" not in await failed_once(outbox, endpoint.url)
+    assert "token=" not in repr(outbox.heard)

@@ -1,4 +1,4 @@
-"""What a client may make us hold before its request is looked at: a bounded head and body, each for a bounded time."""
+"""Limits on heads and bodies of requests: their size and their time."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from receiver.web import protocol
 from receiver.web import server as listening
 from tests.receiver.callers import Caller, Reader, passed, said, serving
-from tests.receiver.house import until
+from tests.receiver.harness import until
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
 LAST = HEAD + b"Connection: close\r\n\r\n"
@@ -176,7 +176,7 @@ async def test_a_missing_body_gets_408_and_the_application_reads_a_disconnect(cl
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"\r\nconnection: close\r\n" in answer
     assert answer.count(b"HTTP/1.1") == 1
-    assert app.heard[-1]["type"] == "http.disconnect"
+    assert app.messages[-1]["type"] == "http.disconnect"
     assert b"abcd".startswith(app.bodies)
 
 
@@ -186,7 +186,7 @@ async def test_a_slow_body_has_the_same_limit(impatient: float) -> None:
         await caller.say(POST.replace(b"4", b"9999"))
         answer = await caller.rest(dribble=b"x")
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert app.heard[-1]["type"] == "http.disconnect"
+    assert app.messages[-1]["type"] == "http.disconnect"
     assert set(app.bodies) == set(b"x")
 
 

@@ -10,7 +10,7 @@ from receiver.api.paging import Paging, cut_page
 from receiver.views.pages import JobsPage
 from receiver.web.problems import Problem
 from receiver.web.queries import NoParameters, read_query
-from tests.receiver.house import House
+from tests.receiver.harness import Receiver
 from tests.receiver.test_receiver_app import is_problem
 
 
@@ -75,8 +75,8 @@ def test_an_address_without_parameters_says_so() -> None:
         ("POST", "/v1/deliveries/msg_1/replay"),
     ],
 )
-async def test_every_route_refuses_unknown_parameters(house: House, method: str, path: str) -> None:
-    response = await house.http.request(method, f"{path}?colour=red")
+async def test_every_route_refuses_unknown_parameters(receiver: Receiver, method: str, path: str) -> None:
+    response = await receiver.http.request(method, f"{path}?colour=red")
     assert is_problem(response, 400)
     assert response.json()["detail"].startswith(f"colour is not a query parameter of {path}; ")
 

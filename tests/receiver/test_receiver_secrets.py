@@ -11,36 +11,36 @@ from receiver.notifier.attempts import AttemptSender
 from receiver.notifier.notifier import Notifier
 from submitter.submit import Submitter
 from tests.ledger.conftest import ms
-from tests.receiver.conftest import MakeHouse
+from tests.receiver.conftest import MakeReceiver
 from tests.receiver.endpoints import SECRETS
-from tests.receiver.house import API_KEY, SECRET_KEY, House, callback_body
+from tests.receiver.harness import API_KEY, SECRET_KEY, Receiver, callback_body
 
 FAL_KEY = "fal-key-id:fal-key-secret"
 
 
-def submitter(house: House, send: object) -> Submitter:
+def submitter(receiver: Receiver, send: object) -> Submitter:
     account = FalAccount(
         queue_url="https://queue.fal.run",
         key=FAL_KEY,
-        context=Context(provider="fal", public_url="https://renderhook.example", tokens=house.tokens),
+        context=Context(provider="fal", public_url="https://renderhook.example", tokens=receiver.tokens),
         poll_every=5000,
         reconcile_every=60_000,
         give_up_after=86_400_000,
     )
     return Submitter(
-        Ledger(house.store, house.clock),
+        Ledger(receiver.store, receiver.clock),
         {"fal": account},
         send,  # type: ignore[arg-type]  # a function that is called as a Send is
-        clock=house.clock,
-        emit=house.emit,
+        clock=receiver.clock,
+        emit=receiver.emit,
         resubmit="never",
         lease_ms=60_000,
         give_up_after=3_600_000,
     )
 
 
-async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_house: MakeHouse) -> None:
-    house, sent = make_house(), []
+async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_receiver: MakeReceiver) -> None:
+    receiver, sent = make_receiver(), []
 
     async def fal(request: Request) -> Response:
         sent.append(request)
@@ -54,29 +54,29 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_ho
 
     body = {"provider": "fal", "model": "a/b", "input": {"prompt": "the-input-of-the-user"}}
     body |= {"notify": ["https://u.example/hooks/the-path?token=the-token-of-the-url"]}
-    created = await house.http.post("/v1/jobs", json=body, headers={"idempotency-key": "the-idempotency-key"})
+    created = await receiver.http.post("/v1/jobs", json=body, headers={"idempotency-key": "the-idempotency-key"})
     job_id = created.json()["id"]
-    for task in await house.story.fetch("submit", at=0):
-        await submitter(house, fal).handle(task)
-    await house.call_back(job_id, key=None)
-    await house.call_back(job_id, headers=[*house.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
-    await house.http.post(f"/callbacks/fal/{house.tokens.sign(job_id)}x", content=b"")
-    await house.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
+    for task in await receiver.story.fetch("submit", at=0):
+        await submitter(receiver, fal).handle(task)
+    await receiver.call_back(job_id, key=None)
+    await receiver.call_back(job_id, headers=[*receiver.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
+    await receiver.http.post(f"/callbacks/fal/{receiver.tokens.sign(job_id)}x", content=b"")
+    await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
     sender = AttemptSender(
-        house.ledger, endpoint, Targets(()), clock=house.clock, emit=house.emit, secrets=SECRETS, at_once=9
+        receiver.ledger, endpoint, Targets(()), clock=receiver.clock, emit=receiver.emit, secrets=SECRETS, at_once=9
     )
-    notifier = Notifier(house.ledger, sender, clock=house.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
+    notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
-        house.clock.now = ms(at)
-        for task in await house.story.fetch("deliver", at=at):
+        receiver.clock.now = ms(at)
+        for task in await receiver.story.fetch("deliver", at=at):
             await notifier.handle(task)
 
-    said = repr(house.heard) + (await house.http.get("/metrics")).text
+    said = repr(receiver.heard) + (await receiver.http.get("/metrics")).text
     assert {"job.accepted", "job.submitted", "callback.recorded", "callback.refused", "delivery.finished"} <= {
-        fact for fact, _ in house.heard
+        fact for fact, _ in receiver.heard
     }
-    token = house.tokens.sign(job_id)
-    signature = dict(house.fal.sign(callback_body()))["x-fal-webhook-signature"]
+    token = receiver.tokens.sign(job_id)
+    signature = dict(receiver.fal.sign(callback_body()))["x-fal-webhook-signature"]
     secrets = [SECRET_KEY, API_KEY, FAL_KEY, "fal-key-secret", token, token.rpartition(".")[2], signature, "ab" * 64]
     secrets += [secret.decode() for secret in SECRETS]
     secrets += [request.headers.get("webhook-signature", "v1,none") for request in sent]

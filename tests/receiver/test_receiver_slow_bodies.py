@@ -5,7 +5,7 @@ import pytest
 
 from receiver.web import protocol
 from tests.receiver.callers import Caller, serving
-from tests.receiver.house import API_KEY, House, callback_body
+from tests.receiver.harness import API_KEY, Receiver, callback_body
 
 
 @pytest.fixture(autouse=True)
@@ -19,35 +19,35 @@ def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
 
 
 @pytest.mark.parametrize("dribble", [b"", b" "], ids=["stops", "dribbles"])
-async def test_a_callback_that_is_too_slow_changes_nothing(house: House, dribble: bytes) -> None:
-    job_id = await house.story.submit()
-    before = await house.dump()
-    path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(callback_body())
-    async with serving(house.app) as port, Caller(port) as caller:
+async def test_a_callback_that_is_too_slow_changes_nothing(receiver: Receiver, dribble: bytes) -> None:
+    job_id = await receiver.story.submit()
+    before = await receiver.dump()
+    path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(callback_body())
+    async with serving(receiver.app) as port, Caller(port) as caller:
         await caller.say(head(path, headers, 9_999) + callback_body()[:-1])
         answer = await caller.rest(dribble=dribble)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert await house.dump() == before
-    assert [fact["reason"] for fact in house.heard.named("callback.refused")] == ["body_cut_short"]
-    assert house.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
+    assert await receiver.dump() == before
+    assert [fact["reason"] for fact in receiver.heard.named("callback.refused")] == ["body_cut_short"]
+    assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
 
 
-async def test_a_job_that_is_too_slow_is_not_accepted(house: House) -> None:
-    before = await house.dump()
+async def test_a_job_that_is_too_slow_is_not_accepted(receiver: Receiver) -> None:
+    before = await receiver.dump()
     headers = [("Authorization", f"Bearer {API_KEY}"), ("Content-Type", "application/json")]
-    async with serving(house.app) as port, Caller(port) as caller:
+    async with serving(receiver.app) as port, Caller(port) as caller:
         await caller.say(head("/v1/jobs", headers, 9_999) + b"{")
         answer = await caller.rest()
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert await house.dump() == before
-    assert not house.heard.named("job.accepted")
+    assert await receiver.dump() == before
+    assert not receiver.heard.named("job.accepted")
 
 
-async def test_a_callback_in_chunks_is_recorded(house: House) -> None:
-    job_id = await house.story.submit()
+async def test_a_callback_in_chunks_is_recorded(receiver: Receiver) -> None:
+    job_id = await receiver.story.submit()
     body = callback_body()
-    path, headers = f"/callbacks/fal/{house.tokens.sign(job_id)}", house.fal.sign(body)
-    async with serving(house.app) as port:
+    path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(body)
+    async with serving(receiver.app) as port:
         async with Caller(port) as caller:
             await caller.say(head(path, [*headers, ("Connection", "close")], len(body)), body[:10], body[10:])
             answer = await caller.rest()

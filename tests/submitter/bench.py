@@ -1,4 +1,4 @@
-"""Workers at work on tasks that end when a test says so."""
+"""A worker, and a handler whose tasks end when a test says so."""
 
 import asyncio
 import contextlib
@@ -12,12 +12,14 @@ from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
-from tests.submitter.harness import LEASE, Harness
+from tests.submitter.harness import Harness
 from work.worker import Handler, Worker
+
+LONGEST = 70_000
 
 
 class Bench:
-    """Does tasks by waiting until each is let go; counts those under way."""
+    """Handles tasks by waiting until each is released; counts those in progress."""
 
     def __init__(self, harness: Harness) -> None:
         self._store = harness.store
@@ -51,7 +53,7 @@ def worker(harness: Harness, handle: Handler, *, concurrency: int = 4) -> Worker
         clock=harness.clock,
         emit=harness.events_emitted,
         concurrency=concurrency,
-        lease_ms=LEASE,
+        longest_ms=LONGEST,
     )
 
 
@@ -69,7 +71,7 @@ async def running(at_work: Worker) -> AsyncIterator[asyncio.Task[None]]:
 
 
 class Counting:
-    """Counts what a store is asked to write and read while the test goes on."""
+    """Counts the fetches of a store, and fails the next `faults` of them."""
 
     def __init__(self, store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fetches = 0

@@ -1,4 +1,4 @@
-"""What the submitter's tests share: real clients that are closed again, and a harness at which jobs are submitted."""
+"""Fixtures of the submitter's tests: a harness, and HTTP clients that are closed at the end."""
 
 import contextlib
 import functools
@@ -17,12 +17,12 @@ Opening = Callable[..., Client]
 
 
 one_context = functools.cache(ssl.create_default_context)
-"""To read the machine's certificates takes longer than most tests."""
+"""Reading the machine's certificates takes longer than most tests."""
 
 
 @pytest.fixture
 async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
-    """Open exchanges over real clients, each closed at the end."""
+    """Open HTTP clients that are closed at the end."""
     monkeypatch.setattr(ssl, "create_default_context", one_context)
     async with contextlib.AsyncExitStack() as clients:
 
@@ -38,7 +38,7 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
 
 @pytest.fixture
 def store(sqlite_store: SQLiteStore) -> SQLiteStore:
-    """Only a place here: what the ledger's transactions do on each database is tested in tests/ledger."""
+    """SQLite: the ledger's behaviour on both databases is tested in tests/ledger."""
     return sqlite_store
 
 

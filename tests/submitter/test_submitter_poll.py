@@ -7,8 +7,8 @@ import pytest
 from ledger.records import Fault, JobState
 from providers.http import NeverSent, Request, Response, Unread
 from submitter.poll import NOT_FOUND_TRIES
+from tests.outbound.loopback import until
 from tests.submitter.harness import DONE, Harness, Script, fal_account, response
-from tests.submitter.lines import until
 
 IN_QUEUE = response(200, {"status": "IN_QUEUE"})
 COMPLETED = response(200, {"status": "COMPLETED"})

@@ -9,8 +9,8 @@ from ledger.records import JobState
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from providers.http import Request, Response, Unread
+from tests.outbound.loopback import until
 from tests.submitter.harness import LEASE, Harness, Script, accepted, response
-from tests.submitter.lines import until
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from providers.http import Send
 from providers.provider import Context
 from sandbox.app import create_app
 from sandbox.options import Options
+from tests.outbound.loopback import until
 from tests.sandbox.doubles import serving
 from tests.submitter.conftest import Opening
 from tests.submitter.harness import LEASE, TOKENS, Harness
-from tests.submitter.lines import until
 
 INPUTS = {
     "fal": '{"source_face_url": "https://e.example/f.jpg", "target_video_url": "https://e.example/a.mp4#fault=%s"}',

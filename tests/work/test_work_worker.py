@@ -6,11 +6,12 @@ import pytest
 
 from ledger.storage.transaction import Rows
 from ledger.transitions import queue as work
-from tests.submitter.bench import Bench, Counting, running, worker
+from tests.ledger.patience import soon
+from tests.outbound.loopback import until
+from tests.submitter.bench import LONGEST, Bench, Counting, running, worker
 from tests.submitter.harness import Harness
-from tests.submitter.lines import until
 from work import worker as workers
-from work.worker import LONGEST_WAIT
+from work.worker import LEASE_MS, LONGEST_WAIT_MS
 
 
 async def test_no_more_than_its_share_is_under_way_and_all_gets_done(harness: Harness) -> None:
@@ -45,14 +46,14 @@ async def test_just_as_many_as_fit_are_fetched_and_the_next_when_one_is_done(
     bench = Bench(harness)
     at_work = worker(harness, bench, concurrency=2)
     assert await at_work.run_once() == 0  # there may be more
-    assert await at_work.run_once() == LONGEST_WAIT  # but no room for it
+    assert await at_work.run_once() == LONGEST_WAIT_MS  # but no room for it
     assert counting.fetches == 1
     await until(lambda: bench.now == 2)
     harness.store.due("submit").clear()
     bench.let_go(*bench.claimed)
     await until(harness.store.due("submit").is_set)
     await until(lambda: bench.now == 0)
-    assert await at_work.run_once() == LONGEST_WAIT
+    assert await at_work.run_once() == LEASE_MS  # the end of the lease just fetched
     await until(lambda: len(bench.claimed) == 3)
     assert set(bench.claimed) == set(jobs)
     await at_work.drain(0)
@@ -60,10 +61,10 @@ async def test_just_as_many_as_fit_are_fetched_and_the_next_when_one_is_done(
 
 async def test_it_sleeps_until_something_is_due(harness: Harness) -> None:
     at_work = worker(harness, Bench(harness))
-    assert await at_work.run_once() == LONGEST_WAIT
+    assert await at_work.run_once() == LONGEST_WAIT_MS
     await harness.accept()
     [task] = await harness.due("submit")
-    for due_in, nap in ((7_000, 7_000), (10 * LONGEST_WAIT, LONGEST_WAIT)):
+    for due_in, nap in ((7_000, 7_000), (10 * LONGEST_WAIT_MS, LONGEST_WAIT_MS)):
         await harness.store.write(work.reschedule(task, due_at=harness.clock() + due_in, failed=False))
         assert await at_work.run_once() == nap
         harness.clock.pass_seconds(due_in / 1000)
@@ -96,8 +97,38 @@ async def test_idle_it_asks_the_ledger_once_and_wakes_for_what_is_accepted(
         assert counting.fetches == 2
 
 
+async def test_a_lease_is_renewed_while_its_handler_runs_until_the_longest_time(harness: Harness) -> None:
+    job_id = await harness.accept()
+    bench = Bench(harness)
+    at_work = worker(harness, bench)
+    await at_work.run_once()
+    for _ in range(LONGEST // 10_000):
+        harness.clock.pass_seconds(10)
+        await at_work.renew_once()
+        assert await harness.due("submit") == []
+    harness.clock.pass_seconds(10)
+    await at_work.renew_once()
+    assert [task.subject for task in await harness.due("submit")] == [job_id]
+    await at_work.drain(0)
+
+
+async def test_a_running_worker_renews_leases(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "RENEW_SECONDS", 0.001)
+    await harness.accept()
+    bench = Bench(harness)
+    async with running(worker(harness, bench)):
+        await until(lambda: bench.now == 1)
+        harness.clock.pass_seconds(10)
+        ends = LEASE_MS / 1000
+
+        async def renewed() -> bool:
+            return await harness.seconds_until_due("submit") == ends
+
+        await soon("the lease is renewed", renewed)
+
+
 async def test_it_wakes_by_itself_when_something_comes_due(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "LONGEST_WAIT", 20)
+    monkeypatch.setattr(workers, "LONGEST_WAIT_MS", 20)
     await harness.accept()
     [task] = await harness.due("submit")
     bench = Bench(harness)

@@ -109,7 +109,7 @@ class _Silent:
     warning = info
 
 
-class House:
+class Receiver:
     """The receiver's application on a real database, and fal. `environment` has the settings that differ."""
 
     def __init__(self, store: SQLiteStore, clock: Clock, heard: Heard, **environment: str) -> None:

@@ -7,41 +7,40 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-from outbound.client import Client
 from providers.http import NeverSent, Unread
 
 BOUND_SECONDS = 8.0
 
-Behaviour = Callable[["Caller"], Awaitable[None]]
+Behaviour = Callable[["Connection"], Awaitable[None]]
 
 
-class Caller:
+class Connection:
     """One accepted connection, seen from the server."""
 
-    def __init__(self, line: "Line", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.line = line
+    def __init__(self, server: "LoopbackServer", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.server = server
         self._reader = reader
         self.writer = writer
 
-    async def hear(self) -> bytes:
+    async def read_request(self) -> bytes:
         """Read one request whole, or whatever came of it before the client hung up."""
-        heard = b""
-        while not (parts := re.match(rb"(?s)(.*?\r\n\r\n)(.*)", heard)) or len(parts[2]) < _length(parts[1]):
+        received = b""
+        while not (parts := re.match(rb"(?s)(.*?\r\n\r\n)(.*)", received)) or len(parts[2]) < _length(parts[1]):
             more = await self._reader.read(65536)
             if not more:
                 break
-            self.line.heard += more
-            heard += more
-        return heard
+            self.server.received += more
+            received += more
+        return received
 
-    async def say(self, *answers: bytes) -> None:
+    async def write(self, *answers: bytes) -> None:
         for answer in answers:
             self.writer.write(answer)
             await self.writer.drain()
 
-    async def response(self, body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> None:
+    async def respond(self, body: bytes = b"{}", *headers: bytes, status: bytes = b"200 OK") -> None:
         lines = [b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers]
-        await self.say(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        await self.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def reset(self) -> None:
         """Hang up so that the other side gets RST, not FIN."""
@@ -50,24 +49,24 @@ class Caller:
         self.writer.transport.abort()
 
 
-class Line:
+class LoopbackServer:
     """A server: where it is, every byte it was sent, and how many connections it has had and has."""
 
     def __init__(self) -> None:
         self.url = ""
-        self.heard = b""
+        self.received = b""
         self.calls = 0
         self.open = 0
         self.most_open = 0
 
     def times_sent(self, mark: str) -> int:
-        return self.heard.count(mark.encode())
+        return self.received.count(mark.encode())
 
 
 @contextlib.asynccontextmanager
-async def line(behave: Behaviour) -> AsyncIterator[Line]:
+async def serve(behave: Behaviour) -> AsyncIterator[LoopbackServer]:
     """Serve `behave` on a free loopback port; whatever still runs at the end is ended."""
-    served = Line()
+    served = LoopbackServer()
     running: set[asyncio.Task[None]] = set()
 
     async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +75,7 @@ async def line(behave: Behaviour) -> AsyncIterator[Line]:
         served.most_open = max(served.most_open, served.open)
         try:
             with contextlib.suppress(ConnectionError):
-                await behave(Caller(served, reader, writer))
+                await behave(Connection(served, reader, writer))
         finally:
             served.open -= 1
             writer.close()
@@ -100,7 +99,7 @@ async def line(behave: Behaviour) -> AsyncIterator[Line]:
         await server.wait_closed()
 
 
-async def fate(sending: Awaitable[object]) -> object:
+async def result_of(sending: Awaitable[object]) -> object:
     """Tell how an exchange ended: its answer, or the exception it raised."""
     try:
         async with asyncio.timeout(BOUND_SECONDS):
@@ -136,9 +135,6 @@ def refused_port() -> Iterator[str]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
-
-
-Talk = Callable[..., Client]
 
 
 def _length(head: bytes) -> int:

@@ -1,0 +1,52 @@
+"""The sweep: what is open and has no work gets some, on both databases, and nothing else does."""
+
+import pytest
+
+from ledger.storage.store import Store
+from ledger.transitions import endpoints
+from ledger.transitions import queue as work
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
+from ledger.transitions.queue import enqueue_missing
+from tests.ledger import queues
+from tests.ledger.conftest import Story, ms
+
+
+async def test_what_is_open_and_has_no_work_gets_some_and_nothing_else_does(story: Story, store: Store) -> None:
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    accepted, submitted = await story.accept(), await story.submit("req-1")
+    claimed = await story.accept(provider="heygen")
+    await story.begin(claimed)
+    ended = await story.submit("req-2")
+    await story.report(ended, request_id="req-2")
+    assert await enqueue_missing(store, now=ms(9)) == 0
+    await queues.ask(store, "DELETE FROM work")
+    assert await enqueue_missing(store, now=ms(9)) == 4
+    expected = {("submit", accepted), ("submit", claimed), ("poll", submitted), ("deliver", SETTINGS_ENDPOINT)}
+    assert set(await queues.queued(store)) == expected
+    for kind in ("submit", "poll", "deliver"):
+        await story.fetch(kind, at=9)
+    assert await enqueue_missing(store, now=ms(9)) == 0
+
+
+async def test_it_goes_on_from_page_to_page(story: Story, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "PAGE", 3)
+    for number in range(8):
+        await story.submit(f"req-{number}", notify=(f"https://user.example/{number}",))
+    await queues.ask(store, "DELETE FROM work")
+    assert await enqueue_missing(store, now=ms(9)) == 16
+    assert await enqueue_missing(store, now=ms(9)) == 0
+
+
+async def test_an_endpoint_whose_work_is_due_later_than_its_delivery_is_brought_forward(
+    story: Story, store: Store
+) -> None:
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.submit("req-1")
+    await queues.ask(store, f"UPDATE work SET due_at = {ms(18_000)} WHERE kind = 'deliver'")
+    assert await enqueue_missing(store, now=ms(9)) == 1
+    assert [task.subject for task in await story.fetch("deliver", at=9)] == [SETTINGS_ENDPOINT]
+
+
+async def test_the_kinds_of_work_are_those_of_the_table(store: Store) -> None:
+    rows = await queues.ask(store, "SELECT name FROM work_kinds ORDER BY priority")
+    assert tuple(row["name"] for row in rows) == work.Kind.__args__  # type: ignore[attr-defined]  # a Literal has them
