@@ -72,14 +72,15 @@ WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND sub
 ORDER BY sequence, endpoint_id;
 
 -- name: count_deliveries_needing_attention
--- Those that were given up, and those that wait because their endpoint is paused.
+-- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read all
+-- that is pending.
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
 SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded'
 UNION ALL
 SELECT 'paused' AS state, count(*) AS number
-FROM endpoints AS e JOIN deliveries AS d ON d.endpoint_id = e.id
-WHERE e.paused_at IS NOT NULL AND d.state = 'pending';
+FROM endpoints AS e CROSS JOIN deliveries AS d
+WHERE e.paused_at IS NOT NULL AND d.endpoint_id = e.id AND d.state = 'pending';
 
 -- name: list_attempts
 SELECT number, at, status, latency_ms, error, response FROM attempts WHERE delivery_id = :delivery_id ORDER BY number;

@@ -42,8 +42,8 @@ WHERE id = :endpoint_id AND disabled_at IS NULL
 RETURNING id;
 
 -- name: count_paused_deliveries
--- What waits because an endpoint is paused, by the reason.
+-- What waits because an endpoint is paused, by the reason. CROSS JOIN, or SQLite would read all that is pending.
 SELECT e.paused_reason AS reason, count(*) AS number
-FROM endpoints AS e JOIN deliveries AS d ON d.endpoint_id = e.id
-WHERE e.paused_at IS NOT NULL AND d.state = 'pending'
+FROM endpoints AS e CROSS JOIN deliveries AS d
+WHERE e.paused_at IS NOT NULL AND d.endpoint_id = e.id AND d.state = 'pending'
 GROUP BY e.paused_reason;

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger.records import Fault, JobError, Outcome, Output
+from ledger.records import EventType, Fault, JobError, Outcome, Output
 from ledger.requests import NewJob, ProviderRequest, Report, Task
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, events, jobs, outcomes, submissions
@@ -223,7 +223,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         assert (job.state, job.provider_request_id, job.submissions) == (self.state, self.request, self.submissions)
         assert [event.type for event in self.do(events.list_events(self.store, self.job_id))] == self.events
         assert [receipt.result for receipt in self.do(jobs.list_receipts(self.store, self.job_id))] == self.receipts
-        public = [event for event in self.events if event in submissions.PUBLIC_EVENTS]
+        public = [event for event in self.events if EventType(event).public]
         assert len(self.do(deliveries.list_deliveries_of_subject(self.store, self.job_id))) == len(public)
 
     @invariant()

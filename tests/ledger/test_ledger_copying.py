@@ -38,14 +38,14 @@ TABLES = tables_of_a_ledger()
 COLUMNS = """
 SELECT c.table_name, column_name, data_type
 FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name)
-WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name NOT LIKE 'procrastinate%'
+WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
 """
 UNIQUE = """
 SELECT ARRAY(SELECT attname::text FROM unnest(indkey) WITH ORDINALITY AS k (number, place)
              JOIN pg_attribute ON attrelid = indrelid AND attnum = number ORDER BY place)
 FROM pg_index WHERE indrelid = '{table}'::regclass AND indisunique AND indpred IS NULL
 """
-TASKS = "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY 1 ORDER BY 1"
+TASKS = "SELECT kind, count(*) FROM work GROUP BY 1 ORDER BY 1"
 SPOIL = (
     "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN NEW.url = 'https://spoilt/'; RETURN NEW; END $$",
@@ -127,7 +127,7 @@ async def test_a_copy_has_every_row_of_every_table_as_it_was(path: Path, databas
 
 
 async def test_an_empty_ledger_moves_too(tmp_path: Path, database_url: str) -> None:
-    await (await open_sqlite(tmp_path / "empty.db", now=NOON, providers=PROVIDERS)).close()
+    await (await open_sqlite(tmp_path / "empty.db", now=NOON)).close()
     copied = await pass_over(tmp_path / "empty.db", database_url)
     assert copied.moved
     assert [each.target.number for each in copied.sums] == [0] * len(TABLES)
@@ -199,10 +199,7 @@ async def test_what_is_open_has_its_task_and_no_claim_outlives_the_receiver(path
     await pass_over(path, database_url)
     claims = ask(database_url, "SELECT claimed_until FROM jobs WHERE state = 'submitting'")
     assert claims == [(LATER,)]
-    tasks = ask(
-        database_url, "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' GROUP BY 1 ORDER BY 1"
-    )
-    assert tasks == [("deliver", 2), ("poll", 1), ("submit", 2)]
+    assert ask(database_url, TASKS) == [("deliver", 2), ("poll", 1), ("submit", 2)]
 
 
 async def test_a_row_that_is_only_in_the_target_is_a_fault_that_names_it(path: Path, database_url: str) -> None:

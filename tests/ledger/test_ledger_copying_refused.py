@@ -4,12 +4,12 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from ledger.copying.copy import copy
+from ledger.copying.source import Chunk
 from ledger.copying.target import Target
 from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
 from ledger.postgres.store import open_postgres
@@ -82,7 +82,7 @@ async def test_a_target_that_has_been_at_work_since_is_compared_and_never_writte
         connection.execute("DELETE FROM moved_to")  # as a backup of before the move is
     copied = await pass_over(path, database_url)
     assert copied.fault
-    assert copied.fault.startswith(f"the two ledgers differ: in jobs, {open_job(path)} differs; ")
+    assert copied.fault.startswith(f"the two ledgers differ: in events, {open_job(path)} 3 is only at the target; ")
     assert "nothing was changed" in copied.fault
     assert rows_of_target(database_url) == before
     assert await opens(database_url)
@@ -125,7 +125,7 @@ async def test_a_source_that_is_not_there_or_no_ledger_is_refused_and_nothing_ma
         await pass_over(tmp_path / "noise.db", database_url, while_running=True)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE jobs (id)")
-    with pytest.raises(CannotOpen, match="is not a ledger"):
+    with pytest.raises(CannotOpen, match="is not a database of Renderhook"):
         await pass_over(tmp_path / "other.db", database_url, while_running=True)
     assert sorted(os.listdir(tmp_path)) == ["noise.db", "other.db"]  # noqa: PTH208 - pathlib is not for async tests
     assert ask(database_url, TABLES_MADE) == []
@@ -164,7 +164,7 @@ async def test_a_database_that_is_away_leaves_the_source_open(path: Path) -> Non
 async def test_cut_short_between_shutting_one_and_opening_the_other_it_is_finished_by_the_next(
     path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die(self: Target, now: int) -> None:
+    async def die(self: Target, tables: object, now: int) -> None:
         raise psycopg.OperationalError("gone")
 
     monkeypatch.setattr(Target, "finish", die)
@@ -180,16 +180,16 @@ async def test_cut_short_between_shutting_one_and_opening_the_other_it_is_finish
 async def test_cut_short_anywhere_it_goes_on_from_there(
     path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring, left = Target.bring, 0
+    write, left = Target.write, 0
 
-    async def bring_some(self: Target, chunk: Any, *, anew: bool) -> int:
+    async def write_some(self: Target, chunk: Chunk, *, empty: bool) -> int:
         nonlocal left
         left -= 1
         if left < 0:
             raise psycopg.OperationalError("gone")
-        return await bring(self, chunk, anew=anew)
+        return await write(self, chunk, empty=empty)
 
-    monkeypatch.setattr(Target, "bring", bring_some)
+    monkeypatch.setattr(Target, "write", write_some)
     passes, copied = 0, None
     while copied is None:
         passes, left = passes + 1, 2

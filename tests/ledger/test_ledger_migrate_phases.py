@@ -114,9 +114,8 @@ async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
 def test_a_file_that_does_not_say_what_it_does_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
 ) -> None:
-    (tmp_path / "schema" / "sqlite").mkdir(parents=True)
-    (tmp_path / "schema" / "sqlite" / name).write_text(text)
-    monkeypatch.setattr(migrate_module.resources, "files", lambda _: tmp_path)
+    (tmp_path / name).write_text(text)
+    monkeypatch.setattr(migrate_module, "SCHEMA", tmp_path)
     with pytest.raises(ValueError, match=words):
         migrations("sqlite")
 

@@ -224,10 +224,10 @@ async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Sto
     assert receipt.body == b"\0"
 
 
-def locking(*endpoints: str) -> Transaction[Any]:
+def locking(*endpoint_ids: str) -> Transaction[Any]:
     """Lock endpoints one after the other, and accept a job."""
     put = endpoints.put_settings_endpoint("https://u.example/", now=NOON)
-    steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoints]
+    steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoint_ids]
     accepted = jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
     return Transaction(steps=(*steps, *accepted.steps), values=accepted.values, read=list)
 

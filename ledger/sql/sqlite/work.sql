@@ -1,4 +1,4 @@
--- The statements of the queue that differ on SQLite: it has one writer, so nothing is locked by another transaction, and one
+-- The statements of the queue that differ from Postgres: SQLite has one writer, so nothing is locked by another transaction, and one
 -- process, so no lease is held when it starts.
 
 -- name: enqueue
