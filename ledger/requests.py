@@ -14,6 +14,9 @@ AFTER_ALL_IDENTIFIERS = "~"
 Kind = Literal["submit", "poll", "deliver"]
 """A kind of work. The subject of `submit` and `poll` is a job, that of `deliver` an endpoint."""
 
+UNSIGNED = "NOTIFY_SECRET is not set"
+"""Why an endpoint is paused that has no secrets of its own."""
+
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 

@@ -1,20 +1,16 @@
 -- expand: the first schema. Times are milliseconds since the epoch, UTC; sizes are bytes.
 --
--- One text for both databases, written for SQLite; ledger/storage/migrations.py renders it for Postgres. ID is TEXT that
--- sorts by its bytes: on Postgres COLLATE "C", because pages, ranges of keys and copies rely on one order on both.
+-- One text for both databases, written for SQLite; ledger/storage/migrations.py renders it for Postgres. ID is TEXT
+-- that sorts by its bytes: on Postgres COLLATE "C", because pages, ranges of keys and copies rely on one order on both.
 -- Lists of words that grow are tables; closed lists are CHECKs. A CHECK on more than two words is a chain of ORs: for a
 -- longer IN list SQLite builds a temporary index for every row that is written.
 
 -- Every provider that a release or an extension has registered, inserted when a process starts.
-CREATE TABLE providers (
-    name ID NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64)
-) STRICT, WITHOUT ROWID;
+CREATE TABLE providers (name ID NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64)) STRICT, WITHOUT ROWID;
 
 -- What can happen, to what kind of subject, and whether endpoints hear of it. `EventType` in ledger/records.py.
 CREATE TABLE event_types (
-    type    ID      NOT NULL PRIMARY KEY,
-    subject ID      NOT NULL,
-    public  INTEGER NOT NULL CHECK (public IN (0, 1))
+    type ID NOT NULL PRIMARY KEY, subject ID NOT NULL, public INTEGER NOT NULL CHECK (public IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO event_types (type, subject, public) VALUES
     ('job.accepted', 'job', 0), ('job.unconfirmed', 'job', 0), ('job.submitted', 'job', 1), ('job.completed', 'job', 1),
@@ -24,8 +20,7 @@ INSERT INTO event_types (type, subject, public) VALUES
 
 -- What became of a verified report, and whether an operator should see it. `RecordResult` in ledger/records.py.
 CREATE TABLE receipt_results (
-    result          ID      NOT NULL PRIMARY KEY,
-    needs_attention INTEGER NOT NULL CHECK (needs_attention IN (0, 1))
+    result ID NOT NULL PRIMARY KEY, needs_attention INTEGER NOT NULL CHECK (needs_attention IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 INSERT INTO receipt_results (result, needs_attention) VALUES
     ('recorded', 0), ('duplicate', 0), ('conflict', 1), ('orphan', 1), ('pending', 0);
@@ -55,7 +50,7 @@ CREATE TABLE jobs (
     processing_time_ms  INTEGER,
     warning             TEXT,
     error_fault         TEXT             CHECK (error_fault = 'input' OR error_fault = 'account'
-                                                OR error_fault = 'provider' OR error_fault = 'network'
+                                                OR error_fault = 'network' OR error_fault = 'provider'
                                                 OR error_fault = 'renderhook'),
     error_code          TEXT,
     error_message       TEXT,
@@ -72,9 +67,8 @@ CREATE TABLE jobs (
     CHECK (state <> 'submitted' OR (provider_request_id IS NOT NULL AND submitted_at IS NOT NULL)),
     CHECK (state NOT IN ('failed', 'expired') OR error_fault IS NOT NULL),
     CHECK (state <> 'completed' OR error_fault IS NULL),
-    CHECK ((error_fault IS NULL) = (error_code IS NULL)),
-    CHECK ((error_fault IS NULL) = (error_message IS NULL)),
-    CHECK ((error_fault IS NULL) = (error_retryable IS NULL)),
+    CHECK ((error_fault IS NULL) = (error_code IS NULL) AND (error_fault IS NULL) = (error_message IS NULL)
+           AND (error_fault IS NULL) = (error_retryable IS NULL)),
     CHECK (source IS NULL OR finalized_at IS NOT NULL)
 ) STRICT;
 
@@ -87,8 +81,8 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 -- query: list_jobs_by_state and list_jobs_by_provider_and_state. One for both, because every transition writes it.
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
--- What the user sent with a job. In a table of its own because it may be long and never changes, and the row of a job is
--- written again at every transition.
+-- What the user sent with a job. In a table of its own because it may be long and never changes, and the row of a job
+-- is written again at every transition.
 CREATE TABLE inputs (
     job_id   ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
     input    TEXT NOT NULL,
@@ -144,7 +138,8 @@ CREATE TABLE events (
     PRIMARY KEY (subject, sequence)
 ) STRICT, WITHOUT ROWID;
 
--- Where notifications go: NOTIFY_URL ('settings'), the `notify` URLs of jobs ('job'), and what is made by the API ('api').
+-- Where notifications go: NOTIFY_URL ('settings'), the `notify` URLs of jobs ('job'), and what is made by the API
+-- ('api').
 CREATE TABLE endpoints (
     id              ID      NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 4 AND 64),
     url             TEXT    NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
@@ -180,8 +175,7 @@ CREATE INDEX endpoints_paused ON endpoints (id) WHERE paused_at IS NOT NULL;
 
 -- A job's own `notify` URLs.
 CREATE TABLE subscriptions (
-    job_id      ID NOT NULL REFERENCES jobs (id),
-    endpoint_id ID NOT NULL REFERENCES endpoints (id),
+    job_id ID NOT NULL REFERENCES jobs (id), endpoint_id ID NOT NULL REFERENCES endpoints (id),
     PRIMARY KEY (job_id, endpoint_id)
 ) STRICT, WITHOUT ROWID;
 
@@ -191,8 +185,8 @@ SELECT id, last_sequence, last_transition FROM jobs
 UNION ALL
 SELECT id, last_sequence, last_transition FROM endpoints;
 
--- only postgres: SQLite has json_each(text), and the filters of the view below are one text for both. A callback must not
--- fail because of what somebody wrote in the metadata of a job: what Postgres cannot read as JSON matches no filter.
+-- only postgres: SQLite has json_each(text), and the filters of the view below are one text for both. A callback must
+-- not fail because of the metadata of a job, so what Postgres cannot read as JSON matches no filter.
 CREATE FUNCTION json_each(document TEXT) RETURNS TABLE (key TEXT, value TEXT, type TEXT)
 LANGUAGE plpgsql STABLE STRICT ROWS 10 AS $$
 BEGIN
@@ -224,8 +218,8 @@ WHERE t.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
                                                       WHERE m.key = f.key AND m.type = f.type
                                                         AND m.value IS NOT DISTINCT FROM f.value))));
 
--- Who hears of an event, the one place that says so: those above, and the job's own endpoints, but one delivery for each
--- URL where one of those above is at work under the same.
+-- Who hears of an event, the one place that says so: those above, and the job's own endpoints, but one delivery for
+-- each URL where one of those above is at work under the same.
 CREATE VIEW listeners AS
 SELECT subject, sequence, endpoint_id, paused_at, disabled_at, disabled_reason FROM general_listeners
 UNION ALL
@@ -240,8 +234,8 @@ WHERE t.public = 1 AND e.removed_at IS NULL
                     AND g.paused_at IS NULL AND g.disabled_at IS NULL);
 
 CREATE TABLE deliveries (
-    -- msg_<subject>_<sequence>_<endpoint without its prefix>: so an endpoint gets one delivery of an event, and those of
-    -- a job stand together
+    -- msg_<subject>_<sequence>_<endpoint without its prefix>: so an endpoint gets one delivery of an event, and those
+    -- of a job stand together
     id           ID      NOT NULL PRIMARY KEY,
     subject      ID      NOT NULL,
     sequence     INTEGER NOT NULL,
@@ -282,15 +276,12 @@ CREATE TABLE attempts (
 ) STRICT, WITHOUT ROWID;
 
 -- The kinds of work. A lower priority number goes first where one worker has several kinds.
-CREATE TABLE work_kinds (
-    name     ID      NOT NULL PRIMARY KEY,
-    priority INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+CREATE TABLE work_kinds (name ID NOT NULL PRIMARY KEY, priority INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
 
--- The tasks. `due_at` of a leased row is the end of its lease, so the task of a dead worker comes due again. The subject of
--- `submit` and `poll` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint, so a slow
--- endpoint delays no other.
+-- The tasks. `due_at` of a leased row is the end of its lease, so the task of a dead worker comes due again. The
+-- subject of `submit` and `poll` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint,
+-- so a slow endpoint delays no other.
 CREATE TABLE work (
     kind    ID      NOT NULL REFERENCES work_kinds (name),
     subject ID      NOT NULL,

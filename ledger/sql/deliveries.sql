@@ -30,9 +30,9 @@ WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state
   AND disabled_at IS NOT NULL;
 
 -- name: read_due_deliveries
--- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and, of
--- the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a LEFT JOIN.
--- Nothing while the endpoint is paused.
+-- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and,
+-- of the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a
+-- LEFT JOIN. Nothing while the endpoint is paused.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,
        e.disabled_reason, e.removed_at,
@@ -72,8 +72,8 @@ WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND sub
 ORDER BY sequence, endpoint_id;
 
 -- name: count_deliveries_needing_attention
--- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read all
--- that is pending.
+-- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read
+-- all that is pending.
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
 SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded'

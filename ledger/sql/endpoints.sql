@@ -1,12 +1,13 @@
 -- Endpoints: where notifications go. What is pending for one is not lost by a setting that is absent: it waits.
 
 -- name: put_settings_endpoint
--- The endpoint of NOTIFY_URL, at every start. What was pending for an old URL goes to the new one, and an endpoint that had
--- answered 410 is asked again: the setting is the operator's word, and newer.
+-- The endpoint of NOTIFY_URL, at every start. What was pending for an old URL goes to the new one, and an endpoint that
+-- had answered 410 is asked again: the setting is the operator's word, and newer. A pause of another reason goes on.
 INSERT INTO endpoints (id, url, source, created_at) VALUES (:endpoint_id, :url, 'settings', :now)
 ON CONFLICT (id) DO UPDATE
 SET url = excluded.url, removed_at = NULL, disabled_at = NULL, disabled_reason = NULL,
-    paused_at = NULL, paused_reason = NULL;
+    paused_at = CASE WHEN endpoints.paused_reason = :reason THEN NULL ELSE endpoints.paused_at END,
+    paused_reason = CASE WHEN endpoints.paused_reason = :reason THEN NULL ELSE endpoints.paused_reason END;
 
 -- name: pause_endpoint
 UPDATE endpoints SET paused_at = COALESCE(paused_at, :now), paused_reason = :reason

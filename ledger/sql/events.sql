@@ -8,10 +8,11 @@ SELECT id, last_sequence, :event, :now, :data FROM subjects WHERE id = :subject 
 ON CONFLICT (subject, sequence) DO NOTHING;
 
 -- name: fan_out
--- One delivery for every endpoint that hears of the event. A disabled endpoint's is dead at once: visible, and replayable.
--- The id is made of what the delivery is, so it is the same however often this runs.
+-- One delivery for every endpoint that hears of the event. A disabled endpoint's is dead at once: visible, and
+-- replayable. The id is made of what the delivery is, so it is the same however often this runs.
 INSERT INTO deliveries (id, subject, sequence, endpoint_id, state, created_at, due_at, finalized_at, reason)
-SELECT 'msg_' || subject || '_' || CAST(sequence AS TEXT) || '_' || substr(endpoint_id, 4), subject, sequence, endpoint_id,
+SELECT 'msg_' || subject || '_' || CAST(sequence AS TEXT) || '_' || substr(endpoint_id, 4),
+       subject, sequence, endpoint_id,
        CASE WHEN disabled_at IS NULL THEN 'pending' ELSE 'dead' END, :now,
        CASE WHEN disabled_at IS NULL THEN :now END,
        CASE WHEN disabled_at IS NULL THEN NULL ELSE :now END, disabled_reason

@@ -6,7 +6,8 @@ INSERT INTO providers (name) VALUES (:name) ON CONFLICT (name) DO NOTHING;
 
 -- name: insert_job
 -- (nothing) -> accepted. Does nothing when the Idempotency-Key is there already.
-INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence, last_transition)
+INSERT INTO jobs (id, provider, model, state, idempotency_key, request_digest, created_at, last_sequence,
+                  last_transition)
 VALUES (:job_id, :provider, :model, 'accepted', :idempotency_key, :request_digest, :now, 1, :transition)
 ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
@@ -15,13 +16,15 @@ INSERT INTO inputs (job_id, input, metadata)
 SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND last_transition = :transition;
 
 -- name: insert_job_endpoint
--- A `notify` URL is one endpoint, shared by every job that names it: of several transactions at once, the first makes it.
+-- A `notify` URL is one endpoint, shared by every job that names it: of several transactions at once, the first makes
+-- it.
 INSERT INTO endpoints (id, url, source, created_at)
 SELECT :endpoint_id, :url, 'job', :now FROM jobs WHERE id = :job_id AND last_transition = :transition
 ON CONFLICT (url) WHERE source = 'job' DO NOTHING;
 
 -- name: enable_job_endpoint
--- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody who names it.
+-- Naming an endpoint again enables it again. Apart from the insert, which would lock the row for everybody who names
+-- it.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
 WHERE url = :url AND source = 'job' AND disabled_at IS NOT NULL
   AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND last_transition = :transition);
@@ -53,8 +56,8 @@ WHERE id = :job_id AND state = 'accepted'
 RETURNING id;
 
 -- name: claim_resubmission
--- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed: a provider that
--- takes jobs and never answers must not be paid for more than :most_submissions.
+-- unconfirmed -> submitting, only where RESUBMIT_UNCONFIRMED allows it and the time it names has passed: a provider
+-- that takes jobs and never answers must not be paid for more than :most_submissions.
 UPDATE jobs
 SET state = 'submitting', claimed_until = :until, submissions = submissions + 1, last_transition = :transition
 WHERE id = :job_id AND state = 'unconfirmed' AND unconfirmed_at <= :unconfirmed_before
@@ -104,8 +107,8 @@ FROM (SELECT id FROM jobs WHERE id < :before ORDER BY id DESC LIMIT :limit) AS p
 ORDER BY j.id DESC, j.position;
 
 -- name: list_jobs_by_state
--- Each step is the newest job before the last one, of the newest of each provider: the index has the provider before the
--- id, and a second index would be written at every transition.
+-- Each step is the newest job before the last one, of the newest of each provider: the index has the provider before
+-- the id, and a second index would be written at every transition.
 WITH RECURSIVE page (id, number) AS (
     SELECT max(newest.id), 1
     FROM (SELECT (SELECT j.id FROM jobs AS j WHERE j.state = :state AND j.provider = p.name AND j.id < :before

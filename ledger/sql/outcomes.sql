@@ -1,9 +1,9 @@
 -- Outcomes: the one way in which a job ends. What follows settle_job changes nothing unless settle_job settled the job.
 
 -- name: settle_job
--- any open state -> completed, failed, canceled or expired. The first report wins.
--- A provider's report settles only the job whose request it is: another request id is believed only while ours is unknown
--- or the job was submitted again, and never when it belongs to another job. The receipt has the result.
+-- any open state -> completed, failed, canceled or expired. The first report wins. A provider's report settles only the
+-- job whose request it is: another request id is believed only while ours is unknown or the job was submitted again,
+-- and never when it belongs to another job. The receipt has the result.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
     processing_time_ms = :processing_time_ms, warning = :warning, error_fault = :error_fault, error_code = :error_code,
@@ -15,8 +15,8 @@ WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
 -- name: set_request_id
--- The report that settled the job has a request id that we did not have. Apart from settle_job, because naming the column
--- there would write its index again for every job that ends.
+-- The report that settled the job has a request id that we did not have. Apart from settle_job, because naming the
+-- column there would write its index again for every job that ends.
 UPDATE jobs SET provider_request_id = :request_id, submitted_at = COALESCE(submitted_at, :now)
 WHERE id = :job_id AND last_transition = :transition
   AND (provider_request_id IS NULL OR provider_request_id <> :request_id);
@@ -55,7 +55,8 @@ FROM jobs WHERE id = :job_id AND last_transition = :transition;
 
 -- name: insert_receipt
 -- Keep the report, and what became of it. A report under a request id that is not known of this job is a conflict: the
--- provider may have taken the job although it said no. A report of another job's request is not kept: no row comes back.
+-- provider may have taken the job although it said no. A report of another job's request is not kept: no row comes
+-- back.
 INSERT INTO receipts (id, job_id, provider, source, request_id, result, headers, body, received_at)
 SELECT :transition, :job_id, :provider, :source, :request_id,
        CASE WHEN j.id IS NULL THEN 'orphan'

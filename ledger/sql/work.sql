@@ -1,6 +1,6 @@
--- The work queue: one row for each task. A fetched row is leased, and its due time is the end of the lease until its worker
--- finishes or reschedules it, so the tasks of a killed worker come due again. `-- enqueue:` stands above a query of tasks
--- (kind, subject, due_at). How they are inserted stands once for each database, in its own `enqueue`.
+-- The work queue: one row for each task. A fetched row is leased, and its due time is the end of the lease until its
+-- worker finishes or reschedules it, so the tasks of a killed worker come due again. `-- enqueue:` stands above a query
+-- of tasks (kind, subject, due_at). How they are inserted stands once for each database, in its own `enqueue`.
 
 -- enqueue: enqueue_job_work
 -- A task of the job that the transition changed.
@@ -19,8 +19,8 @@ SELECT 'poll' AS kind, id AS subject, :now AS due_at
 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
 
 -- enqueue: enqueue_deliveries
--- The endpoint of every delivery that fan_out just made. They are read from the same view and not from the deliveries, of
--- which Postgres would read all that are pending.
+-- The endpoint of every delivery that fan_out just made. They are read from the same view and not from the deliveries,
+-- of which Postgres would read all that are pending.
 SELECT 'deliver' AS kind, endpoint_id AS subject, :now AS due_at
 FROM listeners
 WHERE subject = :subject

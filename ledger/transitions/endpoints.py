@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+from ledger.requests import UNSIGNED
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
 
 SETTINGS_ENDPOINT = "ep_settings"
 """The endpoint of NOTIFY_URL."""
 
-NO_URL, NO_SECRET = "NOTIFY_URL is not set", "NOTIFY_SECRET is not set"
+NO_URL = "NOTIFY_URL is not set"
 REMOVED = "NOTIFY_URL=none removed the endpoint"
 
 
@@ -30,7 +31,7 @@ def remove_settings_endpoint(*, now: int) -> Transaction[int]:
 
 def put_signing(*, possible: bool, now: int) -> Transaction[None]:
     """Pause every endpoint that NOTIFY_SECRET signs for, or let those go on that were paused so."""
-    values = {"now": now, "reason": NO_SECRET}
+    values = {"now": now, "reason": UNSIGNED}
     resume = (Call("enqueue_paused_endpoints", wakes=("deliver",)), Call("resume_unsigned_endpoints"))
     return Transaction(steps=resume if possible else (Call("pause_unsigned_endpoints"),), values=values, read=_nothing)
 

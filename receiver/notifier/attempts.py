@@ -8,9 +8,8 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.ledger import Ledger
-from ledger.requests import Attempted, Ending
+from ledger.requests import UNSIGNED, Attempted, Ending
 from ledger.rows import DueDelivery
-from ledger.transitions.endpoints import NO_SECRET
 from outbound.targets import TargetRefused, Targets
 from providers.http import NeverSent, Request, Response, Send, Unread
 from providers.reading import read_retry_after
@@ -62,8 +61,8 @@ class AttemptSender:
         elif endpoint.disabled_reason is not None:
             await self._settle(delivery, None, "dead", reason=endpoint.disabled_reason)
         elif not secrets:
-            await self._ledger.pause_endpoint(endpoint.id, NO_SECRET)
-            self._emit("endpoint.paused", reason=NO_SECRET, endpoint=endpoint.id)
+            await self._ledger.pause_endpoint(endpoint.id, UNSIGNED)
+            self._emit("endpoint.paused", reason=UNSIGNED, endpoint=endpoint.id)
         else:
             async with self._room:
                 at = self._clock()

@@ -9,29 +9,30 @@ from receiver.views.job import JobView, view_job_at
 from receiver.views.times import rfc3339
 
 
-class JobNotificationData(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event of a job is about: its number within the job, and the job as it was then."""
+class NotificationData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an event is about: its number within its subject, and that subject.
+
+    A job is shown as it was then; for any other subject it is the event's own data.
+    """
 
     sequence: int
-    job: JobView
+    job: JobView | msgspec.UnsetType = msgspec.UNSET
+    run: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    endpoint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
-    """One event, for an endpoint. https://www.standardwebhooks.com
-
-    `data` has the number of the event within its subject, and the event's own data under the subject's word.
-    """
+    """One event, for an endpoint. https://www.standardwebhooks.com"""
 
     type: str
     timestamp: str
-    data: JobNotificationData | dict[str, Any]
+    data: NotificationData
 
 
 def view_notification(event: Event, subject_kind: str, job: Job | None) -> NotificationView:
     """Show an event of `job`, or of another kind of subject: the same at every attempt."""
-    data: JobNotificationData | dict[str, Any]
-    if job is None:
-        data = {"sequence": event.sequence, subject_kind: msgspec.Raw((event.data or "null").encode())}
-    else:
-        data = JobNotificationData(sequence=event.sequence, job=view_job_at(job, event))
+    about = msgspec.Raw((event.data or "null").encode()) if job is None else view_job_at(job, event)
+    subject: dict[str, Any] = {subject_kind: about}
+    data = NotificationData(sequence=event.sequence, **subject)
     return NotificationView(type=event.type, timestamp=rfc3339(event.at), data=data)

@@ -65,11 +65,11 @@ def right(errand: Errand, job: dict[str, Any], events: list[str], submissions: i
 
 
 def judge_deliveries(house: House, stream: Stream, counts: Counter[str]) -> None:
-    deliveries = house.rows("SELECT id, job_id, state FROM deliveries")
+    deliveries = house.rows("SELECT id, subject, state FROM deliveries")
     received = house.neighbours.received()
     assert {row["state"] for row in deliveries} == {"delivered"}
     assert {row["id"] for row in deliveries} == {each["webhook_id"] for each in received}
-    assert {row["job_id"] for row in deliveries} == stream.accepted.keys()
+    assert {row["subject"] for row in deliveries} == stream.accepted.keys()
     assert all(each["verified"] for each in received)
     told = Counter((each["job_id"], each["type"]) for each in received)
     assert max(told.values()) == 1

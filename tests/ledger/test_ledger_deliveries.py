@@ -4,9 +4,8 @@ import pytest
 
 from ledger.requests import Attempted, Task
 from ledger.rows import Delivery, DueDelivery
-from ledger.transitions import deliveries, endpoints, events
+from ledger.transitions import deliveries, endpoints
 from ledger.transitions.endpoints import SETTINGS_ENDPOINT
-from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
 
 RELEASED = ms(33)
@@ -54,8 +53,8 @@ async def test_the_deliveries_of_a_job_are_asked_for_by_its_whole_id(story: Stor
 async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
     assert await due(story, 39) == []
-    [letter] = await due(story, 40)
-    assert (letter.delivery_id, letter.failures) == (told.id, 1)
+    [delivery] = await due(story, 40)
+    assert (delivery.delivery_id, delivery.failures) == (told.id, 1)
     [attempt] = await deliveries.list_attempts(story.store, told.id)
     assert (attempt.number, attempt.status, attempt.response) == (1, 500, b"no")
 
@@ -115,8 +114,8 @@ async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_it
     assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
     await held(story, 50)
-    [letter] = await due(story, 50)
-    assert (letter.delivery_id, letter.failures) == (told.id, 0)
+    [delivery] = await due(story, 50)
+    assert (delivery.delivery_id, delivery.failures) == (told.id, 0)
 
 
 async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: Delivery) -> None:
@@ -138,83 +137,14 @@ async def test_gone_disables_the_endpoint_and_later_deliveries_are_dead_at_once(
     assert (born.state, born.reason) == ("dead", "410 Gone")
 
 
-async def test_a_disabled_endpoint_is_an_event_that_its_other_endpoints_receive(story: Story) -> None:
-    job_id = await story.submit(notify=("https://job.example/",))
-    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(20)))
-    await story.report(job_id)
-    [row] = await queues.ask(story.store, "SELECT id FROM endpoints WHERE source = 'job'")
-    [delivery, *_] = await deliveries.read_due(story.store, row["id"], now=ms(31), limit=9)
-    await story.store.write(deliveries.disable_endpoint(delivery, REFUSED, reason="410 Gone", now=ms(32)))
-    [event] = await events.list_events(story.store, row["id"])
-    assert (event.sequence, event.type) == (1, "endpoint.disabled")
-    [told] = await deliveries.list_deliveries_of_subject(story.store, row["id"])
-    assert (told.endpoint_id, told.state) == (endpoints.SETTINGS_ENDPOINT, "pending")
-
-
 async def test_a_replay_enables_an_endpoint_that_was_gone(story: Story, told: Delivery) -> None:
     await gone(story)
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
-    [letter] = await due(story, 50)
-    assert letter.endpoint.disabled_reason is None
-
-
-async def test_deliveries_wait_while_notify_url_is_unset(story: Story, told: Delivery) -> None:
-    await story.store.write(endpoints.put_settings_endpoint(None, now=ms(40)))
-    [task] = await story.fetch("deliver", at=50)
-    await story.store.write(deliveries.release(task, now=ms(51)))
-    assert await story.fetch("deliver", at=9_999) == []
-    assert await endpoints.count_paused_deliveries(story.store) == {endpoints.NO_URL: 1}
-    assert (await deliveries.list_deliveries_of_subject(story.store, told.subject))[0].state == "pending"
-    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(10_000)))
-    assert [each.subject for each in await story.fetch("deliver", at=10_000)] == [endpoints.SETTINGS_ENDPOINT]
-    assert [each.delivery_id for each in await due(story, 10_000)] == [told.id]
-
-
-async def test_deliveries_wait_while_there_is_no_secret_to_sign_with(story: Story, told: Delivery) -> None:
-    await story.store.write(endpoints.put_signing(possible=False, now=ms(40)))
-    assert await endpoints.count_paused_deliveries(story.store) == {endpoints.NO_SECRET: 1}
-    await story.store.write(endpoints.put_signing(possible=True, now=ms(50)))
-    assert await endpoints.count_paused_deliveries(story.store) == {}
-    assert [each.delivery_id for each in await due(story, 50)] == [told.id]
-
-
-async def test_an_endpoint_that_is_removed_on_purpose_discards_what_is_pending(story: Story, told: Delivery) -> None:
-    assert await story.store.write(endpoints.remove_settings_endpoint(now=ms(40))) == 1
-    [delivery] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
-    assert (delivery.state, delivery.reason) == ("discarded", endpoints.REMOVED)
-    later = await story.submit("req-2", at=50)
-    assert await deliveries.list_deliveries_of_subject(story.store, later) == []
-
-
-async def test_a_notify_url_that_is_the_settings_url_too_gets_one_delivery_an_event(story: Story) -> None:
-    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    job_id = await story.submit(notify=("https://user.example/hooks", "https://job.example/"))
-    made = await deliveries.list_deliveries_of_subject(story.store, job_id)
-    urls = {row["id"]: row["url"] for row in await queues.ask(story.store, "SELECT id, url FROM endpoints")}
-    assert sorted(urls[each.endpoint_id] for each in made) == ["https://job.example/", "https://user.example/hooks"]
-    again = await story.submit("req-2", notify=("https://job.example/",))
-    [shared] = [
-        each
-        for each in await deliveries.list_deliveries_of_subject(story.store, again)
-        if each.endpoint_id != endpoints.SETTINGS_ENDPOINT
-    ]
-    assert shared.endpoint_id in {each.endpoint_id for each in made}
-
-
-async def test_filters_of_an_endpoint_choose_its_events(story: Story) -> None:
-    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    await queues.ask(
-        story.store,
-        """UPDATE endpoints SET event_filter = '["job.completed"]',
-                                     metadata_filter = '{"team": "red"}' RETURNING id""",
-    )
-    for metadata, wanted in (('{"team": "red", "n": 1}', 1), ('{"team": "blue"}', 0), ("{}", 0)):
-        job_id = await story.submit(f"req-{metadata}", metadata=metadata)
-        await story.report(job_id, request_id=f"req-{metadata}")
-        assert len(await deliveries.list_deliveries_of_subject(story.store, job_id)) == wanted
+    [delivery] = await due(story, 50)
+    assert delivery.endpoint.disabled_reason is None
 
 
 async def test_a_new_notify_url_gets_what_was_pending_for_the_old_one(story: Story, told: Delivery) -> None:
     await story.store.write(endpoints.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
-    [letter] = await due(story, 50)
-    assert letter.endpoint.url == "https://new.example/hooks"
+    [delivery] = await due(story, 50)
+    assert delivery.endpoint.url == "https://new.example/hooks"

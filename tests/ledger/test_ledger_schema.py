@@ -1,31 +1,11 @@
 """The tables refuse rows that contradict themselves, whoever writes them."""
 
-import contextlib
-import re
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
-
-import psycopg
 import pytest
-from psycopg import sql
 
-from ledger.records import EventType, JobState, RecordResult
-from ledger.sqlite.migrate import migrate
-from ledger.sqlite.store import _DictConnection
-from ledger.storage.migrations import migrations
-from ledger.storage.statements import Dialect, statements
+from tests.ledger.tables import GOOD, RECEIPT, Refused, Tables, tables
 
-GOOD = {
-    "id": "job_00000",
-    "provider": "fal",
-    "model": "a/b",
-    "state": "accepted",
-    "request_digest": "d",
-    "created_at": 1,
-    "last_transition": "m",
-}
+__all__ = ["tables"]
+
 ENDED = {"finalized_at": 2, "fingerprint": "f"}
 ERROR = {"error_fault": "renderhook", "error_code": "c", "error_message": "m", "error_retryable": 0}
 DELIVERY = {
@@ -37,89 +17,6 @@ DELIVERY = {
     "created_at": 1,
     "due_at": 1,
 }
-RECEIPT = {
-    "id": "rcpt_1",
-    "job_id": "job_00000",
-    "provider": "fal",
-    "source": "callback",
-    "result": "orphan",
-    "headers": "{}",
-    "body": b"",
-    "received_at": 1,
-}
-
-
-class Refused(Exception):
-    """The database took no such row; its own words."""
-
-
-class Tables(Protocol):
-    """The ledger's tables, without its transactions."""
-
-    def insert(self, table: str, row: dict[str, object]) -> None: ...
-    def rows(self, query: str) -> list[tuple[Any, ...]]: ...
-    def checked(self, table: str, column: str) -> str:
-        """The condition that the schema sets a column."""
-
-
-class OnSQLite:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        migrate(connection, 1)
-        self.insert("providers", {"name": "fal"})
-
-    def insert(self, table: str, row: dict[str, object]) -> None:
-        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
-        try:
-            self._connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", row)
-        except sqlite3.IntegrityError as error:
-            raise Refused(str(error)) from error
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return [tuple(row.values()) for row in self._connection.execute(query)]
-
-    def checked(self, table: str, column: str) -> str:
-        [row] = self._connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", [table]).fetchall()
-        [check] = re.findall(rf"^ +{column} +TEXT .*?CHECK \((.*?)\)+,$", row["sql"], re.MULTILINE | re.DOTALL)
-        return str(check)
-
-
-class OnPostgres:
-    def __init__(self, connection: psycopg.Connection) -> None:
-        self._connection = connection
-
-    def insert(self, table: str, row: dict[str, object]) -> None:
-        names = sql.SQL(", ").join(map(sql.Identifier, row))
-        marks = sql.SQL(", ").join(map(sql.Placeholder, row))
-        query = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(sql.Identifier(table), names, marks)
-        try:
-            self._connection.execute(query, row)
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise Refused(str(error)) from error
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return self._connection.execute(query.encode()).fetchall()
-
-    def checked(self, table: str, column: str) -> str:
-        """Of the column alone: what it may not be beside another one is a condition too."""
-        query = (
-            "SELECT pg_get_constraintdef(c.oid) "
-            "FROM pg_constraint AS c JOIN pg_attribute AS a ON a.attrelid = c.conrelid "
-            "WHERE c.conrelid = %s::regclass AND c.contype = 'c' AND a.attname = %s AND c.conkey = ARRAY[a.attnum]"
-        )
-        [row] = self._connection.execute(query, (table, column)).fetchall()
-        return str(row[0])
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def tables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tables]:
-    if request.param == "sqlite":
-        connection = sqlite3.connect(tmp_path / "schema.db", isolation_level=None, factory=_DictConnection)
-        with contextlib.closing(connection):
-            yield OnSQLite(connection)
-    else:
-        with psycopg.connect(request.getfixturevalue("ledger_url"), autocommit=True) as session:
-            yield OnPostgres(session)
 
 
 @pytest.mark.parametrize(
@@ -238,62 +135,3 @@ def test_the_same_notify_url_is_one_endpoint(tables: Tables) -> None:
     with pytest.raises(Refused, match=r"(?i)unique"):
         tables.insert("endpoints", {"id": "ep_2", "url": "https://a.example/", "source": "job", "created_at": 1})
     tables.insert("endpoints", {"id": "ep_3", "url": "https://a.example/", "source": "api", "created_at": 1})
-
-
-@pytest.mark.parametrize(
-    ("table", "row"),
-    [
-        ("receipts", {"result": "foreign"}),
-        ("receipts", {"provider": "other"}),
-        ("events", {"type": "job.rendered"}),
-    ],
-)
-def test_a_word_that_is_in_no_list_is_refused(tables: Tables, table: str, row: dict[str, object]) -> None:
-    good: dict[str, dict[str, object]] = {
-        "receipts": RECEIPT,
-        "events": {"subject": "run_1", "sequence": 1, "type": "run.completed", "at": 1, "data": "{}"},
-    }
-    tables.insert(table, good[table])
-    with pytest.raises(Refused, match=r"(?i)foreign key"):
-        tables.insert(table, good[table] | {"id" if table == "receipts" else "subject": "run_2"} | row)
-
-
-def test_a_word_that_is_added_to_its_list_is_accepted(tables: Tables) -> None:
-    tables.insert("providers", {"name": "replicate"})
-    tables.insert("jobs", GOOD | {"provider": "replicate"})
-    tables.insert("event_types", {"type": "job.progress", "subject": "job", "public": 0})
-    tables.insert("events", {"subject": GOOD["id"], "sequence": 1, "type": "job.progress", "at": 1})
-
-
-def test_the_schema_has_the_states_of_a_job(tables: Tables) -> None:
-    assert set(re.findall(r"'([^']+)'", tables.checked("jobs", "state"))) == {state.value for state in JobState}
-
-
-def test_the_schema_has_the_event_types(tables: Tables) -> None:
-    found = tables.rows("SELECT type, subject, public FROM event_types")
-    assert set(found) == {(each.value, each.subject, int(each.public)) for each in EventType}
-
-
-def test_the_schema_has_the_results_that_leave_a_receipt(tables: Tables) -> None:
-    found = dict(tables.rows("SELECT result, needs_attention FROM receipt_results"))
-    assert set(found) == set(RecordResult) - {RecordResult.FOREIGN}
-    needing = {result for result, needs_attention in found.items() if needs_attention}
-    written_out = statements("sqlite")["count_receipts_needing_attention"].text
-    assert set(re.findall(r"'(\w+)'", written_out)) == needing
-
-
-@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
-def test_the_text_of_the_schema_is_rendered_for_its_database(dialect: Dialect) -> None:
-    [migration] = migrations(dialect)
-    code = "\n".join(line for line in migration.sql.splitlines() if not line.lstrip().startswith("--"))
-    others = {"sqlite": r"BIGINT|BYTEA|COLLATE|plpgsql", "postgres": r"\bINTEGER\b|\bBLOB\b|STRICT;|ROWID"}
-        "sqlite": r"\bID\b|\bBIGINT\b|\bBYTEA\b|COLLATE|plpgsql",
-        "postgres": r"\bID\b|\bINTEGER\b|\bBLOB\b|STRICT;|ROWID",
-    }
-    assert re.findall(foreign[dialect], code) == []
-
-
-def test_no_provider_is_named_in_a_statement() -> None:
-    texts = [migration.sql for migration in migrations("sqlite")]
-    texts += [each.text for dialect in ("sqlite", "postgres") for each in statements(dialect).values()]
-    assert [text for text in texts if re.search(r"'(fal|heygen)'", text)] == []

@@ -72,7 +72,7 @@ async def test_dead_deliveries_are_listed_newest_first_page_by_page(receiver: Re
 
 async def test_deliveries_of_a_job_are_listed(receiver: Receiver) -> None:
     delivery_id = await delivery(receiver)
-    job_id = (await receiver.http.get(f"/v1/deliveries/{delivery_id}")).json()["job_id"]
+    job_id = (await receiver.http.get(f"/v1/deliveries/{delivery_id}")).json()["subject"]
     found = (await receiver.http.get(f"/v1/deliveries?job={job_id}")).json()
     assert [each["id"] for each in found["deliveries"]] == [delivery_id]
 

@@ -1,9 +1,9 @@
 -- The statements of the queue that differ on Postgres, where transactions are concurrent.
 
 -- name: enqueue
--- One row for each kind and subject, due at the earlier of the wanted times. A leased row is not changed. A row that is due
--- is not even locked: ON CONFLICT DO UPDATE would lock it until the commit, even if its WHERE is false, and so serialise
--- all callbacks whose events go to the same endpoint.
+-- One row for each kind and subject, due at the earlier of the wanted times. A leased row is not changed. A row that is
+-- due is not even locked: ON CONFLICT DO UPDATE would lock it until the commit, even if its WHERE is false, and so
+-- serialise all callbacks whose events go to the same endpoint.
 WITH wanted AS (
 @wanted
 ), hastened AS (
@@ -27,18 +27,18 @@ WHERE kind = :kind
 RETURNING subject, tries;
 
 -- name: renew_lease
--- Extend the lease, if it still holds. A locked row is skipped: many leases are renewed in one transaction, which must not
--- wait for another that waits for it.
+-- Extend the lease, if it still holds. A locked row is skipped: many leases are renewed in one transaction, which must
+-- not wait for another that waits for it.
 UPDATE work SET due_at = :until
 WHERE kind = :kind
   AND subject = ANY (ARRAY (SELECT subject FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease
                             FOR NO KEY UPDATE SKIP LOCKED));
 
 -- name: release_contended_endpoint
--- Before release_endpoint, which cannot see deliveries of transactions that have not committed. A transaction that inserts
--- a delivery holds a key share lock on its endpoint until it commits (the foreign key's, or replay_delivery's own). If there
--- is one, the endpoint is due now. If there is none, the endpoint is locked here, so that the next transaction that inserts
--- a delivery waits for this one and enqueues it again.
+-- Before release_endpoint, which cannot see deliveries of transactions that have not committed. A transaction that
+-- inserts a delivery holds a key share lock on its endpoint until it commits (the foreign key's, or replay_delivery's
+-- own). If there is one, the endpoint is due now. If there is none, the endpoint is locked here, so that the next
+-- transaction that inserts a delivery waits for this one and enqueues it again.
 WITH locked AS (SELECT id FROM endpoints WHERE id = :subject FOR UPDATE SKIP LOCKED)
 UPDATE work SET lease = NULL, tries = 0, due_at = :now
 WHERE kind = 'deliver' AND subject = :subject AND lease = :lease

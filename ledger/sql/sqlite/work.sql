@@ -1,5 +1,5 @@
--- The statements of the queue that differ from Postgres: SQLite has one writer, so nothing is locked by another transaction, and one
--- process, so no lease is held when it starts.
+-- The statements of the queue that differ from Postgres: SQLite has one writer, so nothing is locked by another
+-- transaction, and one process, so no lease is held when it starts.
 
 -- name: enqueue
 -- One row for each kind and subject, due at the earlier of the wanted times. A leased row is not changed.
@@ -12,7 +12,8 @@ RETURNING subject;
 -- name: fetch_work
 -- Lease what is due, longest due first.
 UPDATE work SET lease = :lease, due_at = :until
-WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT :limit)
+WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now
+                          ORDER BY due_at LIMIT :limit)
 RETURNING subject, tries;
 
 -- name: renew_lease
