@@ -10,7 +10,8 @@ CREATE TABLE providers (name ID NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN
 
 -- What can happen, to what kind of subject, and whether endpoints hear of it. `EventType` in ledger/records.py.
 CREATE TABLE event_types (
-    type ID NOT NULL PRIMARY KEY, subject ID NOT NULL, public INTEGER NOT NULL CHECK (public IN (0, 1))
+    type ID NOT NULL PRIMARY KEY, subject ID NOT NULL, public INTEGER NOT NULL CHECK (public IN (0, 1)),
+    UNIQUE (type, public)
 ) STRICT, WITHOUT ROWID;
 INSERT INTO event_types (type, subject, public) VALUES
     ('job.accepted', 'job', 0), ('job.unconfirmed', 'job', 0), ('job.submitted', 'job', 1), ('job.completed', 'job', 1),
@@ -35,9 +36,7 @@ CREATE TABLE jobs (
     idempotency_key     ID               CHECK (length(idempotency_key) BETWEEN 1 AND 255),
     request_digest      TEXT    NOT NULL,
     provider_request_id ID               CHECK (length(provider_request_id) BETWEEN 1 AND 200),
-    status_url          TEXT,
-    response_url        TEXT,
-    cancel_url          TEXT,
+    status_url TEXT, response_url TEXT, cancel_url TEXT,
     -- how many requests of this job may have reached the provider: more than one only by RESUBMIT_UNCONFIRMED
     submissions         INTEGER NOT NULL DEFAULT 0 CHECK (submissions >= 0),
     claimed_until       INTEGER,
@@ -52,9 +51,7 @@ CREATE TABLE jobs (
     error_fault         TEXT             CHECK (error_fault = 'input' OR error_fault = 'account'
                                                 OR error_fault = 'network' OR error_fault = 'provider'
                                                 OR error_fault = 'renderhook'),
-    error_code          TEXT,
-    error_message       TEXT,
-    error_retryable     INTEGER          CHECK (error_retryable IN (0, 1)),
+    error_code TEXT, error_message TEXT, error_retryable INTEGER CHECK (error_retryable IN (0, 1)),
     last_sequence       INTEGER NOT NULL DEFAULT 0,
     -- the id of the last transition: what follows a transition in its transaction has this as its condition, and so
     -- changes nothing when the transition changed nothing
@@ -96,8 +93,7 @@ CREATE TABLE outputs (
     content_type TEXT,
     file_name    TEXT,
     file_size    INTEGER CHECK (file_size >= 0),
-    width        INTEGER CHECK (width >= 0),
-    height       INTEGER CHECK (height >= 0),
+    width INTEGER CHECK (width >= 0), height INTEGER CHECK (height >= 0),
     PRIMARY KEY (job_id, position)
 ) STRICT, WITHOUT ROWID;
 
@@ -128,14 +124,19 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_needing_attention ON receipts (result, received_at) WHERE result IN ('conflict', 'orphan');
 
 -- What happened to a subject, in order: a job, a run, an endpoint or an output, named by its id, which has no reference
--- because it may be in any of several tables. `data` is JSON, or NULL where the subject's own row says it all.
+-- because it may be in any of several tables. `public` is that of its type, here because every callback asks for it.
+-- `transition` is what made it, the id of the receipt where a report did. `data` is JSON, or NULL where the subject's
+-- own row says it all.
 CREATE TABLE events (
-    subject  ID      NOT NULL,
-    sequence INTEGER NOT NULL CHECK (sequence >= 1),
-    type     ID      NOT NULL REFERENCES event_types (type),
-    at       INTEGER NOT NULL,
-    data     TEXT,
-    PRIMARY KEY (subject, sequence)
+    subject    ID      NOT NULL,
+    sequence   INTEGER NOT NULL CHECK (sequence >= 1),
+    type       ID      NOT NULL,
+    public     INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    transition ID      NOT NULL,
+    data       TEXT,
+    PRIMARY KEY (subject, sequence),
+    FOREIGN KEY (type, public) REFERENCES event_types (type, public)
 ) STRICT, WITHOUT ROWID;
 
 -- Where notifications go: NOTIFY_URL ('settings'), the `notify` URLs of jobs ('job'), and what is made by the API
@@ -154,16 +155,13 @@ CREATE TABLE endpoints (
     schedule        TEXT,
     created_at      INTEGER NOT NULL,
     -- paused: it goes on hearing of events, and its deliveries wait
-    paused_at       INTEGER,
-    paused_reason   TEXT,
+    paused_at INTEGER, paused_reason TEXT,
     -- disabled: it answered 410, and what it hears of is dead at once
-    disabled_at     INTEGER,
-    disabled_reason TEXT,
+    disabled_at INTEGER, disabled_reason TEXT,
     removed_at      INTEGER,
     last_sequence   INTEGER NOT NULL DEFAULT 0,
     last_transition ID,
-    CHECK ((paused_at IS NULL) = (paused_reason IS NULL)),
-    CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL))
+    CHECK ((paused_at IS NULL) = (paused_reason IS NULL) AND (disabled_at IS NULL) = (disabled_reason IS NULL))
 ) STRICT;
 
 -- query: fan_out, the endpoints that may hear of every event
@@ -179,36 +177,13 @@ CREATE TABLE subscriptions (
     PRIMARY KEY (job_id, endpoint_id)
 ) STRICT, WITHOUT ROWID;
 
--- What events are about: how far each is numbered, and the last transition that numbered it.
-CREATE VIEW subjects AS
-SELECT id, last_sequence, last_transition FROM jobs
-UNION ALL
-SELECT id, last_sequence, last_transition FROM endpoints;
-
--- only postgres: SQLite has json_each(text), and the filters of the view below are one text for both. A callback must
--- not fail because of the metadata of a job, so what Postgres cannot read as JSON matches no filter.
-CREATE FUNCTION json_each(document TEXT) RETURNS TABLE (key TEXT, value TEXT, type TEXT)
-LANGUAGE plpgsql STABLE STRICT ROWS 10 AS $$
-BEGIN
-    IF jsonb_typeof(document::jsonb) = 'array' THEN
-        RETURN QUERY SELECT NULL::text, a.value #>> '{}', jsonb_typeof(a.value)
-                     FROM jsonb_array_elements(document::jsonb) AS a (value);
-    ELSE
-        RETURN QUERY SELECT o.key, o.value #>> '{}', jsonb_typeof(o.value) FROM jsonb_each(document::jsonb) AS o;
-    END IF;
-EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
-    RETURN;
-END $$;
--- end only
-
 -- The endpoints that may hear of every event, and of which they hear: public ones that pass their filters. An endpoint
--- does not hear of itself. The metadata of a job must have each pair of the filter; nothing else has metadata.
+-- does not hear of itself. A job's metadata must have each pair of a metadata filter; nothing else has metadata.
+-- only sqlite: it filters by json_each(text)
 CREATE VIEW general_listeners AS
-SELECT v.subject, v.sequence, e.id AS endpoint_id, e.url, e.paused_at, e.disabled_at, e.disabled_reason
-FROM events AS v
-JOIN event_types AS t ON t.type = v.type
-JOIN endpoints AS e ON e.id <> v.subject
-WHERE t.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
+SELECT v.subject, v.sequence, v.transition, e.id AS endpoint_id, e.url, e.paused_at, e.disabled_at, e.disabled_reason
+FROM events AS v JOIN endpoints AS e ON e.id <> v.subject
+WHERE v.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
   AND (e.event_filter IS NULL OR EXISTS (SELECT 1 FROM json_each(e.event_filter) AS f WHERE f.value = v.type))
   AND (e.metadata_filter IS NULL
        OR EXISTS (SELECT 1 FROM inputs AS i
@@ -217,21 +192,47 @@ WHERE t.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
                                     WHERE NOT EXISTS (SELECT 1 FROM json_each(i.metadata) AS m
                                                       WHERE m.key = f.key AND m.type = f.type
                                                         AND m.value IS NOT DISTINCT FROM f.value))));
+-- end only
+-- only postgres: it filters by a function, because it would set up subqueries at every callback, also where there is no
+-- filter. A callback must not fail because of somebody's metadata: what cannot be read as JSONB passes no filter.
+CREATE FUNCTION passes(event_filter TEXT, metadata_filter TEXT, event_type TEXT, job TEXT) RETURNS BOOLEAN
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    metadata JSONB;
+BEGIN
+    IF event_filter IS NOT NULL AND NOT event_filter::jsonb ? event_type THEN
+        RETURN false;
+    END IF;
+    IF metadata_filter IS NULL THEN
+        RETURN true;
+    END IF;
+    SELECT i.metadata::jsonb INTO metadata FROM inputs AS i WHERE i.job_id = job;
+    RETURN FOUND AND NOT EXISTS (SELECT FROM jsonb_each(metadata_filter::jsonb) AS f
+                                 WHERE metadata -> f.key IS DISTINCT FROM f.value);
+EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
+    RETURN false;
+END $$;
+CREATE VIEW general_listeners AS
+SELECT v.subject, v.sequence, v.transition, e.id AS endpoint_id, e.url, e.paused_at, e.disabled_at, e.disabled_reason
+FROM events AS v JOIN endpoints AS e ON e.id <> v.subject
+WHERE v.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
+  AND (e.event_filter IS NULL AND e.metadata_filter IS NULL
+       OR passes(e.event_filter, e.metadata_filter, v.type, v.subject));
+-- end only
 
 -- Who hears of an event, the one place that says so: those above, and the job's own endpoints, but one delivery for
 -- each URL where one of those above is at work under the same.
 CREATE VIEW listeners AS
-SELECT subject, sequence, endpoint_id, paused_at, disabled_at, disabled_reason FROM general_listeners
+SELECT subject, sequence, transition, endpoint_id, paused_at, disabled_at, disabled_reason FROM general_listeners
 UNION ALL
-SELECT v.subject, v.sequence, e.id, e.paused_at, e.disabled_at, e.disabled_reason
-FROM events AS v
-JOIN event_types AS t ON t.type = v.type
-JOIN subscriptions AS s ON s.job_id = v.subject
+SELECT v.subject, v.sequence, v.transition, e.id, e.paused_at, e.disabled_at, e.disabled_reason
+FROM subscriptions AS s
+JOIN events AS v ON v.subject = s.job_id
 JOIN endpoints AS e ON e.id = s.endpoint_id
-WHERE t.public = 1 AND e.removed_at IS NULL
-  AND NOT EXISTS (SELECT 1 FROM general_listeners AS g
-                  WHERE g.subject = v.subject AND g.sequence = v.sequence AND g.url = e.url
-                    AND g.paused_at IS NULL AND g.disabled_at IS NULL);
+WHERE v.public = 1 AND e.removed_at IS NULL
+  AND e.url NOT IN (SELECT g.url FROM general_listeners AS g
+                    WHERE g.subject = v.subject AND g.sequence = v.sequence
+                      AND g.paused_at IS NULL AND g.disabled_at IS NULL);
 
 CREATE TABLE deliveries (
     -- msg_<subject>_<sequence>_<endpoint without its prefix>: so an endpoint gets one delivery of an event, and those

@@ -1,10 +1,18 @@
 -- Events: what happened to a job, a run, an endpoint or an output, and who hears of it.
 
 -- name: insert_event
--- The event of the transition just made, numbered within its subject. Repeated because an answer was lost, it is there
--- already.
-INSERT INTO events (subject, sequence, type, at, data)
-SELECT id, last_sequence, :event, :now, :data FROM subjects WHERE id = :subject AND last_transition = :transition
+-- The event of the job's transition just made, numbered within the job. Repeated because an answer was lost, it is
+-- there already.
+INSERT INTO events (subject, sequence, type, public, at, transition, data)
+SELECT id, last_sequence, :event, :public, :now, last_transition, :data
+FROM jobs WHERE id = :subject AND last_transition = :transition
+ON CONFLICT (subject, sequence) DO NOTHING;
+
+-- name: insert_endpoint_event
+-- As above, for an endpoint.
+INSERT INTO events (subject, sequence, type, public, at, transition, data)
+SELECT id, last_sequence, :event, :public, :now, last_transition, :data
+FROM endpoints WHERE id = :subject AND last_transition = :transition
 ON CONFLICT (subject, sequence) DO NOTHING;
 
 -- name: fan_out
@@ -16,9 +24,7 @@ SELECT 'msg_' || subject || '_' || CAST(sequence AS TEXT) || '_' || substr(endpo
        CASE WHEN disabled_at IS NULL THEN 'pending' ELSE 'dead' END, :now,
        CASE WHEN disabled_at IS NULL THEN :now END,
        CASE WHEN disabled_at IS NULL THEN NULL ELSE :now END, disabled_reason
-FROM listeners
-WHERE subject = :subject
-  AND sequence = (SELECT last_sequence FROM subjects WHERE id = :subject AND last_transition = :transition)
+FROM listeners WHERE subject = :subject AND transition = :transition
 ON CONFLICT (id) DO NOTHING
 RETURNING endpoint_id;
 

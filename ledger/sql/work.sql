@@ -23,9 +23,7 @@ FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :
 -- of which Postgres would read all that are pending.
 SELECT 'deliver' AS kind, endpoint_id AS subject, :now AS due_at
 FROM listeners
-WHERE subject = :subject
-  AND sequence = (SELECT last_sequence FROM subjects WHERE id = :subject AND last_transition = :transition)
-  AND disabled_at IS NULL AND paused_at IS NULL
+WHERE subject = :subject AND transition = :transition AND disabled_at IS NULL AND paused_at IS NULL
 
 -- enqueue: enqueue_delivery
 SELECT 'deliver' AS kind, d.endpoint_id AS subject, :now AS due_at

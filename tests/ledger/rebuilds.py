@@ -12,6 +12,7 @@ import psycopg
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
 from ledger.storage import migrations
+from ledger.storage.statements import Dialect
 
 ROWS = 100_000
 
@@ -22,7 +23,8 @@ FILL = (
     "INSERT INTO jobs (id, provider, model, state, request_digest, created_at, last_transition, last_sequence) "
     f"{_EACH} SELECT 'job_' || CAST(1000000 + i AS TEXT), 'fal', 'a/b', 'accepted', 'd', i, 't', 1 FROM n",
     "INSERT INTO inputs (job_id, input, metadata) SELECT id, '{}', '{}' FROM jobs",
-    "INSERT INTO events (subject, sequence, type, at) SELECT id, 1, 'job.submitted', 1 FROM jobs",
+    "INSERT INTO events (subject, sequence, type, public, at, transition) "
+    "SELECT id, 1, 'job.submitted', 1, 1, 't' FROM jobs",
     "INSERT INTO deliveries (id, subject, sequence, endpoint_id, state, created_at, due_at) "
     "SELECT 'msg_' || id || '_1_settings', id, 1, 'ep_settings', 'pending', 1, 1 FROM jobs",
     "INSERT INTO attempts (delivery_id, number, at, latency_ms) SELECT id, 1, 1, 1 FROM deliveries",
@@ -56,20 +58,19 @@ def rebuild_on_sqlite(table: str, old: str, new: str) -> str:
     assert old in create
     indexes = [text for kind, name, text in made if kind == "index" and re.search(rf" ON {table} ", text)]
     statements = [
-        *drops(made),
+        *drops(),
         create.replace(f"CREATE TABLE {table} ", f"CREATE TABLE {table}_new ").replace(old, new),
         f"INSERT INTO {table}_new SELECT * FROM {table}",
         f"DROP TABLE {table}",
         f"ALTER TABLE {table}_new RENAME TO {table}",
         *indexes,
-        *views(made),
+        *views("sqlite"),
     ]
     return "".join(f"{statement};\n" for statement in statements)
 
 
 def rebuild_on_postgres(table: str, old: str, new: str) -> str:
     """The same; foreign keys that refer to the table are dropped and made again."""
-    made = catalogue()
     referring = {"jobs": ("inputs", "outputs", "subscriptions"), "deliveries": ("attempts",)}[table]
     own = {
         "jobs": "ADD FOREIGN KEY (provider) REFERENCES providers (name)",
@@ -80,7 +81,7 @@ def rebuild_on_postgres(table: str, old: str, new: str) -> str:
     checked = {"jobs": f"length(model) {new}", "deliveries": new}[table]
     check = {"jobs": "jobs_model_check", "deliveries": "deliveries_failures_check"}[table]
     statements = [
-        *drops(made),
+        *drops(),
         f"CREATE TABLE {table}_new (LIKE {table} INCLUDING ALL)",
         f"ALTER TABLE {table}_new DROP CONSTRAINT {check}, ADD CONSTRAINT {check} CHECK ({checked})",
         f"INSERT INTO {table}_new SELECT * FROM {table}",
@@ -89,7 +90,7 @@ def rebuild_on_postgres(table: str, old: str, new: str) -> str:
         f"ALTER TABLE {table}_new RENAME TO {table}",
         f"ALTER TABLE {table} {own}",
         *(f"ALTER TABLE {other} ADD FOREIGN KEY ({column}) REFERENCES {table} (id)" for other in referring),
-        *views(made),
+        *views("postgres"),
     ]
     return "".join(f"{statement};\n" for statement in statements)
 
@@ -103,12 +104,14 @@ def catalogue() -> list[tuple[str, str, str]]:
         return connection.execute(query).fetchall()
 
 
-def views(made: list[tuple[str, str, str]]) -> list[str]:
-    return [text for kind, _, text in made if kind == "view"]
+def views(dialect: Dialect) -> list[str]:
+    """The statements that make the views."""
+    [first] = migrations.migrations(dialect)
+    return re.findall(r"^CREATE VIEW .*?(?=;$)", first.sql, re.MULTILINE | re.DOTALL)
 
 
-def drops(made: list[tuple[str, str, str]]) -> list[str]:
-    return [f"DROP VIEW {name}" for kind, name, _ in reversed(made) if kind == "view"]
+def drops() -> list[str]:
+    return [f"DROP VIEW {text.split()[2]}" for text in reversed(views("sqlite"))]
 
 
 def fill_sqlite(path: Path) -> None:

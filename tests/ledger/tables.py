@@ -23,6 +23,7 @@ GOOD = {
     "created_at": 1,
     "last_transition": "m",
 }
+EVENT = {"subject": "job_00000", "sequence": 1, "type": "job.accepted", "public": 0, "at": 1, "transition": "tran_1"}
 RECEIPT = {
     "id": "rcpt_1",
     "job_id": "job_00000",

@@ -83,7 +83,9 @@ def ids(*transactions: Transaction[Any]) -> list[str]:
 def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements that none of ours are, for what ours cannot bring about."""
     more: dict[str, Statement] = {
-        "give_up_everything": _numbered("INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0, NULL)", "?"),
+        "give_up_everything": _numbered(
+            "INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0, 0, 'x', NULL)", "?"
+        ),
         "believe_until_the_end": _numbered("PRAGMA defer_foreign_keys = ON", "?"),
         "promise_a_job": _numbered(
             "INSERT INTO inputs (job_id, input, metadata) VALUES ('job_never', '{}', '{}')", "?"

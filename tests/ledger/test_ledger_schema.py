@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ledger.tables import GOOD, RECEIPT, Refused, Tables, tables
+from tests.ledger.tables import EVENT, GOOD, RECEIPT, Refused, Tables, tables
 
 __all__ = ["tables"]
 
@@ -99,7 +99,7 @@ def with_events_and_endpoints(tables: Tables) -> Tables:
     """A job, its first two events, and two endpoints."""
     tables.insert("jobs", GOOD)
     for sequence in (1, 2):
-        tables.insert("events", {"subject": GOOD["id"], "sequence": sequence, "type": "job.accepted", "at": 1})
+        tables.insert("events", EVENT | {"sequence": sequence})
     for name in ("settings", "other"):
         tables.insert("endpoints", {"id": f"ep_{name}", "url": name, "source": "job", "created_at": 1})
     return tables

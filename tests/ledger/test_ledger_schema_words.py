@@ -7,7 +7,7 @@ import pytest
 from ledger.records import EventType, JobState, RecordResult
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import Dialect, statements
-from tests.ledger.tables import GOOD, RECEIPT, Refused, Tables, tables
+from tests.ledger.tables import EVENT, GOOD, RECEIPT, Refused, Tables, tables
 
 __all__ = ["tables"]
 
@@ -18,12 +18,13 @@ __all__ = ["tables"]
         ("receipts", {"result": "foreign"}),
         ("receipts", {"provider": "other"}),
         ("events", {"type": "job.rendered"}),
+        ("events", {"public": 1}),
     ],
 )
 def test_a_word_that_is_in_no_list_is_refused(tables: Tables, table: str, row: dict[str, object]) -> None:
     good: dict[str, dict[str, object]] = {
         "receipts": RECEIPT,
-        "events": {"subject": "run_1", "sequence": 1, "type": "run.completed", "at": 1, "data": "{}"},
+        "events": EVENT,
     }
     tables.insert(table, good[table])
     with pytest.raises(Refused, match=r"(?i)foreign key"):
@@ -34,7 +35,7 @@ def test_a_word_that_is_added_to_its_list_is_accepted(tables: Tables) -> None:
     tables.insert("providers", {"name": "replicate"})
     tables.insert("jobs", GOOD | {"provider": "replicate"})
     tables.insert("event_types", {"type": "job.progress", "subject": "job", "public": 0})
-    tables.insert("events", {"subject": GOOD["id"], "sequence": 1, "type": "job.progress", "at": 1})
+    tables.insert("events", EVENT | {"type": "job.progress"})
 
 
 def test_the_schema_has_the_states_of_a_job(tables: Tables) -> None:
