@@ -26,8 +26,8 @@ demo: $(STAMP) ## See real work done on loopback: no keys, no network
 	@$(PY) -m renderhook demo $(ARGS)
 
 docs: $(STAMP) ## Write the pages that are made from the code
-	$(PY) -m receiver.settings_page > docs/settings.md
-	$(PY) -m telemetry.events_page > docs/events.md
+	$(PY) -m receiver.settings_page > docs/reference/settings.md
+	$(PY) -m telemetry.events_page > docs/reference/events.md
 
 # Two at a time: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests

@@ -70,7 +70,7 @@ def _load(entry_point: EntryPoint) -> Provider[Any]:
         raise InvalidProvider(f"{label}: it cannot be imported: {type(error).__name__}: {error}") from error
     missing = [member for member in MEMBERS if not hasattr(provider, member)]
     if missing:
-        raise InvalidProvider(f"{label}: it has no {', '.join(missing)}; see docs/adding-a-provider.md")
+        raise InvalidProvider(f"{label}: it has no {', '.join(missing)}; see docs/how-to/add-a-provider.md")
     if provider.name != entry_point.name or not _NAME.fullmatch(entry_point.name):
         raise InvalidProvider(
             f"{label}: its name is {provider.name!r}; the entry point and the provider need one name, of at most 32 "

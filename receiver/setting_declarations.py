@@ -152,7 +152,7 @@ class Settings(Declared, frozen=True, kw_only=True):
             read_resubmit,
             default="never",
             help="What happens to an `unconfirmed` job. `never`: it is not submitted again. `after:` and whole "
-            "seconds: it is submitted once more after so long. See [money](../README.md#money).",
+            "seconds: it is submitted once more after so long. See [money](../explanation/money.md).",
         ),
     ]
     provider_timeout_seconds: Annotated[

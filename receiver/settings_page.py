@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the declarations: `make docs`, or `python -m receiver.settings_page`."""
+"""Writes docs/reference/settings.md from the declarations: `make docs`, or `python -m receiver.settings_page`."""
 
 import sys
 
@@ -13,11 +13,10 @@ HEAD = """\
 
 <!-- Made by `make docs` from the declarations in the code: change those. -->
 
-Settings are environment variables, read once at the start. Every fault is reported at once, and the process does not
+Settings are environment variables, read once at the start. All faults are reported together, and the process does not
 start with any. An empty value is an unset one. `NAME_FILE` in place of any `NAME` names a file that holds the value, as
-container secrets come (`SECRET_KEY_FILE=/run/secrets/key`); setting both is a fault. Names that end in `_SECONDS` are
-seconds; sizes are bytes. What is marked secret is never shown in logs, messages or
-metrics.
+container secrets do (`SECRET_KEY_FILE=/run/secrets/key`); setting both is a fault. Names that end in `_SECONDS` are
+seconds; sizes are bytes. A setting that is marked secret is never shown in logs, messages or metrics.
 
 **Required on a public address**, which is one where `HOST` or the host of `PUBLIC_URL` is not loopback: `SECRET_KEY`
 and `API_KEY`. `SECRET_KEY` is required with any `PUBLIC_URL`, and `NOTIFY_SECRET` with `NOTIFY_URL`.

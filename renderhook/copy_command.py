@@ -10,7 +10,10 @@ from ledger.copying.copy import Copied, Sum
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
 
-_MOVED = "moved: start the receiver with DATABASE_URL set to the target. docs/moving.md describes how to undo this"
+_MOVED = (
+    "moved: start the receiver with DATABASE_URL set to the target. "
+    "docs/operations/move-to-postgres.md describes how to undo this"
+)
 _COPIED = "copied as of the start of this pass: stop the receiver, then copy once more without --while-running"
 _MOVED_BEFORE = "moved before: nothing was done. The receiver's DATABASE_URL is the target"
 _UNDONE = "undone: the source is in use again, and the target is closed. Set DATABASE_URL to the source"
@@ -25,7 +28,10 @@ _DIGITS = 16
 @click.option("--while-running", is_flag=True, help="Copy while a receiver runs; repeat without it to finish.")
 @click.option("--undo", is_flag=True, help="Go back to --from, if nothing has happened at --to.")
 def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
-    """Move a database from SQLite to Postgres (docs/moving.md). Each repetition copies what is new or changed."""
+    """Move a database from SQLite to Postgres. Each repetition copies what is new or changed.
+
+    The procedure is in docs/operations/move-to-postgres.md.
+    """
     if undo and while_running:
         fault = "--undo needs the receivers of both databases stopped, so not --while-running"
         raise CommandError(fault)

@@ -1,11 +1,11 @@
-"""Writes docs/events.md from the table of events: `make docs`, or `python -m telemetry.events_page`."""
+"""Writes docs/reference/events.md from the table of events: `make docs`, or `python -m telemetry.events_page`."""
 
 import sys
 
 from telemetry.events import EVENTS, EventType, counter_name
 
 HEAD = """\
-# Events and metrics
+# Events, log lines and metrics
 
 <!-- Made by `make docs` from telemetry/events.py: change that. -->
 
@@ -15,8 +15,8 @@ and others such as `job`, `request`, `delivery`, `error`. No line or label has a
 body.
 
 `renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
-`paused` deliveries, and `conflict` and `orphan` receipts. What an operator does about each is in
-[states.md](states.md).
+`paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
+says what to do about each.
 
 ## Warnings
 

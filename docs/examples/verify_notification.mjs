@@ -31,27 +31,28 @@ export function verify(headers, body, secrets, now) {
   let good = false;
   for (const secret of secrets.split(",")) {
     const key = Buffer.from(secret.trim().replace(/^whsec_/, ""), "base64");
-    if (key.length < SHORTEST_SECRET) throw new Error("NOTIFY_SECRET must be whsec_ and base64"); // "" would sign too
+    // anyone can sign with an empty key
+    if (key.length < SHORTEST_SECRET) throw new Error("NOTIFY_SECRET must be whsec_ and base64");
     const digest = createHmac("sha256", key).update(`${webhookId}.${timestamp}.`).update(body).digest("base64");
     const expected = Buffer.from(`v1,${digest}`);
     for (const signature of given) {
-      // several while the sender changes its secret: any good one will do
+      // several during a rotation of the secret: one that matches is enough
       const found = Buffer.from(signature);
       good = (found.length === expected.length && timingSafeEqual(found, expected)) || good;
     }
   }
-  if (!good) throw new NotVerifiedError("no signature fits");
+  if (!good) throw new NotVerifiedError("no signature matches");
   return webhookId;
 }
 
-// Keeps a new notification. In a database: insert the id and do the work in one transaction.
-async function keep(inbox, webhookId, body) {
-  const kept = join(inbox, `${webhookId}.json`);
-  const known = await access(kept).then(() => true, () => false);
-  if (known) return; // it was delivered before: at least once means sometimes twice
+// Stores a new notification. With a database, insert the id and do the work in one transaction.
+async function store(inbox, webhookId, body) {
+  const stored = join(inbox, `${webhookId}.json`);
+  const known = await access(stored).then(() => true, () => false);
+  if (known) return; // delivered before: at least once means sometimes twice
   const part = join(inbox, `${randomUUID()}.part`);
   await writeFile(part, body);
-  await rename(part, kept);
+  await rename(part, stored);
   const { type, data } = JSON.parse(body);
   console.error(type, data.job.id, data.job.outputs.map((output) => output.url));
 }
@@ -68,7 +69,7 @@ async function receive(request, inbox) {
     }
     const body = Buffer.concat(chunks);
     const webhookId = verify(request.headers, body, process.env.NOTIFY_SECRET ?? "", Date.now() / 1000);
-    await keep(inbox, webhookId, body);
+    await store(inbox, webhookId, body);
     return 204;
   } catch (error) {
     console.error("refused:", error.message);

@@ -22,7 +22,7 @@ LONGEST_BODY = 8 << 20
 
 
 class NotVerifiedError(Exception):
-    """Not sent by a holder of the secret, or changed on the way, or too old."""
+    """Not signed with the secret, or changed on the way, or too old."""
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: str, now: float) -> str:
@@ -43,23 +43,23 @@ def verify(headers: Mapping[str, str], body: bytes, secrets: str, now: float) ->
     for secret in secrets.split(","):
         key = base64.b64decode(secret.strip().removeprefix("whsec_"))
         if len(key) < SHORTEST_SECRET:
-            raise ValueError("NOTIFY_SECRET must be whsec_ and base64")  # an empty key would let anybody sign
+            raise ValueError("NOTIFY_SECRET must be whsec_ and base64")  # anyone can sign with an empty key
         expected = b"v1," + base64.b64encode(hmac.digest(key, message, hashlib.sha256))
-        for signature in given:  # several while the sender changes its secret: any good one will do
+        for signature in given:  # several during a rotation of the secret: one that matches is enough
             good |= hmac.compare_digest(expected, signature.encode())
     if not good:
-        raise NotVerifiedError("no signature fits")
+        raise NotVerifiedError("no signature matches")
     return webhook_id
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
-    """Keep each notification once, under its `webhook-id`, and only then say 204."""
+    """Stores each notification once, under its `webhook-id`, and only then answers 204."""
 
     timeout = 15
     inbox = Path(os.environ.get("INBOX", "inbox"))
 
     def do_POST(self) -> None:
-        """Take one notification."""
+        """Receive one notification."""
         length = self.headers.get("content-length") or ""
         if not re.fullmatch(r"[0-9]{1,9}", length) or int(length) > LONGEST_BODY:
             self.answer(413)
@@ -71,20 +71,20 @@ class Receiver(http.server.BaseHTTPRequestHandler):
             self.log_message("refused: %s", error)
             self.answer(401)
             return
-        self.keep(webhook_id, body)
+        self.store(webhook_id, body)
         self.answer(204)
 
-    def keep(self, webhook_id: str, body: bytes) -> None:
-        """Keep a new notification. In a database: insert the id and do the work in one transaction."""
-        kept = self.inbox / f"{webhook_id}.json"
-        if kept.exists():
-            return  # it was delivered before: at least once means sometimes twice
+    def store(self, webhook_id: str, body: bytes) -> None:
+        """Store a new notification. With a database, insert the id and do the work in one transaction."""
+        stored = self.inbox / f"{webhook_id}.json"
+        if stored.exists():
+            return  # delivered before: at least once means sometimes twice
         with tempfile.NamedTemporaryFile(dir=self.inbox, delete=False) as part:
             part.write(body)
-        Path(part.name).replace(kept)
-        told = json.loads(body)
-        job = told["data"]["job"]
-        self.log_message("%s %s %s", told["type"], job["id"], [output["url"] for output in job["outputs"]])
+        Path(part.name).replace(stored)
+        notification = json.loads(body)
+        job = notification["data"]["job"]
+        self.log_message("%s %s %s", notification["type"], job["id"], [output["url"] for output in job["outputs"]])
 
     def answer(self, status: int) -> None:
         """Response without a body."""

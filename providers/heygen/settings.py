@@ -17,7 +17,7 @@ class HeygenSettings(Declared, frozen=True, kw_only=True):
         Setting(
             read_base_url,
             default="https://api.heygen.com",
-            help="HeyGen's API. See [what is not promised](../README.md#what-is-not-promised).",
+            help="HeyGen's API. See [models](models.md#heygen).",
         ),
     ]
     heygen_api_path: Annotated[

@@ -129,10 +129,16 @@ class House:
         return self.neighbours.http.request(method, f"{self.url}{path}", headers=headers, **options)
 
     def ask(self, errand: Errand) -> str | None:
-        """Ask for a job, under the errand's own Idempotency-Key: its id, or None when no answer came."""
+        """Ask for a job, under the errand's own Idempotency-Key: its id, or None when it has to be asked for again.
+
+        That is when no answer came, or when a receiver that is still starting answered 503.
+        """
         try:
             answer = self.call("POST", "/v1/jobs", json=errand.body, headers={"Idempotency-Key": errand.mark})
         except httpx.TransportError:
+            return None
+        if answer.status_code == 503 and "not open yet" in answer.text:
+            assert answer.headers["retry-after"]
             return None
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])

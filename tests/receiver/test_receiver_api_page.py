@@ -1,4 +1,4 @@
-"""docs/api.md is held against the application: its routes, and the bodies of its responses."""
+"""docs/reference/api.md is held against the application: its routes, and the bodies of its responses."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from receiver.views.problem import ProblemView
 from receiver.views.status import StatusView
 from tests.receiver.test_receiver_app import routes_of
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/api.md").read_text("utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs/reference/api.md").read_text("utf-8")
 
 
 def routes() -> list[str]:
@@ -59,7 +59,7 @@ BODIES: tuple[type[msgspec.Struct], ...] = (
 
 
 def documented_bodies() -> list[str]:
-    """Every JSON body of docs/api.md that the receiver sends: those of requests and parts of bodies are left out."""
+    """Return every JSON body of the page that the receiver sends, without those of requests and parts of bodies."""
     blocks = re.findall(r"^```(?:json|text)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
     bodies = [block[block.index("{") :] for block in blocks if re.search(r"^\{$", block, re.MULTILINE)]
     return [body for body in bodies if not re.match(r'\{\s+"error": \{', body)]

@@ -11,7 +11,7 @@ from receiver.settings import Settings, SettingsError, read_settings
 from receiver.settings_page import settings_page
 from settings.setting import Declared, Setting, declared
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/settings.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs/reference/settings.md"
 DECLARED: dict[str, Setting] = {
     name: setting for kind in (Settings, FalSettings, HeygenSettings) for name, setting in declared(kind).items()
 }

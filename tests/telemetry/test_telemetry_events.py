@@ -112,7 +112,7 @@ def test_no_label_is_an_identifier() -> None:
 
 
 def page() -> str:
-    return (ROOT / "docs/events.md").read_text("utf-8")
+    return (ROOT / "docs/reference/events.md").read_text("utf-8")
 
 
 def test_the_page_of_events_is_up_to_date() -> None:
