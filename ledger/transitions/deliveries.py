@@ -26,7 +26,7 @@ def finish(
 def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str, now: int) -> Transaction[None]:
     """End a delivery as dead and disable its endpoint, which the other endpoints hear of."""
     endpoint = delivery.endpoint
-    data = {"id": endpoint.id, "url": endpoint.url, "disabled_at": now, "reason": reason}
+    data = {"id": endpoint.id, "url": endpoint.url, "reason": reason}
     values: dict[str, object] = {
         "delivery_id": delivery.delivery_id,
         "endpoint_id": endpoint.id,

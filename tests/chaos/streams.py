@@ -34,8 +34,8 @@ def judge_jobs(house: House, stream: Stream, counts: Counter[str]) -> None:
     jobs = {row["id"]: row for row in house.rows("SELECT id, state, source, error_code FROM jobs")}
     assert jobs.keys() == stream.accepted.keys()
     events: dict[str, list[str]] = {}
-    for row in house.rows("SELECT job_id, type FROM events ORDER BY job_id, sequence"):
-        events.setdefault(row["job_id"], []).append(row["type"].removeprefix("job."))
+    for row in house.rows("SELECT subject, type FROM events ORDER BY subject, sequence"):
+        events.setdefault(row["subject"], []).append(row["type"].removeprefix("job."))
     taken = Counter(mark for mark in marks_submitted(house))
     wrong = []
     for job_id, errand in stream.accepted.items():

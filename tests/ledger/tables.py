@@ -14,7 +14,7 @@ from psycopg import sql
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
 
-GOOD = {
+GOOD: dict[str, object] = {
     "id": "job_00000",
     "provider": "fal",
     "model": "a/b",
@@ -23,8 +23,22 @@ GOOD = {
     "created_at": 1,
     "last_transition": "m",
 }
-EVENT = {"subject": "job_00000", "sequence": 1, "type": "job.accepted", "public": 0, "at": 1, "transition": "tran_1"}
-RECEIPT = {
+EVENT: dict[str, object] = {
+    "subject": "job_00000",
+    "sequence": 1,
+    "type": "job.accepted",
+    "public": 0,
+    "at": 1,
+    "transition": "tran_1",
+}
+    "subject": "job_00000",
+    "sequence": 1,
+    "type": "job.accepted",
+    "public": 0,
+    "at": 1,
+    "transition": "tran_1",
+}
+RECEIPT: dict[str, object] = {
     "id": "rcpt_1",
     "job_id": "job_00000",
     "provider": "fal",

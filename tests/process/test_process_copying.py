@@ -138,7 +138,7 @@ def judge(house: House, client: Client) -> None:
     }
     for errand in client.accepted.values():
         assert len(house.neighbours.submissions(errand)) == 1
-    events = Counter(str(row["job_id"]) for row in house.rows("SELECT job_id FROM events"))
+    events = Counter(str(row["subject"]) for row in house.rows("SELECT subject FROM events"))
     assert events == dict.fromkeys(jobs, 3)
     assert house.rows("SELECT id FROM deliveries WHERE state <> 'delivered'") == []
 

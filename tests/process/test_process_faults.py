@@ -107,7 +107,7 @@ def test_each_fault_ends_as_it_should(case: Case, street: Street) -> None:
     assert (job["state"], job["source"]) == (case.state, case.source)
     assert case.error is None or job["error"]["code"] == case.error
     assert len(job["outputs"]) == (1 if case.state == "completed" else 0)
-    events = [row["type"] for row in house.rows("SELECT type FROM events WHERE job_id = ? ORDER BY sequence", job_id)]
+    events = [row["type"] for row in house.rows("SELECT type FROM events WHERE subject = ? ORDER BY sequence", job_id)]
     assert events == [f"job.{event}" for event in case.events]
     assert len(house.neighbours.submissions(case.errand)) == case.submissions
     until("the receipts are there", lambda: receipts(house, job_id) == case.receipts, 5)
