@@ -31,13 +31,6 @@ EVENT: dict[str, object] = {
     "at": 1,
     "transition": "tran_1",
 }
-    "subject": "job_00000",
-    "sequence": 1,
-    "type": "job.accepted",
-    "public": 0,
-    "at": 1,
-    "transition": "tran_1",
-}
 RECEIPT: dict[str, object] = {
     "id": "rcpt_1",
     "job_id": "job_00000",

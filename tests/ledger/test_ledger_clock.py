@@ -1,5 +1,6 @@
 """A clock that is set back loses nothing, does nothing twice, and keeps pages whole."""
 
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.transitions import events, jobs, submissions
 from tests.ledger.conftest import Story, ms
 
@@ -9,7 +10,7 @@ HOUR = 3600
 async def test_pages_have_every_job_once_when_the_clock_was_set_back_between_them(story: Story) -> None:
     made = [await story.accept(at=at) for at in (0, 10, HOUR, HOUR + 10, 5, 20, 30)]
     seen: list[str] = []
-    before = jobs.AFTER_ALL_IDENTIFIERS
+    before = AFTER_ALL_IDENTIFIERS
     while page := await jobs.list_jobs(story.store, limit=2, before=before):
         seen += [job.id for job in page]
         before = page[-1].id

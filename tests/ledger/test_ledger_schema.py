@@ -6,9 +6,9 @@ from tests.ledger.tables import EVENT, GOOD, RECEIPT, Refused, Tables, tables
 
 __all__ = ["tables"]
 
-ENDED = {"finalized_at": 2, "fingerprint": "f"}
-ERROR = {"error_fault": "renderhook", "error_code": "c", "error_message": "m", "error_retryable": 0}
-DELIVERY = {
+ENDED: dict[str, object] = {"finalized_at": 2, "fingerprint": "f"}
+ERROR: dict[str, object] = {"error_fault": "renderhook", "error_code": "c", "error_message": "m", "error_retryable": 0}
+DELIVERY: dict[str, object] = {
     "id": "msg_job_00000_1_settings",
     "subject": "job_00000",
     "sequence": 1,
