@@ -36,7 +36,7 @@ class JobState(enum.StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether the job has ended."""
+        """Return whether the job has ended."""
         return self in _TERMINAL
 
 
@@ -67,7 +67,7 @@ class EventType(enum.StrEnum):
 
     @property
     def public(self) -> bool:
-        """Tell whether endpoints hear of it; the others are for the subject's own history."""
+        """Return whether endpoints hear of it; the others are for the subject's own history."""
         return self not in _PRIVATE
 
     @classmethod
@@ -147,7 +147,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def fingerprint(self) -> str:
-        """Tell two reports of one decision apart from two decisions.
+        """Identify the decision: equal in two reports of one, different in two decisions.
 
         Equal for a callback and a poll of the same ending: the state, and the output locations without their
         query (HeyGen signs its URLs anew on every read). Error texts do not count; providers word them twice.

@@ -106,7 +106,7 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """Tell this ledger from others, wherever its file is: when it was made, in ms."""
+        """Identify this ledger, wherever its file is: when it was made, in ms."""
         ((made_at,),) = self._connection.execute("SELECT applied_at FROM migrations WHERE number = 1")
         return str(made_at)
 
@@ -194,7 +194,7 @@ def as_copied(row: Values) -> tuple[Values, bytes]:
     The text of Postgres has no room for NUL, and says U+FFFD in its place.
     """
     written = canonical(row)
-    if b"\0" in written:  # looked for here, once for the whole row: hardly any has it
+    if b"\0" in written:  # searched once for the whole row: hardly any has it
         row = tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row)
         written = canonical(row)
     return row, written

@@ -49,7 +49,7 @@ async def migrate(connection: Connection, now: int) -> list[str]:
 
 
 async def is_behind(connection: Connection) -> bool:
-    """Tell whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
+    """Return whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
     try:
         row = await (await connection.execute("SELECT to_regclass('moved_to') IS NULL")).fetchone()
         if row is None or row[0]:

@@ -59,12 +59,12 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def checksum(self) -> str:
-        """Tell this text from another under the same number."""
+        """Identify the text: another one under the same number has another checksum."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def phase(self) -> Phase:
-        """Tell what it does to a release that does not know it."""
+        """Return what it does to a release that does not know it."""
         return cast("Phase", self.text[4 : self.text.index(":")])
 
     def record(self, now: int) -> tuple[object, ...]:
@@ -124,7 +124,7 @@ def migrations(dialect: Dialect = "sqlite") -> list[Migration]:
 
 
 def is_of_this_release(applied: Iterable[Applied], dialect: Dialect) -> bool:
-    """Tell whether a ledger has our migrations, all of them and no others."""
+    """Return whether a ledger has our migrations, all of them and no others."""
     ours = {(migration.number, migration.checksum) for migration in migrations(dialect)}
     return {(each.number, each.checksum) for each in applied} == ours
 

@@ -73,7 +73,7 @@ def mark_unconfirmed(task: Task, *, claim: str, now: int, due_at: int) -> Transa
 
 
 def changed(rows: Sequence[Rows]) -> bool:
-    """Tell whether the first statement of a transaction changed its job."""
+    """Return whether the first statement of a transaction changed its job."""
     return bool(rows[0])
 
 

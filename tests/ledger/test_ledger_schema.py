@@ -69,13 +69,14 @@ def test_a_request_belongs_to_one_job_and_a_key_to_one_request(tables: Tables) -
 
 
 def test_a_reference_to_a_row_that_does_not_exist_is_refused(tables: Tables) -> None:
-    for table, row in (
+    rows: list[tuple[str, dict[str, object]]] = [
         ("inputs", {"job_id": "job_none0", "input": "{}", "metadata": "{}"}),
         ("outputs", {"job_id": "job_none0", "position": 1, "url": "u"}),
         ("deliveries", DELIVERY),
         ("subscriptions", {"job_id": "job_none0", "endpoint_id": "ep_none"}),
         ("attempts", {"delivery_id": "msg_none", "number": 1, "at": 1, "latency_ms": 1}),
-    ):
+    ]
+    for table, row in rows:
         with pytest.raises(Refused):
             tables.insert(table, row)
 
