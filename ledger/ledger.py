@@ -5,6 +5,7 @@ nothing was written. Only after `Unanswered` is that unknown: the database did n
 milliseconds since the epoch, UTC; the ledger reads the clock itself.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from ledger.clock import Clock, wall_clock
@@ -23,7 +24,7 @@ from ledger.requests import (
 )
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, health, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
 
 
 class Ledger:
@@ -61,7 +62,7 @@ class Ledger:
 
     async def events(self, job_id: str, *, after: int = 0) -> list[Event]:
         """Read the events of a job with sequence numbers above `after`, in order."""
-        return await jobs.list_events(self.store, job_id, after=after)
+        return list(await events.list_events(self.store, job_id, after=after))
 
     async def receipts(self, job_id: str) -> list[Receipt]:
         """Read every receipt that names the job, oldest first."""
@@ -114,11 +115,29 @@ class Ledger:
             outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
         )
 
-    # --- deliveries -------------------------------------------------------------------------------------------------
+    # --- providers and endpoints --------------------------------------------------------------------------------------
 
     async def put_settings_endpoint(self, url: str | None) -> None:
-        """Set the URL of the endpoint that the settings name; None removes the endpoint."""
-        await self.store.write(deliveries.put_settings_endpoint(url, now=self._clock()))
+        """Set the URL of the endpoint of NOTIFY_URL; None pauses it: its deliveries wait."""
+        await self.store.write(endpoints.put_settings_endpoint(url, now=self._clock()))
+
+    async def remove_settings_endpoint(self) -> int:
+        """Remove the endpoint of NOTIFY_URL on purpose, and discard its pending deliveries. Returns how many."""
+        return await self.store.write(endpoints.remove_settings_endpoint(now=self._clock()))
+
+    async def put_signing(self, *, possible: bool) -> None:
+        """Say whether NOTIFY_SECRET is set: without it, the endpoints that it signs for are paused."""
+        await self.store.write(endpoints.put_signing(possible=possible, now=self._clock()))
+
+    async def pause_endpoint(self, endpoint_id: str, reason: str) -> None:
+        """Pause an endpoint: its deliveries wait."""
+        await self.store.write(endpoints.pause(endpoint_id, reason, now=self._clock()))
+
+    async def count_paused_deliveries(self) -> Mapping[str, int]:
+        """Count the deliveries that wait because an endpoint is paused, by the reason."""
+        return await endpoints.count_paused_deliveries(self.store)
+
+    # --- deliveries -------------------------------------------------------------------------------------------------
 
     async def due_deliveries(self, endpoint_id: str, *, limit: int) -> list[DueDelivery]:
         """Read at most `limit` deliveries of an endpoint that are due, longest due first."""
@@ -131,12 +150,13 @@ class Ledger:
         ending: Ending,
         *,
         reason: str | None = None,
-        gone: bool = False,
     ) -> None:
-        """End a delivery, with the attempt that ended it if there was one. `gone` disables its endpoint."""
-        await self.store.write(
-            deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason, gone=gone)
-        )
+        """End a delivery, with the attempt that ended it if there was one."""
+        await self.store.write(deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason))
+
+    async def disable_endpoint(self, delivery: DueDelivery, attempted: Attempted, *, reason: str) -> None:
+        """End a delivery as dead and disable its endpoint: event `endpoint.disabled` for the others."""
+        await self.store.write(deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock()))
 
     async def retry_delivery(self, delivery_id: str, attempted: Attempted, *, due_at: int) -> None:
         """Record a failed attempt; the next one is due at `due_at` (ms)."""
@@ -158,7 +178,7 @@ class Ledger:
 
     async def deliveries_of_job(self, job_id: str) -> list[Delivery]:
         """Read the deliveries of a job, in the order of its events."""
-        return await deliveries.list_deliveries_of_job(self.store, job_id)
+        return await deliveries.list_deliveries_of_subject(self.store, job_id)
 
     async def attempts(self, delivery_id: str) -> list[Attempt]:
         """Read the attempts of a delivery, first to last."""
@@ -171,5 +191,5 @@ class Ledger:
         await self.store.write(health.prove_writable())
 
     async def count_needing_attention(self) -> dict[str, int]:
-        """Count dead and discarded deliveries, and conflict and orphan receipts."""
+        """Count dead, discarded and paused deliveries, and conflict and orphan receipts."""
         return await deliveries.count_needing_attention(self.store)

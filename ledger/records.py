@@ -1,4 +1,4 @@
-"""The vocabulary: every state, outcome and row, each word defined once and frozen.
+"""The words of the ledger: states, events, outcomes and results, each defined once.
 
 Times are integer milliseconds since the Unix epoch, UTC. Sizes are bytes.
 """
@@ -16,23 +16,67 @@ class JobState(enum.StrEnum):
     """Where a job is, in the order it lives. Each line says what it means and who moves it on."""
 
     WAITING = "waiting"
-    """A chain step whose input is another job's output. That job's outcome moves it on."""
+    """A step whose input is another job's output, or whose turn has not come. Its run moves it on."""
     ACCEPTED = "accepted"
-    """Durable; nobody has asked the provider. The submitter, claiming it, moves it on."""
+    """Durable; no provider has been asked. The submitter, claiming it, moves it on."""
     SUBMITTING = "submitting"
-    """Claimed; the request may be on the wire. The provider's answer, or the lease's end, moves it on."""
+    """Claimed; the request may be on the wire. The provider's answer, or the end of the claim, moves it on."""
     UNCONFIRMED = "unconfirmed"
-    """The provider may have it: nobody read its answer. Its callback, or the policy, moves it on."""
+    """The provider may have it: no answer was read. Its callback, or the policy, moves it on."""
     SUBMITTED = "submitted"
     """The provider has it and its request id is known. Callback or poll moves it on."""
     COMPLETED = "completed"
     """Terminal: the provider rendered it."""
     FAILED = "failed"
-    """Terminal: the provider, or the road to it, said no for good."""
+    """Terminal: the provider refused it or failed, for good."""
     CANCELED = "canceled"
-    """Terminal: the user took it back before the provider finished."""
+    """Terminal: the user canceled it before the provider finished."""
     EXPIRED = "expired"
-    """Terminal: nobody answered within the time allowed."""
+    """Terminal: no outcome came within the time allowed."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Return whether the job has ended."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
+
+
+class EventType(enum.StrEnum):
+    """What can happen, named after its subject. The table `event_types` has the same."""
+
+    JOB_ACCEPTED = "job.accepted"
+    JOB_UNCONFIRMED = "job.unconfirmed"
+    JOB_SUBMITTED = "job.submitted"
+    JOB_COMPLETED = "job.completed"
+    JOB_FAILED = "job.failed"
+    JOB_CANCELED = "job.canceled"
+    JOB_EXPIRED = "job.expired"
+    RUN_COMPLETED = "run.completed"
+    RUN_FAILED = "run.failed"
+    RUN_CANCELED = "run.canceled"
+    OUTPUT_ARCHIVED = "output.archived"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+    ENDPOINT_TEST = "endpoint.test"
+
+    @property
+    def subject(self) -> str:
+        """Name the kind of thing that it happens to: job, run, output or endpoint."""
+        return self.partition(".")[0]
+
+    @property
+    def public(self) -> bool:
+        """Return whether endpoints hear of it; the others are for the subject's own history."""
+        return self not in _PRIVATE
+
+    @classmethod
+    def of_ending(cls, state: JobState) -> "EventType":
+        """Return the event of a job that ends in `state`."""
+        return cls(f"job.{state.value}")
+
+
+_PRIVATE = frozenset({EventType.JOB_ACCEPTED, EventType.JOB_UNCONFIRMED})
 
 
 class Fault(enum.StrEnum):
@@ -41,12 +85,12 @@ class Fault(enum.StrEnum):
     INPUT = "input"
     """The job's input: the user changes it."""
     ACCOUNT = "account"
-    """The account at the provider (key, balance, permission): the operator mends it."""
+    """The account at the provider (key, balance, permission): the operator acts."""
     PROVIDER = "provider"
     """The provider broke or refused: asking again later may work."""
     NETWORK = "network"
-    """Nobody reached the provider, or nobody read its answer."""
-    US = "us"
+    """The provider was not reached, or its answer was not read."""
+    US = "renderhook"
     """Renderhook itself."""
 
 
@@ -88,22 +132,22 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def failed(cls, error: JobError) -> Self:
-        """End as refused or broken, with the reason."""
+        """End as refused or failed, with the reason."""
         return cls(state=JobState.FAILED, error=error)
 
     @classmethod
     def canceled(cls) -> Self:
-        """End because the user took the job back."""
+        """End because the user canceled the job."""
         return cls(state=JobState.CANCELED)
 
     @classmethod
     def expired(cls, error: JobError) -> Self:
-        """End because nobody answered in time, with what was waited for."""
+        """End because no outcome came in time, with what was waited for."""
         return cls(state=JobState.EXPIRED, error=error)
 
     @property
     def fingerprint(self) -> str:
-        """Tell two reports of one decision apart from two decisions.
+        """Identify the decision: equal in two reports of one, different in two decisions.
 
         Equal for a callback and a poll of the same ending: the state, and the output locations without their
         query (HeyGen signs its URLs anew on every read). Error texts do not count; providers word them twice.
@@ -124,6 +168,6 @@ class RecordResult(enum.StrEnum):
     ORPHAN = "orphan"
     """No such job."""
     PENDING = "pending"
-    """Verified, but the outcome itself has to be fetched: a check is due at once."""
+    """Verified, but the outcome itself has to be fetched: a poll is due at once."""
     FOREIGN = "foreign"
     """The request belongs to another job. Nothing is written."""

@@ -14,12 +14,15 @@ AFTER_ALL_IDENTIFIERS = "~"
 Kind = Literal["submit", "poll", "deliver"]
 """A kind of work. The subject of `submit` and `poll` is a job, that of `deliver` an endpoint."""
 
+UNSIGNED = "NOTIFY_SECRET is not set"
+"""Why an endpoint is paused that has no secrets of its own."""
+
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs to tell besides the settings' own."""
+    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own."""
 
     provider: str
     model: str
@@ -30,7 +33,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """Tell a repeated request from another under the same Idempotency-Key."""
+        """Identify the request: a repeated one under the same Idempotency-Key is equal."""
         parts = [self.provider, self.model, self.input, self.metadata, *self.notify]
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
@@ -44,9 +47,9 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker may do with a job: submit it, if `claim` is set; otherwise see what `job` says and go home.
+    """What a worker may do with a job: submit it, if `claim` is set; otherwise `job` says why not.
 
-    `lost` says that this call made the job `unconfirmed`: whoever claimed it before is gone.
+    `lost` says that this call made the job `unconfirmed`: the claim before had ended.
     """
 
     lost: bool = False

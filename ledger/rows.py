@@ -11,7 +11,7 @@ from ledger.storage.transaction import Row, Rows
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to one provider, as it stands. `input` and `metadata` are JSON text, as the user sent them."""
+    """One request to one provider, as it stands. `input` and `metadata` are JSON text."""
 
     id: str
     provider: str
@@ -39,40 +39,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_rows(cls, rows: Rows) -> Self:
         """Make a job of the rows of one job, one for each output."""
-        row = rows[0]
-        return cls(
-            id=row["id"],
-            provider=row["provider"],
-            model=row["model"],
-            state=JobState(row["state"]),
-            input=row["input"],
-            metadata=row["metadata"],
-            provider_request_id=row["provider_request_id"],
-            status_url=row["status_url"],
-            response_url=row["response_url"],
-            cancel_url=row["cancel_url"],
-            submissions=row["submissions"],
-            claimed_until=row["claimed_until"],
-            unconfirmed_at=row["unconfirmed_at"],
-            created_at=row["created_at"],
-            submitted_at=row["submitted_at"],
-            finalized_at=row["finalized_at"],
-            source=row["source"],
-            processing_time_ms=row["processing_time_ms"],
-            warning=row["warning"],
-            error=_error(row),
-            last_transition=row["last_transition"],
-            outputs=tuple(_output(each) for each in rows if each["position"] is not None),
-        )
+        outputs = [row for row in rows if row["position"] is not None]
+        return msgspec.convert(rows[0] | {"error": _error(rows[0]), "outputs": outputs}, cls)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One move of a job: its number within the job, its name, and when."""
+    """What happened to a subject: its number within it, its type, when (ms), and `data`, JSON text if there is any."""
 
-    job_id: str
+    subject: str
     sequence: int
     type: str
     at: int
+    data: str | None = None
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +71,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One event for one endpoint. Its id is the `webhook-id` of every attempt."""
 
     id: str
-    job_id: str
+    subject: str
     sequence: int
     endpoint_id: str
     state: str
@@ -114,38 +92,73 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     response: bytes | None
 
 
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where deliveries go, and how. What is None has the default: NOTIFY_SECRET, the schedule and limits of all.
+
+    `secrets` sign, newest first; `schedule` is seconds before the first, second … attempt; `timeout_ms` bounds one.
+    """
+
+    id: str
+    url: str
+    secrets: tuple[bytes, ...] | None
+    schedule: tuple[int, ...] | None
+    max_concurrency: int | None
+    rate_per_second: int | None
+    timeout_ms: int | None
+    disabled_reason: str | None
+    removed_at: int | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Make an endpoint of the row of a due delivery. Its lists are JSON; a secret is written in base64."""
+        secrets, schedule = row["secrets"], row["schedule"]
+        return cls(
+            id=row["endpoint_id"],
+            url=row["endpoint_url"],
+            secrets=None if secrets is None else msgspec.json.decode(secrets, type=tuple[bytes, ...]),
+            schedule=None if schedule is None else msgspec.json.decode(schedule, type=tuple[int, ...]),
+            max_concurrency=row["max_concurrency"],
+            rate_per_second=row["rate_per_second"],
+            timeout_ms=row["timeout_ms"],
+            disabled_reason=row["disabled_reason"],
+            removed_at=row["removed_at"],
+        )
+
+
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one POST of a delivery needs."""
+    """All that one POST of a delivery needs. `job` is None when the event's subject is no job."""
 
     delivery_id: str
     attempts: int
     failures: int
-    endpoint_id: str
-    endpoint_url: str
-    disabled_reason: str | None
-    removed_at: int | None
+    endpoint: Endpoint
     event: Event
-    job: Job
+    subject_kind: str
+    job: Job | None
 
     @classmethod
     def from_rows(cls, rows: Rows) -> Self:
-        """Make a letter of the rows of one delivery, one for each output of its job."""
+        """Make a due delivery of its rows, one for each output of its job."""
         row = rows[0]
         return cls(
             delivery_id=row["delivery_id"],
             attempts=row["attempts"],
             failures=row["failures"],
-            endpoint_id=row["endpoint_id"],
-            endpoint_url=row["endpoint_url"],
-            disabled_reason=row["disabled_reason"],
-            removed_at=row["removed_at"],
-            event=Event(job_id=row["id"], sequence=row["sequence"], type=row["event_type"], at=row["event_at"]),
-            job=Job.from_rows(rows),
+            endpoint=Endpoint.from_row(row),
+            event=Event(
+                subject=row["subject"],
+                sequence=row["sequence"],
+                type=row["event_type"],
+                at=row["event_at"],
+                data=row["data"],
+            ),
+            subject_kind=row["subject_kind"],
+            job=None if row["id"] is None else Job.from_rows(rows),
         )
 
 
 def due_deliveries_from_rows(rows: Rows) -> Iterator[DueDelivery]:
-    """Yield the letters of a reading, whose rows are sorted by delivery."""
+    """Yield the due deliveries of a reading, whose rows are sorted by delivery."""
     for _, group in groupby(rows, key=lambda row: row["delivery_id"]):
         yield DueDelivery.from_rows(list(group))
 
@@ -164,15 +177,4 @@ def _error(row: Row) -> JobError | None:
         code=row["error_code"],
         message=row["error_message"],
         retryable=bool(row["error_retryable"]),
-    )
-
-
-def _output(row: Row) -> Output:
-    return Output(
-        url=row["url"],
-        content_type=row["content_type"],
-        file_name=row["file_name"],
-        file_size=row["file_size"],
-        width=row["width"],
-        height=row["height"],
     )

@@ -37,7 +37,6 @@ def compose_application(
         providers=providers,
         targets=targets,
         signing=bool(settings.notify_secret),
-        notify_url=settings.notify_url,
     )
     jobs = JobsApi(ledger, requests, emit=emit, max_body_bytes=settings.max_body_bytes)
     deliveries = DeliveriesApi(ledger, emit=emit)

@@ -32,6 +32,7 @@ async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
     while True:
         opening = open_ledger(
             settings.database_url,
+            providers=settings.providers,
             waiting_limit=settings.max_waiting_writes,
             connections=settings.database_connections,
             seconds=settings.database_timeout_seconds,

@@ -18,6 +18,7 @@ from providers.registry import open_accounts, open_webhooks
 from receiver.application import compose_application
 from receiver.callbacks.sources import open_sources
 from receiver.database import open_database
+from receiver.notifier.notify_settings import put_notify_settings
 from receiver.notifier.open_notifier import delivery_limits, open_notifier
 from receiver.settings import Settings
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
@@ -128,7 +129,7 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
         open_database(settings, emit=emit, shutdown=shutdown) as ledger,
         open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
     ):
-        await ledger.put_settings_endpoint(settings.notify_url)
+        await put_notify_settings(settings, ledger, emit=emit)
         submitter = open_submitter(
             ledger,
             accounts,

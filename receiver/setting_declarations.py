@@ -20,6 +20,13 @@ from settings.readers import (
 )
 from settings.setting import Declared, Setting
 
+NO_ENDPOINT = "none"
+"""The value of NOTIFY_URL that removes its endpoint on purpose."""
+
+
+def _read_notify_url(text: str) -> str:
+    return text if text == NO_ENDPOINT else read_url(text)
+
 
 class Settings(Declared, frozen=True, kw_only=True):
     """Every setting, checked; `providers` has the settings of each provider, by its name."""
@@ -102,9 +109,9 @@ class Settings(Declared, frozen=True, kw_only=True):
     notify_url: Annotated[
         str | None,
         Setting(
-            read_url,
-            help="Receives the events of every job. After a change, pending deliveries go to the new URL; once unset, "
-            "they are discarded when they come due.",
+            _read_notify_url,
+            help="Receives the events of every job. After a change, pending deliveries go to the new URL; while it is "
+            "unset, deliveries wait for it. `none` discards them and ends all this.",
         ),
     ]
     notify_secret: Annotated[

@@ -11,7 +11,7 @@ import msgspec
 from ledger.urls import UNREADABLE, is_ambiguous, on_postgres
 from providers.errors import InvalidProvider
 from providers.registry import providers as registered
-from receiver.setting_declarations import Settings
+from receiver.setting_declarations import NO_ENDPOINT, Settings
 from settings.environment import read_struct
 
 __all__ = ["Settings", "SettingsError", "read_settings"]
@@ -60,7 +60,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name, f"must be set, because {where} is a public address; {_MAKE_KEY}"
     if settings.public_url and not settings.secret_key and not settings.public:
         yield "SECRET_KEY", f"must be set, because callback addresses under PUBLIC_URL are signed with it; {_MAKE_KEY}"
-    if settings.notify_url and not settings.notify_secret:
+    if settings.notify_url not in {None, NO_ENDPOINT} and not settings.notify_secret:
         yield "NOTIFY_SECRET", f"must be set, because NOTIFY_URL is and notifications are signed; {_MAKE_WHSEC}"
     database = settings.database_url or ""
     if not re.match(r"^sqlite:///[^/]|^sqlite:////.|^postgres(ql)?://.", database):

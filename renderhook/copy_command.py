@@ -37,10 +37,10 @@ def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
         raise CommandError(fault)
     now = wall_clock()
     if undo:
-        run(copying.take_back(source, target, now=now, tell=_progress))
+        run(copying.take_back(source, target, now=now, report=_progress))
         click.echo(_UNDONE)
         return
-    copied = run(copying.copy(source, target, now=now, while_running=while_running, tell=_progress))
+    copied = run(copying.copy(source, target, now=now, while_running=while_running, report=_progress))
     for line in report(copied):
         click.echo(line)
     if copied.fault:
@@ -60,7 +60,7 @@ def report(copied: Copied) -> Iterator[str]:
 
 def _table(each: Sum) -> str:
     checksums = each.source.checksum[:_DIGITS], each.target.checksum[:_DIGITS]
-    return _ROW.format(each.table, each.source.number, each.target.number, each.brought, *checksums)
+    return _ROW.format(each.table, each.source.number, each.target.number, each.written, *checksums)
 
 
 def _progress(line: str) -> None:

@@ -82,6 +82,8 @@ EVENTS: Mapping[str, EventType] = {
     "delivery.finished": _event("Deliveries that ended, by state.", "state", state="dead"),
     "delivery.replayed": _event("Dead deliveries that were made pending again."),
     "endpoint.disabled": _event("Endpoints disabled because they answered 410 Gone.", warning=True),
+    "endpoint.paused": _event("Settings that are absent, so that deliveries wait for them.", warning=True),
+    "endpoint.removed": _event("Removals of the endpoint of NOTIFY_URL that discarded deliveries.", warning=True),
     "worker.task_failed": _event("Tasks whose handler raised an exception.", "kind", warning=True),
     "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True),
     "worker.renew_failed": _event("Renewals of leases that failed.", "kind", warning=True),

@@ -14,8 +14,8 @@ format. Counters begin at 0 with the process. A line has `event`, `level`, `time
 and others such as `job`, `request`, `delivery`, `error`. No line or label has a secret, a header, a URL's query or a
 body.
 
-`renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead` and `discarded`
-deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
+`renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
+`paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
 says what to do about each.
 
 ## Warnings
@@ -25,8 +25,9 @@ Logged at level `warning`, because an operator should read them:
 
 WARNINGS = """\
 `callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `delivery.finished` with
-`dead`, `endpoint.disabled`, `job.became_unconfirmed`, `job.expired`, `job.record_failed`, `job.request_id_conflicted`,
-`job.resubmitted`, `keys.fetch_failed`, `poll.recorded` with `conflict` or `orphan`, `provider.not_configured`,
+`dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`, `job.expired`,
+`job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded` with
+`conflict` or `orphan`, `provider.not_configured`,
 `provider.warning_received` (once an hour), `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed`,
 `worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
 

@@ -20,6 +20,9 @@ __all__ = ["database_url", "postgres_server"]
 NOON = 1_767_225_600_000
 """2026-01-01T00:00:00Z in ms: when every test begins."""
 
+PROVIDERS = ("fal", "heygen")
+"""The providers that are registered in every test's ledger."""
+
 
 class Clock:
     """A clock that only tests move."""
@@ -66,7 +69,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 @pytest.fixture
 async def sqlite_store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
     """A store on SQLite: for tests that only need some store, and for what only SQLite does."""
-    opened = await open_sqlite(tmp_path / "ledger.db", now=NOON)
+    opened = await open_sqlite(tmp_path / "ledger.db", now=NOON, providers=PROVIDERS)
     yield opened
     await opened.close()
 
@@ -80,7 +83,8 @@ def migrated(postgres_server: Databases) -> Iterator[str]:
 
 
 async def _migrate(url: str) -> None:
-    await (await open_postgres(url, now=NOON, connections=1, seconds=30)).close()
+    store = await open_postgres(url, now=NOON, connections=1, seconds=30, providers=PROVIDERS)
+    await store.close()
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def ledger_url(postgres_server: Databases, migrated: str) -> Iterator[str]:
 @pytest.fixture
 async def postgres_store(ledger_url: str) -> AsyncIterator[PostgresStore]:
     """A store on Postgres: for what only Postgres does."""
-    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5)
+    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5, providers=PROVIDERS)
     yield opened
     await opened.close()
 

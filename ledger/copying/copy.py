@@ -1,43 +1,42 @@
-"""One pass of a copy: what differs is brought over, all of it is compared, and the last pass hands the ledger over."""
+"""One pass of a copy: what differs is written, all of it is compared, and the last pass hands the ledger over."""
 
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ledger.copying import source as sources
-from ledger.copying.source import Source
-from ledger.copying.tables import TABLES, Chunk, Seen, Table, Values, first_difference
+from ledger.copying.source import Chunk, Source, Summary, Table, Values, open_source
 from ledger.errors import CannotOpen
-from ledger.storage.migrations import Note
+from ledger.storage.migrations import Moved
 from ledger.urls import POSTGRES, SQLITE
 
 if TYPE_CHECKING:
     from ledger.copying.target import Target
 
-_AFRESH = "if another pass does not mend it, copy to an empty database"
+_AGAIN = "if another pass does not repair it, copy to an empty database"
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
+"""Takes a line about the progress."""
 
 
 class Sum(msgspec.Struct, frozen=True, kw_only=True):
     """A table on both sides, as it was in one snapshot of each."""
 
     table: str
-    source: Seen
-    target: Seen
-    brought: int
+    source: Summary
+    target: Summary
+    written: int
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a pass: `fault` is None when both sides are the same, `moved` when the target is now the ledger.
 
-    Without sums, it was so before, and nothing was looked at.
+    Without sums, it was so before, and nothing was compared.
     """
 
     sums: Sequence[Sum]
@@ -51,47 +50,51 @@ class _Span(msgspec.Struct, kw_only=True):
     table: Table
     low: Values | None
     high: Values | None
-    source: Seen
-    target: Seen
-    brought: int = 0
+    source: Summary
+    target: Summary
+    written: int = 0
 
 
-async def copy(source_url: str, target_url: str, *, now: int, while_running: bool, tell: Tell) -> Copied:
+async def copy(source_url: str, target_url: str, *, now: int, while_running: bool, report: Report) -> Copied:
     """Make the target equal to the source, and compare them. The last pass also hands the ledger over.
 
-    The last pass has the source's lock, and is made unless `while_running`. `now` is ms, `tell` is given lines about
-    the progress. Raises LedgerError before anything is changed, or when the copy stopped on its way.
+    The last pass has the source's lock, and is made unless `while_running`. `now` is ms, `report` is given lines
+    about the progress. Raises LedgerError before anything is changed, or when the copy stopped on its way.
     """
     targets = _targets(source_url, target_url)
-    with sources.opened(Path(source_url.removeprefix(SQLITE)), locked=not while_running) as source:
-        opening = targets.opened(target_url, identity=source.identity, known=source.note, now=now)
+    with open_source(Path(source_url.removeprefix(SQLITE)), locked=not while_running) as source:
+        opening = targets.open_target(
+            target_url, identity=source.identity, tables=source.tables, known=source.moved, now=now
+        )
         async with opening as target:
-            if source.note and target.note.open:
+            if source.moved and target.is_open:
                 return Copied(sums=(), fault=None, moved=True)
-            if source.locked and not source.note and not target.note.open:
+            if source.locked and not source.moved and not target.is_open:
                 source.end_claims(now)
-            spans = await _survey(source, target, tell, bring=not target.note.open)
+            spans = await _survey(source, target, report, write=not target.is_open)
             fault = await _fault(source, target, spans)
             source.end()
             moved = not fault and source.locked
             if moved:
                 await _hand_over(source, target, now)
-            return Copied(sums=list(_sums(spans)), fault=fault, moved=moved)
+            return Copied(sums=list(_sums(source.tables, spans)), fault=fault, moved=moved)
 
 
-async def take_back(source_url: str, target_url: str, *, now: int, tell: Tell) -> None:
+async def take_back(source_url: str, target_url: str, *, now: int, report: Report) -> None:
     """Make the source the ledger again, and the target a copy that is not finished, if nothing has happened there.
 
     Raises LedgerError, having changed nothing.
     """
     targets = _targets(source_url, target_url)
-    with sources.opened(Path(source_url.removeprefix(SQLITE)), locked=True) as source:
-        if source.note is None:
+    with open_source(Path(source_url.removeprefix(SQLITE)), locked=True) as source:
+        if source.moved is None:
             raise CannotOpen(f"{source.path} was not moved: there is nothing to undo")
-        opening = targets.opened(target_url, identity=source.identity, known=source.note, now=now)
+        opening = targets.open_target(
+            target_url, identity=source.identity, tables=source.tables, known=source.moved, now=now
+        )
         async with opening as target:
-            if target.note.open:
-                fault = await _fault(source, target, await _survey(source, target, tell, bring=False))
+            if target.is_open:
+                fault = await _fault(source, target, await _survey(source, target, report, write=False))
                 if fault:
                     raise CannotOpen(f"{fault}, and going back would lose that")
                 await target.shut(now)
@@ -104,33 +107,33 @@ def _targets(source_url: str, target_url: str) -> ModuleType:
     if not source_url.startswith(SQLITE) or not target_url.startswith(POSTGRES):
         raise CannotOpen("a ledger is copied from sqlite:///path to postgres://user@host/name, and no other way")
     try:
-        from ledger.copying import target as copying  # noqa: PLC0415 - an extra, which SQLite does without
+        from ledger.copying import target  # noqa: PLC0415 - an extra, which SQLite does without
     except ImportError as error:
         raise CannotOpen(f"Postgres needs more packages ({error}): pip install 'renderhook[postgres]'") from error
-    return copying
+    return target
 
 
-async def _survey(source: Source, target: "Target", tell: Tell, *, bring: bool) -> Sequence[_Span]:
-    """Compare everything, in one snapshot of each side; with `bring`, write what differs and compare again."""
+async def _survey(source: Source, target: "Target", report: Report, *, write: bool) -> Sequence[_Span]:
+    """Compare everything, in one snapshot of each side; with `write`, write what differs and compare again."""
     source.begin()
     await target.begin()
     spans = list[_Span]()
-    for table in TABLES:
+    for table in source.tables:
         first = len(spans)
         async with contextlib.aclosing(_ahead(source.chunks(table))) as chunks:
             async for chunk in chunks:
-                seen = await target.look(table, chunk.low, chunk.high)
-                span = _Span(table=table, low=chunk.low, high=chunk.high, source=chunk.seen, target=seen)
-                if bring and span.source != span.target:
-                    span.brought = await target.bring(chunk, anew=not seen.number)
+                seen = await target.summary(table, chunk.low, chunk.high)
+                span = _Span(table=table, low=chunk.low, high=chunk.high, source=chunk.summary, target=seen)
+                if write and span.source != span.target:
+                    span.written = await target.write(chunk, empty=not seen.number)
                 spans.append(span)
-        read, brought = sum(each.source.number for each in spans[first:]), sum(each.brought for each in spans[first:])
-        tell(f"{table.name}: {read} rows read, {brought} brought over")
-    if bring and any(span.source != span.target for span in spans):
-        tell("comparing")
+        read, written = sum(each.source.number for each in spans[first:]), sum(each.written for each in spans[first:])
+        report(f"{table.name}: {read} rows read, {written} written")
+    if write and any(span.source != span.target for span in spans):
+        report("comparing")
         await target.begin()
         for span in spans:
-            span.target = await target.look(span.table, span.low, span.high)
+            span.target = await target.summary(span.table, span.low, span.high)
     return spans
 
 
@@ -151,34 +154,47 @@ async def _fault(source: Source, target: "Target", spans: Iterable[_Span]) -> st
         if span.source != span.target:
             ours = await asyncio.to_thread(source.between, span.table, span.low, span.high)
             where = first_difference(ours, await target.between(span.table, span.low, span.high))
-            next_step = "it has been at work since; nothing was changed" if target.note.open else _AFRESH
+            next_step = "it has been used since; nothing was changed" if target.is_open else _AGAIN
             return f"the two ledgers differ: in {span.table.name}, {where}; {next_step}"
     return None
 
 
-def _sums(spans: Iterable[_Span]) -> Iterator[Sum]:
-    for table in TABLES:
+def _sums(tables: Iterable[Table], spans: Sequence[_Span]) -> Iterator[Sum]:
+    for table in tables:
         of_table = [span for span in spans if span.table is table]
         yield Sum(
             table=table.name,
             source=_together([span.source for span in of_table]),
             target=_together([span.target for span in of_table]),
-            brought=sum(span.brought for span in of_table),
+            written=sum(span.written for span in of_table),
         )
 
 
-def _together(seen: Sequence[Seen]) -> Seen:
+def _together(seen: Sequence[Summary]) -> Summary:
     checksums = "".join(each.checksum for each in seen)
-    return Seen(sum(each.number for each in seen), hashlib.sha256(checksums.encode()).hexdigest())
+    return Summary(sum(each.number for each in seen), hashlib.sha256(checksums.encode()).hexdigest())
 
 
 async def _hand_over(source: Source, target: "Target", now: int) -> None:
-    """Shut the source, then open the target: whenever this is cut short, receivers open one of them at most."""
-    if source.note is None:
-        words = (
+    """Close the source, then open the target: whenever this is cut short, receivers open one of them at most."""
+    if source.moved is None:
+        sentence = (
             f"{source.path} was moved to {target.place}: set DATABASE_URL to that. If nothing has happened there yet, "
             "`python -m receiver copy --undo` with the same --from and --to makes this the ledger again"
         )
-        source.close_for_good(Note(name=target.note.name, words=words, open=False), now)
-    if not target.note.open:
-        await target.finish(now)
+        source.close_for_good(Moved(target.moved.copy, sentence, "closed"), now)
+    if not target.is_open:
+        await target.finish(source.tables, now)
+
+
+def first_difference(ours: Mapping[Values, bytes], theirs: Mapping[Values, bytes]) -> str:
+    """Name the first key of which two sides have not the same: rows' checksums by their keys, ours first."""
+    for key in sorted(ours.keys() | theirs.keys(), key=repr):
+        name = " ".join(map(str, key))
+        if key not in theirs:
+            return f"{name} is missing at the target"
+        if key not in ours:
+            return f"{name} is only at the target"
+        if ours[key] != theirs[key]:
+            return f"{name} differs"
+    return "no key differs now"

@@ -7,18 +7,21 @@ from psycopg.rows import dict_row
 from ledger.errors import CannotOpen, Contradiction
 from ledger.postgres.connections import Connection
 from ledger.postgres.faults import fault_of
-from ledger.storage.migrations import Applied, Migration, migrations, new_migrations
+from ledger.storage.migrations import (
+    READ_APPLIED,
+    READ_MOVED,
+    RECORD,
+    Applied,
+    Migration,
+    Moved,
+    bookkeeping,
+    migrations,
+    new_migrations,
+)
 
 _LOCK = 0x72656E646572  # "render": any number, so long as it is always this one
 LOCK_MS = 10_000
 """How long to wait for another process that migrates, or for whoever uses a table that must change."""
-
-_TABLE = """
-CREATE TABLE IF NOT EXISTS migrations (
-    number BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, phase TEXT NOT NULL, checksum TEXT NOT NULL,
-    applied_at BIGINT NOT NULL
-);
-"""
 
 
 async def migrate(connection: Connection, now: int) -> list[str]:
@@ -32,7 +35,7 @@ async def migrate(connection: Connection, now: int) -> list[str]:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
             await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            await connection.execute(_TABLE)
+            await connection.execute(sql.SQL(bookkeeping("postgres")))
             done = list[str]()
             for migration in await _new(connection):
                 await _apply(connection, migration, now)
@@ -46,9 +49,9 @@ async def migrate(connection: Connection, now: int) -> list[str]:
 
 
 async def is_behind(connection: Connection) -> bool:
-    """Tell whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
+    """Return whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
     try:
-        row = await (await connection.execute("SELECT to_regclass('migrations') IS NULL")).fetchone()
+        row = await (await connection.execute("SELECT to_regclass('moved_to') IS NULL")).fetchone()
         if row is None or row[0]:
             return True
         return bool(await _new(connection))
@@ -58,13 +61,11 @@ async def is_behind(connection: Connection) -> bool:
 
 async def _new(connection: Connection) -> list[Migration]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        rows = await (await cursor.execute("SELECT number, phase, checksum FROM migrations")).fetchall()
-    return new_migrations([Applied(**row) for row in rows], migrations("postgres"))
+        applied = [Applied(**row) for row in await (await cursor.execute(READ_APPLIED)).fetchall()]
+        moved = [Moved(**row) for row in await (await cursor.execute(READ_MOVED)).fetchall()]
+    return new_migrations(applied, moved[0] if moved else None, migrations("postgres"))
 
 
 async def _apply(connection: Connection, migration: Migration, now: int) -> None:
-    await connection.execute(sql.SQL(migration.text))
-    await connection.execute(
-        "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (%s, %s, %s, %s, %s)",
-        (migration.number, migration.name, migration.phase, migration.checksum, now),
-    )
+    await connection.execute(sql.SQL(migration.sql))
+    await connection.execute(RECORD, migration.record(now))

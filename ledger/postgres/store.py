@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from psycopg_pool import PoolTimeout
@@ -17,6 +17,7 @@ from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.storage.group_commit import GroupCommit
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Rows, Transaction
+from ledger.transitions.providers import put_providers
 from telemetry.shielding import retrieve_exception
 
 T = TypeVar("T")
@@ -94,7 +95,7 @@ class PostgresStore:
         try:
             async with self.pool.connection() as connection:
                 return await read(connection, statements("postgres")[statement], values, self.session)
-        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log an exception that is not retrieved
+        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log it
             return fault_of(error)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -127,12 +128,19 @@ def _lock_order(transaction: Transaction[Any]) -> str:
 
 
 async def open_postgres(
-    url: str, *, now: int, connections: int, seconds: float, waiting_limit: int = 10_000, batch: int = 256
+    url: str,
+    *,
+    now: int,
+    connections: int,
+    seconds: float,
+    providers: Collection[str] = (),
+    waiting_limit: int = 10_000,
+    batch: int = 256,
 ) -> PostgresStore:
     """Open the ledger at `url`, migrated to the newest schema.
 
-    `connections` bounds what this process opens, besides one to listen on; `seconds` bounds every response. Raises
-    `CannotOpen` when an operator must act, `Unavailable` when the database does not answer.
+    `providers` are registered. `connections` bounds what this process opens, besides one to listen on; `seconds` bounds
+    every response. Raises `CannotOpen` if an operator must act, `Unavailable` if the database does not answer.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
@@ -151,4 +159,11 @@ async def open_postgres(
     except PoolTimeout as error:
         await pool.close()
         raise Unavailable(f"cannot open the ledger: {error}") from error
-    return PostgresStore(url, pool, session, waiting_limit=waiting_limit, batch=batch)
+    store = PostgresStore(url, pool, session, waiting_limit=waiting_limit, batch=batch)
+    if providers:
+        try:
+            await store.write(put_providers(providers))
+        except LedgerError:
+            await store.close()
+            raise
+    return store

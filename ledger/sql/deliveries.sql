@@ -1,34 +1,4 @@
--- Deliveries: who is told, what was tried, what came of it.
-
--- name: put_settings_endpoint
--- The endpoint that NOTIFY_URL names, at every start. What was pending for an old URL goes to the new one, and an
--- endpoint that had said 410 is asked again: the setting is the operator's word, and newer.
-INSERT INTO endpoints (id, url, scope, created_at) VALUES (:endpoint_id, :url, 'all', :now)
-ON CONFLICT (id) DO UPDATE SET url = excluded.url, removed_at = NULL, disabled_at = NULL, disabled_reason = NULL;
-
--- name: remove_settings_endpoint
--- NOTIFY_URL is unset: nobody is told any more, and what is pending is discarded when it comes due.
-UPDATE endpoints SET removed_at = :now WHERE id = :endpoint_id AND removed_at IS NULL;
-
--- name: read_due_deliveries
--- Everything that the next POSTs to an endpoint need, the longest due first: each delivery with where it goes, its
--- event,
--- its job and the job's outputs.
-SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
-       e.url AS endpoint_url, e.disabled_reason, e.removed_at,
-       v.type AS event_type, v.at AS event_at,
-       j.*
-FROM (SELECT * FROM deliveries
-      WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now
-      ORDER BY due_at LIMIT :limit) AS d
-JOIN endpoints AS e ON e.id = d.endpoint_id
-JOIN events AS v ON v.job_id = d.job_id AND v.sequence = d.sequence
-JOIN job_rows AS j ON j.id = d.job_id
-ORDER BY d.due_at, d.id, j.position;
-
--- name: read_delivery
-SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries WHERE id = :delivery_id;
+-- Deliveries: one event for one endpoint, its attempts, and its end.
 
 -- name: insert_attempt
 INSERT INTO attempts (delivery_id, number, at, status, latency_ms, error, response)
@@ -47,11 +17,6 @@ RETURNING id;
 -- Still pending, the next attempt at :due_at.
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
--- name: disable_endpoint
--- 410 Gone: it asked not to be told again.
-UPDATE endpoints SET disabled_at = :now, disabled_reason = :reason
-WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id) AND disabled_at IS NULL;
-
 -- name: replay_delivery
 -- dead -> pending: an operator asks for it again, under the same id.
 UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
@@ -59,30 +24,63 @@ WHERE id = :delivery_id AND state = 'dead'
 RETURNING endpoint_id;
 
 -- name: enable_endpoint
--- Replaying is asking the endpoint again, also one that had said 410.
+-- Replaying is asking the endpoint again, also one that had answered 410.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
 WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending')
-    AND disabled_at IS NOT NULL;
+  AND disabled_at IS NOT NULL;
+
+-- name: read_due_deliveries
+-- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and,
+-- of the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a
+-- LEFT JOIN. Nothing while the endpoint is paused.
+SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
+       e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,
+       e.disabled_reason, e.removed_at,
+       v.subject, v.type AS event_type, v.at AS event_at, v.data, t.subject AS subject_kind,
+       j.*,
+       CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
+       CASE WHEN o.position > 1 THEN NULL ELSE i.metadata END AS metadata,
+       o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
+FROM (SELECT * FROM deliveries
+      WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at <= :now
+      ORDER BY due_at LIMIT :limit) AS d
+JOIN endpoints AS e ON e.id = d.endpoint_id AND e.paused_at IS NULL
+JOIN events AS v ON v.subject = d.subject AND v.sequence = d.sequence
+JOIN event_types AS t ON t.type = v.type
+LEFT JOIN jobs AS j ON j.id = d.subject
+LEFT JOIN inputs AS i ON i.job_id = j.id
+LEFT JOIN outputs AS o ON o.job_id = j.id
+ORDER BY d.due_at, d.id, o.position;
+
+-- name: read_delivery
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE id = :delivery_id;
 
 -- name: list_dead_deliveries
 -- The state is written out, because a partial index answers no parameter.
-SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: list_discarded_deliveries
-SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
 
+-- name: list_deliveries_of_subject
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries
+WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND subject = :subject
+ORDER BY sequence, endpoint_id;
+
 -- name: count_deliveries_needing_attention
+-- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read
+-- all that is pending.
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
-SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded';
-
--- name: list_deliveries_of_job
-SELECT id, job_id, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries
-WHERE id >= 'msg_' || substr(:job_id, 5) || '_' AND id < 'msg_' || substr(:job_id, 5) || '`' AND job_id = :job_id
-ORDER BY sequence, endpoint_id;
+SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded'
+UNION ALL
+SELECT 'paused' AS state, count(*) AS number
+FROM endpoints AS e CROSS JOIN deliveries AS d
+WHERE e.paused_at IS NOT NULL AND d.endpoint_id = e.id AND d.state = 'pending';
 
 -- name: list_attempts
 SELECT number, at, status, latency_ms, error, response FROM attempts WHERE delivery_id = :delivery_id ORDER BY number;

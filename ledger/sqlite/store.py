@@ -5,19 +5,20 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
 from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
 from ledger.storage.group_commit import GroupCommit
-from ledger.storage.migrations import migrate
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Result, Row, Rows, Transaction
+from ledger.transitions.providers import put_providers
 from ledger.transitions.queue import end_leases
 
 T = TypeVar("T")
@@ -84,12 +85,14 @@ class SQLiteStore:
             return [fault_of(error)] * len(transactions)
 
 
-async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batch: int = 256) -> SQLiteStore:
+async def open_sqlite(
+    path: Path, *, now: int, providers: Collection[str] = (), waiting_limit: int = 10_000, batch: int = 256
+) -> SQLiteStore:
     """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
 
     A lock file beside it admits one process at a time, so the leases and claims of an earlier one are ended.
-    `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises `CannotOpen`, whose message
-    says what an operator must do.
+    `providers` are registered. `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises
+    `CannotOpen`, whose message says what an operator must do.
     """
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
@@ -99,9 +102,9 @@ async def open_sqlite(path: Path, *, now: int, waiting_limit: int = 10_000, batc
             for pragma in _PRAGMAS:
                 await writer.execute(pragma)
             await _on_thread(writer, migrate, now)
-            [ended] = await _on_thread(writer, run_batch, [end_leases(now=now)])
-            if isinstance(ended, LedgerError):
-                raise ended
+            for result in await _on_thread(writer, run_batch, [end_leases(now=now), put_providers(providers)]):
+                if isinstance(result, LedgerError):
+                    raise result
             reader = await _open(path, "ro", undo)
         except sqlite3.Error as error:
             fault = fault_of(error)

@@ -5,46 +5,58 @@ from typing import Literal
 
 import msgspec
 
+from ledger.identifiers import new_identifier
+from ledger.records import EventType
 from ledger.requests import AFTER_ALL_IDENTIFIERS, Attempted, Ending, Task
 from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
-
-SETTINGS_ENDPOINT = "ep_settings"
-"""The endpoint that NOTIFY_URL names."""
-
-
-def put_settings_endpoint(url: str | None, *, now: int) -> Transaction[None]:
-    """Make the ledger's settings endpoint what NOTIFY_URL says; None removes it."""
-    values = {"endpoint_id": SETTINGS_ENDPOINT, "url": url, "now": now}
-    statement = "put_settings_endpoint" if url else "remove_settings_endpoint"
-    return Transaction(steps=(Call(statement),), values=values, read=_nothing)
+from ledger.transitions.events import event_values, publish
 
 
 def finish(
-    delivery_id: str,
-    attempted: Attempted | None,
-    ending: Ending,
-    *,
-    now: int,
-    reason: str | None = None,
-    gone: bool = False,
+    delivery_id: str, attempted: Attempted | None, ending: Ending, *, now: int, reason: str | None = None
 ) -> Transaction[None]:
-    """End a delivery, with the attempt that ended it when there was one. `gone` disables its endpoint too."""
+    """End a delivery, with the attempt that ended it when there was one."""
     values = {"delivery_id": delivery_id, "now": now, "state": ending, "reason": reason}
-    disable = (Call("disable_endpoint"),) if gone else ()
-    steps = (*_noted(delivery_id, attempted), Call("settle_delivery"), *disable)
+    steps = (*_attempted(delivery_id, attempted), Call("settle_delivery"))
+    return Transaction(steps=steps, values=values, read=_nothing)
+
+
+def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str, now: int) -> Transaction[None]:
+    """End a delivery as dead and disable its endpoint, which the other endpoints hear of."""
+    endpoint = delivery.endpoint
+    data = {"id": endpoint.id, "url": endpoint.url, "reason": reason}
+    values: dict[str, object] = {
+        "delivery_id": delivery.delivery_id,
+        "endpoint_id": endpoint.id,
+        "state": "dead",
+        "reason": reason,
+        **event_values(
+            EventType.ENDPOINT_DISABLED,
+            endpoint.id,
+            new_identifier("tran", now),
+            now=now,
+            data=msgspec.json.encode(data).decode(),
+        ),
+    }
+    steps = (
+        *_attempted(delivery.delivery_id, attempted),
+        Call("settle_delivery"),
+        Call("disable_endpoint"),
+        *publish(EventType.ENDPOINT_DISABLED),
+    )
     return Transaction(steps=steps, values=values, read=_nothing)
 
 
 def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Transaction[None]:
-    """Note a failed attempt, the next one due at `due_at` (ms)."""
-    steps = (*_noted(delivery_id, attempted), Call("reschedule_delivery"))
+    """Record a failed attempt, the next one due at `due_at` (ms)."""
+    steps = (*_attempted(delivery_id, attempted), Call("reschedule_delivery"))
     return Transaction(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
 
 
 def release(task: Task, *, now: int) -> Transaction[None]:
-    """Let an endpoint go: its task comes due with its next delivery, or is finished when there is none."""
+    """Release an endpoint: its task comes due with its next delivery, or is finished when there is none."""
     steps = (
         Call("release_contended_endpoint", wakes=("deliver",)),
         Call("release_endpoint", wakes=("deliver",)),
@@ -69,7 +81,7 @@ def replay(delivery_id: str, *, now: int) -> Transaction[bool]:
 
 
 async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[DueDelivery]:
-    """Read what the next POSTs to an endpoint need: at most `limit` deliveries due at `now` (ms), oldest first."""
+    """Read at most `limit` deliveries of an endpoint due at `now` (ms), longest due first; none while it is paused."""
     values = {"endpoint_id": endpoint_id, "now": now, "limit": limit}
     return list(due_deliveries_from_rows(await store.read("read_due_deliveries", values)))
 
@@ -89,16 +101,16 @@ async def list_deliveries(
 
 
 async def count_needing_attention(store: Store) -> dict[str, int]:
-    """Count what an operator should look at: dead and discarded deliveries, conflicts and orphans among receipts."""
+    """Count what an operator should see: deliveries that are dead, discarded or paused, conflicts and orphans."""
     receipts = await store.read("count_receipts_needing_attention", {})
     given_up = await store.read("count_deliveries_needing_attention", {})
     found = {row["result"]: row["number"] for row in receipts} | {row["state"]: row["number"] for row in given_up}
-    return {word: found.get(word, 0) for word in ("dead", "discarded", "conflict", "orphan")}
+    return {word: found.get(word, 0) for word in ("dead", "discarded", "paused", "conflict", "orphan")}
 
 
-async def list_deliveries_of_job(store: Store, job_id: str) -> list[Delivery]:
-    """Read a job's deliveries, in the order of its events."""
-    return [Delivery(**row) for row in await store.read("list_deliveries_of_job", {"job_id": job_id})]
+async def list_deliveries_of_subject(store: Store, subject: str) -> list[Delivery]:
+    """Read the deliveries of the events of a job, a run, an endpoint or an output, in their order."""
+    return [Delivery(**row) for row in await store.read("list_deliveries_of_subject", {"subject": subject})]
 
 
 async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
@@ -106,7 +118,7 @@ async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
     return [Attempt(**row) for row in await store.read("list_attempts", {"delivery_id": delivery_id})]
 
 
-def _noted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...]:
+def _attempted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...]:
     if attempted is None:
         return ()
     values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}

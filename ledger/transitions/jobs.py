@@ -1,36 +1,33 @@
 """Jobs: accepting and reading them."""
 
-import hashlib
 from collections.abc import Sequence
 
 from ledger.identifiers import new_identifier
-from ledger.records import JobState
+from ledger.records import EventType, JobState
 from ledger.requests import AFTER_ALL_IDENTIFIERS, Accepted, NewJob
-from ledger.rows import Event, Job, Receipt, jobs_from_rows
+from ledger.rows import Job, Receipt, jobs_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.transitions.events import event_values, publish
 
 
 def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
-    """Make `job` durable, before anything else: state `accepted`, its event, and its turn to be submitted."""
-    job_id, move = new_identifier("job", now), new_identifier("move", now)
-    values = {
+    """Make `job` durable: state `accepted`, its event, and its task to be submitted."""
+    job_id = new_identifier("job", now)
+    values = event_values(EventType.JOB_ACCEPTED, job_id, new_identifier("tran", now), now=now) | {
         "job_id": job_id,
-        "move": move,
-        "now": now,
         "provider": job.provider,
         "model": job.model,
         "input": job.input,
         "metadata": job.metadata,
         "idempotency_key": job.idempotency_key,
         "request_digest": job.digest,
-        "event": "job.accepted",
         "kind": "submit",
         "due_at": now,
     }
     endpoints = [
-        Call(statement, values | {"endpoint_id": endpoint_identifier(url), "url": url})
-        for url in dict.fromkeys(job.notify)
+        Call(statement, values | {"endpoint_id": new_identifier("ep", now), "url": url})
+        for url in sorted(set(job.notify))  # in one order everywhere, or two transactions would wait for each other
         for statement in ("insert_job_endpoint", "enable_job_endpoint", "subscribe_job_endpoint")
     ]
 
@@ -44,16 +41,11 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
         Call("insert_job"),
         Call("insert_input"),
         *endpoints,
-        Call("insert_event"),
+        *publish(EventType.JOB_ACCEPTED),
         Call("enqueue_job_work", wakes=("submit",)),
         Call("read_accepted"),
     )
     return Transaction(steps=steps, values=values, read=read)
-
-
-def endpoint_identifier(url: str) -> str:
-    """Name the endpoint of a `notify` URL: the same URL is the same endpoint."""
-    return "ep_" + hashlib.sha256(url.encode()).hexdigest()[:24]
 
 
 async def read_job(store: Store, job_id: str) -> Job | None:
@@ -82,11 +74,6 @@ async def list_jobs(
     return list(jobs_from_rows(await store.read(statement, values)))
 
 
-async def list_events(store: Store, job_id: str, *, after: int = 0) -> list[Event]:
-    """Read what happened to a job, in order, after the sequence number `after`."""
-    return [Event(**row) for row in await store.read("list_events", {"job_id": job_id, "after": after})]
-
-
 async def list_receipts(store: Store, job_id: str) -> list[Receipt]:
-    """Read every receipt that names the job, in the order they came."""
+    """Read every receipt that names the job, oldest first."""
     return [Receipt(**row) for row in await store.read("list_receipts", {"job_id": job_id})]

@@ -1,91 +1,83 @@
-"""Outcomes: the one mouth through which a job ends, from callback and from poll alike."""
+"""Outcomes: the one way in which a job ends, by callback and by poll alike."""
 
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from ledger.identifiers import new_identifier
-from ledger.records import Outcome, RecordResult
+from ledger.records import EventType, Outcome, RecordResult
 from ledger.requests import Report, Task
 from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.transitions.events import event_values, publish
 from ledger.transitions.queue import finished
-from ledger.transitions.submissions import announced, changed
+from ledger.transitions.submissions import changed
 
 
 def record(report: Report, *, now: int) -> Transaction[RecordResult]:
-    """Record what a provider reported: once, first writer wins, with its receipt.
+    """Record what a provider reported, with its receipt: the first outcome stands.
 
-    Job, outputs, event, deliveries, their work and the receipt change in one transaction, or none does.
-    The result says which of the named things happened; see `RecordResult`.
+    Job, outputs, event, deliveries, their tasks and the receipt change in one transaction, or none does. See
+    `RecordResult` for what may come of it.
     """
     if report.outcome is None:
         return _record_pending(report, now=now)
-    values = _report_values(report, now)
+    values = _report_values(report, EventType.of_ending(report.outcome.state), now)
     values.update(_outcome_values(report.outcome))
-    outputs = _outputs(report.outcome, report.job_id, values["move"])
-    return Transaction(steps=(*_SETTLED, *outputs, *_ENDED, _RECEIPT), values=values, read=_read_result)
+    outputs = _outputs(report.outcome, report.job_id, values["transition"])
+    return Transaction(steps=(*_SETTLE, *outputs, *_END, _RECEIPT), values=values, read=_read_result)
 
 
 def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Transaction[bool]:
-    """End a job that the provider refused to take, if the claim is still ours. True when it ended so."""
-    return _end_by_us("settle_claimed_job", task.subject, outcome, now=now, claim=claim, task=task)
+    """End a job that the provider refused to take, if the claim still holds. True when it ended so."""
+    return _end("settle_claimed_job", task.subject, outcome, {"claim": claim}, now=now, task=task)
 
 
 def expire(task: Task, outcome: Outcome, *, last_transition: str, now: int) -> Transaction[bool]:
-    """End a job that got no outcome in time, if it is still as it was read."""
-    return _end_by_us("expire_job", task.subject, outcome, now=now, claim=last_transition, task=task)
+    """End a job that got no outcome in time, if it is still as it was read. True when it ended so."""
+    return _end("expire_job", task.subject, outcome, {"last_transition": last_transition}, now=now, task=task)
 
 
 def cancel(job_id: str, *, now: int) -> Transaction[bool]:
     """Cancel a job that no provider has been asked for. False when it is too late for that."""
-    return _end_by_us("cancel_accepted_job", job_id, Outcome.canceled(), now=now, claim=None, task=None)
+    return _end("cancel_accepted_job", job_id, Outcome.canceled(), {}, now=now, task=None)
 
 
 def _record_pending(report: Report, *, now: int) -> Transaction[RecordResult]:
-    values = _report_values(report, now) | {
-        "event": "job.submitted",
-        "fingerprint": None,
-        "status_url": None,
-        "response_url": None,
-        "cancel_url": None,
-    }
-    return Transaction(steps=(*_CONFIRMED, _RECEIPT), values=values, read=_read_result)
+    values = _report_values(report, EventType.JOB_SUBMITTED, now)
+    values |= {"fingerprint": None, "status_url": None, "response_url": None, "cancel_url": None}
+    return Transaction(steps=(*_CONFIRM, _RECEIPT), values=values, read=_read_result)
 
 
-def _end_by_us(
-    statement: str, job_id: str, outcome: Outcome, *, now: int, claim: str | None, task: Task | None
+def _end(
+    statement: str, job_id: str, outcome: Outcome, guard: dict[str, object], *, now: int, task: Task | None
 ) -> Transaction[bool]:
-    values = _outcome_values(outcome) | {
-        "job_id": job_id,
-        "now": now,
-        "move": new_identifier("move", now),
-        "claim": claim,
-    }
+    event = event_values(EventType.of_ending(outcome.state), job_id, new_identifier("tran", now), now=now)
+    values = event | _outcome_values(outcome) | {"job_id": job_id} | guard
     done = (finished(task),) if task else ()
-    steps = (Call(statement), *_outputs(outcome, job_id, values["move"]), *_ENDED, *done)
+    steps = (Call(statement), *_outputs(outcome, job_id, values["transition"]), *_END, *done)
     return Transaction(steps=steps, values=values, read=changed)
 
 
-_SETTLED = (Call("settle_job"), Call("set_request_id"))
-_ENDED = (*announced("job.completed"), Call("clear_job_work"))  # what it is called is among the values
-_CONFIRMED = (
+_SETTLE = (Call("settle_job"), Call("set_request_id"))
+_END = (*publish(EventType.JOB_COMPLETED), Call("clear_job_work"))  # the steps are the same for every ending
+_CONFIRM = (
     Call("confirm_submission"),
-    *announced("job.submitted"),
+    *publish(EventType.JOB_SUBMITTED),
     Call("clear_submit_work"),
-    Call("recall_check"),
+    Call("end_poll_lease"),
     Call("poll_now", wakes=("poll",)),
 )
 _RECEIPT = Call("insert_receipt")
 
 
-def _outputs(outcome: Outcome, job_id: str, move: object) -> Iterator[Call]:
+def _outputs(outcome: Outcome, job_id: str, transition: object) -> Iterator[Call]:
     for position, output in enumerate(outcome.outputs, start=1):
         values = msgspec.structs.asdict(output)
-        values.update(job_id=job_id, move=move, position=position)
+        values.update(job_id=job_id, transition=transition, position=position)
         yield Call("insert_output", values)
 
 
-def _report_values(report: Report, now: int) -> dict[str, object]:
+def _report_values(report: Report, event: EventType, now: int) -> dict[str, object]:
     return {
         "job_id": report.job_id,
         "provider": report.provider,
@@ -93,8 +85,8 @@ def _report_values(report: Report, now: int) -> dict[str, object]:
         "request_id": report.request_id,
         "headers": report.headers,
         "body": report.body,
-        "now": now,
-        "move": new_identifier("rcpt", now),
+        # the receipt's id is the transition's too: of two reports, the job's last transition tells which ended it
+        **event_values(event, report.job_id, new_identifier("rcpt", now), now=now),
     }
 
 
@@ -105,7 +97,6 @@ def _outcome_values(outcome: Outcome) -> dict[str, object]:
         "fingerprint": outcome.fingerprint,
         "processing_time_ms": outcome.processing_time_ms,
         "warning": outcome.warning,
-        "event": f"job.{outcome.state.value}",
         "error_fault": error and error.fault.value,
         "error_code": error and error.code,
         "error_message": error and error.message,

@@ -1,36 +1,36 @@
-"""Submissions: from accepted to submitted, with every way of not being sure in between."""
+"""Submissions: from accepted to submitted, and the states in between in which the provider may have the job."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from ledger.identifiers import new_identifier
+from ledger.records import EventType
 from ledger.requests import ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.transitions.events import event_values, publish
 from ledger.transitions.queue import rescheduled
 
-PUBLIC_EVENTS = frozenset({"job.submitted", "job.completed", "job.failed", "job.canceled", "job.expired"})
-"""The events that endpoints are told of; the others are for the job's own history."""
+MOST_SUBMISSIONS = 2
+"""Requests of one job that may reach a provider that never answers: each may have to be paid for."""
 
 
 def claim(
     job_id: str, *, claim: str | None = None, now: int, until: int, unconfirmed_before: int | None = None
 ) -> Transaction[ClaimResult]:
-    """Claim a job for submitting until `until` (ms). The transition's id is `claim`, or a new one.
+    """Claim a job for submission until `until` (ms). The transition's id is `claim`, or a new one.
 
-    A job that somebody claimed and whose claim is over becomes `unconfirmed` first: its request may have left.
-    An unconfirmed job is claimed only when it has been so since `unconfirmed_before` (ms); None never does.
+    A job whose claim has ended becomes `unconfirmed` first: its request may have left. An unconfirmed job is claimed
+    only when it became so before `unconfirmed_before` (ms); None never claims it.
     """
-    claim, lost = claim or new_identifier("claim", now), new_identifier("move", now)
-    values = {"job_id": job_id, "now": now, "until": until, "move": claim, "lost": lost}
-    steps = [
-        Call("expire_claim"),
-        Call("insert_event", {"job_id": job_id, "now": now, "event": "job.unconfirmed", "move": lost}),
-        Call("claim_submission"),
-    ]
+    claim, expiry = claim or new_identifier("claim", now), new_identifier("tran", now)
+    values: dict[str, object] = {"job_id": job_id, "now": now, "until": until, "transition": claim, "expiry": expiry}
+    unconfirmed = event_values(EventType.JOB_UNCONFIRMED, job_id, expiry, now=now)
+    steps = [Call("expire_claim"), Call("insert_event", unconfirmed), Call("claim_submission")]
     if unconfirmed_before is not None:
-        steps.append(Call("claim_resubmission", values | {"unconfirmed_before": unconfirmed_before}))
+        bounds = {"unconfirmed_before": unconfirmed_before, "most_submissions": MOST_SUBMISSIONS}
+        steps.append(Call("claim_resubmission", values | bounds))
 
     def read(rows: Sequence[Rows]) -> ClaimResult:
         if not rows[-1]:
@@ -41,13 +41,13 @@ def claim(
     return Transaction(steps=(*steps, Call("read_claimed")), values=values, read=read)
 
 
-def confirm(job_id: str, provider: str, handle: ProviderRequest, *, now: int, poll_at: int) -> Transaction[bool]:
-    """Note that the provider has the job, and when to look first (ms). True when the job became `submitted`."""
-    values = _move(job_id, now, "job.submitted") | msgspec.structs.asdict(handle)
+def confirm(job_id: str, provider: str, request: ProviderRequest, *, now: int, poll_at: int) -> Transaction[bool]:
+    """Record that the provider has the job, and poll it first at `poll_at` (ms). True when it became `submitted`."""
+    values = _values(EventType.JOB_SUBMITTED, job_id, now) | msgspec.structs.asdict(request)
     values |= {"provider": provider, "kind": "poll", "due_at": poll_at}
     steps = (
         Call("confirm_submission"),
-        *announced("job.submitted"),
+        *publish(EventType.JOB_SUBMITTED),
         Call("clear_submit_work"),
         Call("enqueue_job_work", wakes=("poll",)),
     )
@@ -55,34 +55,27 @@ def confirm(job_id: str, provider: str, handle: ProviderRequest, *, now: int, po
 
 
 def return_to_accepted(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Return the job to `accepted`, to be asked again at `due_at` (ms): the provider certainly does not have it."""
-    values = _move(task.subject, now, "") | {"claim": claim}
+    """Return the job to `accepted`, to be submitted again at `due_at` (ms): the provider certainly does not have it."""
+    values = {"job_id": task.subject, "transition": new_identifier("tran", now), "claim": claim}
     steps = (Call("return_to_accepted"), rescheduled(task, due_at=due_at, failed=True))
     return Transaction(steps=steps, values=values, read=changed)
 
 
 def mark_unconfirmed(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Make the job `unconfirmed`, its policy to be asked at `due_at` (ms): the provider may have it."""
-    values = _move(task.subject, now, "job.unconfirmed") | {"claim": claim}
-    steps = (Call("mark_unconfirmed"), Call("insert_event"), rescheduled(task, due_at=due_at, failed=False))
+    """Make the job `unconfirmed`, its policy to be applied at `due_at` (ms): the provider may have it."""
+    values = _values(EventType.JOB_UNCONFIRMED, task.subject, now) | {"claim": claim}
+    steps = (
+        Call("mark_unconfirmed"),
+        *publish(EventType.JOB_UNCONFIRMED),
+        rescheduled(task, due_at=due_at, failed=False),
+    )
     return Transaction(steps=steps, values=values, read=changed)
 
 
-def announced(event: str) -> tuple[Call, ...]:
-    """Be the steps of a transaction that number its event and, for a public one, make the deliveries and their work."""
-    if event not in PUBLIC_EVENTS:
-        return (Call("insert_event"),)
-    return (
-        Call("insert_event"),
-        Call("fan_out", wakes_each="endpoint_id"),
-        Call("enqueue_deliveries", wakes=("deliver",)),
-    )
-
-
 def changed(rows: Sequence[Rows]) -> bool:
-    """Read whether a transaction's first statement moved its job."""
+    """Return whether the first statement of a transaction changed its job."""
     return bool(rows[0])
 
 
-def _move(job_id: str, now: int, event: str) -> dict[str, object]:
-    return {"job_id": job_id, "now": now, "event": event, "move": new_identifier("move", now)}
+def _values(event: EventType, job_id: str, now: int) -> dict[str, object]:
+    return event_values(event, job_id, new_identifier("tran", now), now=now) | {"job_id": job_id}

@@ -65,7 +65,7 @@ class DeliveriesApi:
         delivery = await self._delivery(request)
         if not await self._ledger.replay_delivery(delivery.id):
             raise Problem(409, f"this delivery is {delivery.state}; only a dead one can be replayed")
-        self._emit("delivery.replayed", delivery=delivery.id, job=delivery.job_id)
+        self._emit("delivery.replayed", delivery=delivery.id, subject=delivery.subject)
         return json_response(view_delivery(await self._delivery(request)), status=202)
 
     async def _delivery(self, request: Request) -> Delivery:

@@ -26,7 +26,7 @@ class Health:
         self._registry = registry
         self._needs_attention = Gauge(
             "renderhook_needs_attention",
-            "Dead and discarded deliveries, and conflict and orphan receipts, for an operator to see.",
+            "Dead, discarded and paused deliveries, and conflict and orphan receipts, for an operator to see.",
             ["what"],
             registry=registry,
         )

@@ -36,11 +36,10 @@ _INPUT_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=float)
 class JobRequests:
     """Reads job requests. `providers` are those with an account; `signing` says whether notifications are signed."""
 
-    def __init__(self, *, providers: Collection[str], targets: Targets, signing: bool, notify_url: str | None) -> None:
+    def __init__(self, *, providers: Collection[str], targets: Targets, signing: bool) -> None:
         self._providers = providers
         self._targets = targets
         self._signing = signing
-        self._notify_url = notify_url
 
     def read(self, body: bytes, idempotency_key: str | None) -> NewJob:
         """Read a job from a request's body. Raises Problem: 400 when it cannot be read, 422 when it cannot be done."""
@@ -61,7 +60,7 @@ class JobRequests:
             model=request.model,
             input=bytes(request.input).decode(),
             metadata=metadata.decode(),
-            notify=tuple(url for url in dict.fromkeys(request.notify) if url != self._notify_url),
+            notify=tuple(dict.fromkeys(request.notify)),
             idempotency_key=idempotency_key,
         )
 

@@ -1,4 +1,4 @@
-"""One letter to one endpoint: sign, send, and keep what came of it, until it is delivered or buried in sight."""
+"""One attempt of a delivery: sign, send, and record what came of it and what is next."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.ledger import Ledger
-from ledger.requests import Attempted, Ending
+from ledger.requests import UNSIGNED, Attempted, Ending
 from ledger.rows import DueDelivery
 from outbound.targets import TargetRefused, Targets
 from providers.http import NeverSent, Request, Response, Send, Unread
 from providers.reading import read_retry_after
-from receiver.notifier.retry_schedule import next_attempt
+from receiver.notifier.retry_schedule import SCHEDULE, next_attempt
 from receiver.notifier.signatures import signed_headers
 from receiver.views.notification import view_notification
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
-_TROUBLE = frozenset({429, 502, 503, 504})
-"""Answers after which an endpoint is told more slowly."""
+_OVERLOADED = frozenset({429, 502, 503, 504})
+"""Responses after which an endpoint gets one request at a time."""
 
 KEPT_BYTES = 2048
-"""How much of an endpoint's answer is kept with the attempt."""
+"""How much of an endpoint's response is kept with the attempt."""
 
 
 class AttemptSender:
@@ -48,92 +48,102 @@ class AttemptSender:
         self._secrets = secrets
         self._room = asyncio.Semaphore(at_once)
 
-    async def deliver(self, letter: DueDelivery, *, start_by: int) -> bool:
-        """Make one attempt, and note it with what comes next. False when the endpoint seems to be in trouble.
+    async def deliver(self, delivery: DueDelivery, *, start_by: int) -> bool:
+        """Make one attempt, and record it with what comes next. False when the endpoint should get fewer requests.
 
-        `start_by` (ms) is when it must have claimed to end within the lease; a later one is left to the next holder.
-
-        An answer, once read, is noted even if this task is cancelled.
+        An attempt that would begin after `start_by` (ms) is not made: it could outlast the lease. A response, once
+        read, is recorded even if this task is cancelled.
         """
-        if letter.removed_at is not None:
-            await self._settle(letter, None, "discarded", reason="its endpoint was removed")
-        elif letter.disabled_reason is not None:
-            await self._settle(letter, None, "dead", reason=letter.disabled_reason)
-        elif not self._secrets:
-            await self._settle(letter, None, "dead", reason="NOTIFY_SECRET is not set: it cannot be signed")
+        endpoint = delivery.endpoint
+        secrets = self._secrets if endpoint.secrets is None else endpoint.secrets
+        if endpoint.removed_at is not None:
+            await self._settle(delivery, None, "discarded", reason="its endpoint was removed")
+        elif endpoint.disabled_reason is not None:
+            await self._settle(delivery, None, "dead", reason=endpoint.disabled_reason)
+        elif not secrets:
+            await self._ledger.pause_endpoint(endpoint.id, UNSIGNED)
+            self._emit("endpoint.paused", reason=UNSIGNED, endpoint=endpoint.id)
         else:
             async with self._room:
                 at = self._clock()
                 if at > start_by:
                     return True
-                answer, error = await self._post(letter, at)
-            await run_shielded(self._note(letter, at, answer, error))
-            return answer is not None and answer.status not in _TROUBLE
+                response, error = await self._post(delivery, secrets, at)
+            await run_shielded(self._record(delivery, at, response, error))
+            return response is not None and response.status not in _OVERLOADED
         return True
 
-    async def _note(self, letter: DueDelivery, at: int, answer: Response | None, error: str | None) -> None:
+    async def _record(self, delivery: DueDelivery, at: int, response: Response | None, error: str | None) -> None:
         attempted = Attempted(
             at=at,
             latency_ms=self._clock() - at,
-            status=None if answer is None else answer.status,
+            status=None if response is None else response.status,
             error=error,
-            response=None if answer is None else answer.body[:KEPT_BYTES],
+            response=None if response is None else response.body[:KEPT_BYTES],
         )
         self._emit(
             "delivery.attempted",
-            delivery=letter.delivery_id,
-            job=letter.job.id,
-            outcome=_outcome(answer),
+            delivery=delivery.delivery_id,
+            subject=delivery.event.subject,
+            outcome=_outcome(response),
             status=attempted.status,
             error=error,
             latency_ms=attempted.latency_ms,
         )
-        if answer is not None and 200 <= answer.status < 300:
-            await self._settle(letter, attempted, "delivered")
-        elif answer is not None and answer.status == 410:
-            self._emit("endpoint.disabled", endpoint=letter.endpoint_id, delivery=letter.delivery_id)
-            await self._settle(letter, attempted, "dead", reason="the endpoint answered 410 Gone", gone=True)
+        if response is not None and 200 <= response.status < 300:
+            await self._settle(delivery, attempted, "delivered")
+        elif response is not None and response.status == 410:
+            await self._disable(delivery, attempted)
         else:
-            await self._retry_or_bury(letter, attempted, answer)
+            await self._reschedule(delivery, attempted, response)
 
-    async def _post(self, letter: DueDelivery, at: int) -> tuple[Response | None, str | None]:
-        body = notification(letter)
-        headers = signed_headers(letter.delivery_id, body, self._secrets, now=at)
+    async def _post(
+        self, delivery: DueDelivery, secrets: Sequence[bytes], at: int
+    ) -> tuple[Response | None, str | None]:
+        endpoint, body = delivery.endpoint, notification(delivery)
+        headers = signed_headers(delivery.delivery_id, body, secrets, now=at)
         headers["content-type"] = "application/json"
+        seconds = None if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000
         try:
-            self._targets.check_host(urlsplit(letter.endpoint_url).hostname or "")
-            return await self._send(Request(method="POST", url=letter.endpoint_url, headers=headers, body=body)), None
+            self._targets.check_host(urlsplit(endpoint.url).hostname or "")
+            async with asyncio.timeout(seconds):
+                return await self._send(Request(method="POST", url=endpoint.url, headers=headers, body=body)), None
+        except TimeoutError:
+            return None, f"no response within {seconds:g} s"
         except (NeverSent, Unread, TargetRefused) as error:
             return None, str(error)
 
-    async def _retry_or_bury(self, letter: DueDelivery, attempted: Attempted, answer: Response | None) -> None:
-        now = self._clock()
-        retry_after = read_retry_after(answer.headers, now) if answer else None
-        delay = next_attempt(letter.failures + 1, retry_after)
+    async def _reschedule(self, delivery: DueDelivery, attempted: Attempted, response: Response | None) -> None:
+        now, failures = self._clock(), delivery.failures + 1
+        retry_after = read_retry_after(response.headers, now) if response else None
+        delay = next_attempt(failures, retry_after, schedule=delivery.endpoint.schedule or SCHEDULE)
         if delay is None:
             last = attempted.error or f"HTTP {attempted.status}"
-            reason = f"{letter.failures + 1} attempts failed; the last: {last}"
-            await self._settle(letter, attempted, "dead", reason=reason)
+            await self._settle(delivery, attempted, "dead", reason=f"{failures} attempts failed; the last: {last}")
         else:
-            await self._ledger.retry_delivery(letter.delivery_id, attempted, due_at=now + delay)
+            await self._ledger.retry_delivery(delivery.delivery_id, attempted, due_at=now + delay)
+
+    async def _disable(self, delivery: DueDelivery, attempted: Attempted) -> None:
+        reason = "the endpoint answered 410 Gone"
+        await self._ledger.disable_endpoint(delivery, attempted, reason=reason)
+        self._emit("endpoint.disabled", endpoint=delivery.endpoint.id, delivery=delivery.delivery_id)
+        self._finished(delivery, "dead", reason)
 
     async def _settle(
-        self,
-        letter: DueDelivery,
-        attempted: Attempted | None,
-        ending: Ending,
-        *,
-        reason: str | None = None,
-        gone: bool = False,
+        self, delivery: DueDelivery, attempted: Attempted | None, ending: Ending, *, reason: str | None = None
     ) -> None:
-        await self._ledger.finish_delivery(letter.delivery_id, attempted, ending, reason=reason, gone=gone)
-        self._emit("delivery.finished", delivery=letter.delivery_id, job=letter.job.id, state=ending, reason=reason)
+        await self._ledger.finish_delivery(delivery.delivery_id, attempted, ending, reason=reason)
+        self._finished(delivery, ending, reason)
+
+    def _finished(self, delivery: DueDelivery, ending: Ending, reason: str | None) -> None:
+        subject = delivery.event.subject
+        self._emit("delivery.finished", delivery=delivery.delivery_id, subject=subject, state=ending, reason=reason)
 
 
-def notification(letter: DueDelivery) -> bytes:
+def notification(delivery: DueDelivery) -> bytes:
     """Write the body: the same bytes at every attempt."""
-    return msgspec.json.encode(view_notification(letter.event, letter.job))
+    return msgspec.json.encode(view_notification(delivery.event, delivery.subject_kind, delivery.job))
 
 
-def _outcome(answer: Response | None) -> str:
-    return "unanswered" if answer is None else f"{answer.status // 100}xx"
+def _outcome(response: Response | None) -> str:
+    return "unanswered" if response is None else f"{response.status // 100}xx"

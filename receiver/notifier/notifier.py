@@ -1,167 +1,113 @@
-"""Telling the user's systems, an endpoint at a time: whoever holds the endpoint sends what is due to it.
+"""Delivers to endpoints: the worker that holds an endpoint sends what is due to it.
 
-A slow or dead endpoint keeps nobody waiting but itself: it has one worker, and as few requests at once as it can bear.
+A slow or dead endpoint delays no other: it has one worker, and as few requests in flight as it can bear.
 """
 
 import asyncio
-from functools import partial
 
 from ledger.clock import Clock
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.requests import Task
-from ledger.rows import DueDelivery
 from receiver.notifier.attempts import AttemptSender
+from receiver.notifier.hold import LEAVE, READ, Hold, decide
+from receiver.notifier.requests import FIRST_WINDOW, EndpointRequests
 
-FIRST_WINDOW, WIDEST_WINDOW = 2, 32
-"""Requests at once to one endpoint: at first, and at most. Answers widen the window, any trouble narrows it to one."""
+MOST_FAILING = 10_000
+"""Endpoints that are remembered as failing from one hold to the next."""
 
-MOST_IN_TROUBLE = 10_000
-"""Endpoints whose trouble is remembered from one shift to the next."""
+RELEASE_SECONDS = 1.0
+"""How long to wait before a release that failed is repeated."""
 
-LINGER_SECONDS = 1.0
-"""How long an endpoint is kept when everything was told: what comes next then needs no new lease."""
-
-LOOK_SECONDS = 1.0
-"""How often to look for what came due by itself while earlier ones are unanswered. Of what is new we are told."""
-
-NEWS_SECONDS = 0.05
-"""How long what is new may wait for more to be read with it, while less than half a window is free."""
+_LONG_AGO = float("inf")
 
 
 class Notifier:
     """Handles `deliver` tasks, whose subject is an endpoint, `at_once` at most.
 
-    `shift_ms` bounds how long one holds it, `stop` ends it early. The lease must last for a shift and one more attempt.
+    `hold_ms` bounds how long one is held, `stop` ends it early. The lease must last for a hold and one more attempt.
     """
 
     def __init__(
-        self, ledger: Ledger, sender: AttemptSender, *, clock: Clock, shift_ms: int, stop: asyncio.Event, at_once: int
+        self, ledger: Ledger, sender: AttemptSender, *, clock: Clock, hold_ms: int, stop: asyncio.Event, at_once: int
     ) -> None:
         self._ledger = ledger
-        self._postman = sender
+        self._sender = sender
         self._clock = clock
-        self._shift_ms = shift_ms
+        self._hold_ms = hold_ms
         self._stop = stop
         self._at_once = at_once
-        self._shifts = 0
-        self._in_trouble: set[str] = set()
+        self._held = 0
+        self._failing: set[str] = set()
 
     async def handle(self, task: Task) -> None:
-        """Send what is due to the endpoint of `task`, for a shift, and let it go."""
-        news = self._ledger.queue.due(task.subject)
-        window = 1 if task.subject in self._in_trouble else FIRST_WINDOW
-        shift = _Shift(self._postman, window, start_by=self._clock() + self._shift_ms, news=news)
-        self._shifts += 1
+        """Send what is due to the endpoint of `task`, for as long as it may be held, and release it."""
+        new = self._ledger.queue.due(task.subject)
+        window = 1 if task.subject in self._failing else FIRST_WINDOW
+        requests = EndpointRequests(self._sender, window, start_by=self._clock() + self._hold_ms, ended=new)
+        self._held += 1
         try:
-            await self._work(task, shift, news)
+            await self._hold(task, requests, new)
         finally:
-            self._shifts -= 1
-            await shift.abandon()
-            self._remember(task.subject, trouble=shift.in_trouble)
-        if shift.faults:
-            raise shift.faults[0]
-        await self._let_go(task, until=shift.start_by)
+            self._held -= 1
+            await requests.cancel()
+            self._remember(task.subject, failing=requests.failing)
+        if requests.faults:
+            raise requests.faults[0]
+        await self._release(task, until=requests.start_by)
 
-    async def _work(self, task: Task, shift: "_Shift", news: asyncio.Event) -> None:
-        now = asyncio.get_running_loop().time
-        looked_at, unread = 0.0, True
+    async def _hold(self, task: Task, requests: EndpointRequests, new: asyncio.Event) -> None:
+        clock = asyncio.get_running_loop().time
+        unread, read_at, waited = True, -_LONG_AGO, True
         while True:
-            unread = unread or news.is_set()
-            news.clear()
-            going_on = not shift.faults and self._clock() < shift.start_by and not self._stop.is_set()
-            rested = now() - looked_at >= (NEWS_SECONDS if unread else LOOK_SECONDS)
-            if going_on and shift.room and (shift.half_empty or rested):
-                looked_at, unread = now(), False
-                await self._begin_more(task.subject, shift)
-            if shift.under_way:
-                await _heard(NEWS_SECONDS if unread and going_on and shift.room else LOOK_SECONDS, news)
-            elif not going_on or self._shifts * 2 > self._at_once or not await _heard(LINGER_SECONDS, news, self._stop):
+            unread = unread or new.is_set()
+            new.clear()
+            hold = Hold(
+                window=requests.window,
+                in_flight=len(requests.in_flight),
+                new=unread,
+                since_read=clock() - read_at if waited else 0.0,
+                rate_wait=requests.rate_wait(),
+                open=not requests.faults and self._clock() < requests.start_by and not self._stop.is_set(),
+                crowded=self._held * 2 > self._at_once,
+            )
+            decision = decide(hold)
+            if decision is LEAVE:
+                return
+            if decision is READ:
+                unread, read_at, waited = False, clock(), False
+                await self._begin(task.subject, requests)
+                continue
+            came = await wait_for_any(decision.seconds, *((new, self._stop) if decision.last else (new,)))
+            waited = True
+            if decision.last and not came:
                 return
 
-    async def _begin_more(self, endpoint_id: str, shift: "_Shift") -> None:
-        under_way = shift.under_way  # before reading: what ends meanwhile is read as if it had not
-        limit = shift.room + len(under_way)
-        letters = await self._ledger.due_deliveries(endpoint_id, limit=limit)
-        shift.begin([letter for letter in letters if letter.delivery_id not in under_way])
+    async def _begin(self, endpoint_id: str, requests: EndpointRequests) -> None:
+        in_flight = requests.in_flight  # before reading: what ends meanwhile is read as if it had not
+        limit = requests.room + len(in_flight)
+        due = await self._ledger.due_deliveries(endpoint_id, limit=limit)
+        requests.begin([delivery for delivery in due if delivery.delivery_id not in in_flight])
 
-    async def _let_go(self, task: Task, *, until: int) -> None:
-        # Or a moment without disk would silence the endpoint to the end of the lease.
+    async def _release(self, task: Task, *, until: int) -> None:
+        # Repeated, or a moment without disk would keep the endpoint to the end of its lease.
         while True:
             try:
                 return await self._ledger.queue.release_endpoint(task)
             except Unavailable:
                 if self._stop.is_set() or self._clock() >= until:
                     raise
-            await _heard(LOOK_SECONDS, self._stop)
+            await wait_for_any(RELEASE_SECONDS, self._stop)
 
-    def _remember(self, endpoint_id: str, *, trouble: bool) -> None:
-        if not trouble:
-            self._in_trouble.discard(endpoint_id)
-        elif len(self._in_trouble) < MOST_IN_TROUBLE:
-            self._in_trouble.add(endpoint_id)
-
-
-class _Shift:
-    """What is under way to one endpoint, and how much more it may be. `news` is set when one has ended.
-
-    `faults` are of the ledger: it noted nothing. `start_by` (ms) is when the last one must have claimed.
-    """
-
-    def __init__(self, sender: AttemptSender, window: int, *, start_by: int, news: asyncio.Event) -> None:
-        self._postman = sender
-        self._window = window
-        self._news = news
-        self._running: dict[str, asyncio.Task[bool]] = {}
-        self.start_by = start_by
-        self.faults: list[BaseException] = []
-
-    @property
-    def room(self) -> int:
-        return max(0, self._window - len(self._running))
-
-    @property
-    def half_empty(self) -> bool:
-        """Whether a reading is worth it: those under way are read again with those that are new."""
-        return self.room * 2 >= self._window
-
-    @property
-    def in_trouble(self) -> bool:
-        return self._window == 1
-
-    @property
-    def under_way(self) -> frozenset[str]:
-        """The deliveries being made."""
-        return frozenset(self._running)
-
-    def begin(self, letters: list[DueDelivery]) -> None:
-        """Send as many as there is room for."""
-        for letter in letters[: self.room]:
-            running = asyncio.create_task(self._postman.deliver(letter, start_by=self.start_by))
-            self._running[letter.delivery_id] = running
-            running.add_done_callback(partial(self._ended, letter.delivery_id))
-
-    def _ended(self, delivery_id: str, running: asyncio.Task[bool]) -> None:
-        del self._running[delivery_id]
-        self._news.set()
-        if running.cancelled():
-            return
-        fault = running.exception()
-        if fault is not None:
-            self.faults.append(fault)
-        else:
-            self._window = min(self._window * 2, WIDEST_WINDOW) if running.result() else 1
-
-    async def abandon(self) -> None:
-        """Give up what is still under way; its answer, if one was read, is noted all the same."""
-        running = list(self._running.values())
-        for each in running:
-            each.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    def _remember(self, endpoint_id: str, *, failing: bool) -> None:
+        if not failing:
+            self._failing.discard(endpoint_id)
+        elif len(self._failing) < MOST_FAILING:
+            self._failing.add(endpoint_id)
 
 
-async def _heard(seconds: float, *events: asyncio.Event) -> bool:
-    """Wait for one of the events, so long at most. Tells whether one came."""
+async def wait_for_any(seconds: float, *events: asyncio.Event) -> bool:
+    """Wait for one of the events, for `seconds` at most. Returns whether one was set."""
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

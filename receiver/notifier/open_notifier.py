@@ -6,7 +6,8 @@ from ledger.clock import wall_clock
 from ledger.ledger import Ledger
 from outbound.clients import Clients, Limits
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
-from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW, Notifier
+from receiver.notifier.notifier import Notifier
+from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from receiver.settings import Settings
 from telemetry.emit import Emit
 from work.open_workers import TaskKind
@@ -39,7 +40,7 @@ def open_notifier(
         ledger,
         sender,
         clock=wall_clock,
-        shift_ms=hold_ms,
+        hold_ms=hold_ms,
         stop=shutdown_requested,
         at_once=settings.notify_concurrency,
     )

@@ -1,6 +1,7 @@
-"""When a notification is tried again."""
+"""When a delivery is attempted again."""
 
 import random
+from collections.abc import Sequence
 
 from work.jitter import Random, jittered
 
@@ -14,13 +15,15 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 LONGEST_RETRY_AFTER = 86_400
 
 
-def next_attempt(failures: int, retry_after: float | None, dice: Random = random) -> int | None:
-    """Delay in ms before the next attempt after so many failures, or None when there is none: bury it.
+def next_attempt(
+    failures: int, retry_after: float | None, dice: Random = random, *, schedule: Sequence[int] = SCHEDULE
+) -> int | None:
+    """Return the delay in ms before the next attempt after so many failures, or None when there is none.
 
     `retry_after` is seconds, as the endpoint asked; it is a floor, up to a day.
     """
-    if failures >= len(SCHEDULE):
+    if failures >= len(schedule):
         return None
-    delay = jittered(SCHEDULE[failures] * 1000, dice)
+    delay = jittered(schedule[failures] * 1000, dice)
     floor = round(min(retry_after, LONGEST_RETRY_AFTER) * 1000) if retry_after and retry_after > 0 else 0
     return max(delay, floor)

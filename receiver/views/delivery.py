@@ -9,10 +9,13 @@ from receiver.views.times import rfc3339, rfc3339_or_none
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery. `attempts` counts the POSTs; `reason` says why it is dead or discarded."""
+    """A delivery. `subject` is the id of what its event happened to, such as a job; `attempts` counts the POSTs.
+
+    `reason` says why it is dead or discarded.
+    """
 
     id: str
-    job_id: str
+    subject: str
     sequence: int
     endpoint_id: str
     state: str

@@ -63,7 +63,6 @@ def view_job(job: Job) -> JobView:
 _STATE_AT = {f"job.{state}": state for state in JobState}
 """The state that an event of this type began."""
 
-_ENDED = {JobState.COMPLETED, JobState.FAILED, JobState.CANCELED, JobState.EXPIRED}
 _NOT_CONFIRMED = {JobState.WAITING, JobState.ACCEPTED, JobState.SUBMITTING, JobState.UNCONFIRMED}
 
 
@@ -71,7 +70,7 @@ def view_job_at(job: Job, event: Event) -> JobView:
     """Show `job` as it was at `event`: a late `job.submitted` does not show the outcome."""
     state = _STATE_AT.get(event.type, JobState.SUBMITTED)  # others, such as progress, happen while the provider has it
     view = view_job(job)
-    if state in _ENDED:
+    if state.is_terminal:
         return view
     if state in _NOT_CONFIRMED:
         view = msgspec.structs.replace(view, provider_request_id=None, submitted_at=None)

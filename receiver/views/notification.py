@@ -1,5 +1,7 @@
 """How a notification reads: the body of each POST to an endpoint."""
 
+from typing import Any
+
 import msgspec
 
 from ledger.rows import Event, Job
@@ -7,11 +9,17 @@ from receiver.views.job import JobView, view_job_at
 from receiver.views.times import rfc3339
 
 
-class NotificationData(msgspec.Struct, frozen=True, kw_only=True):
-    """What an event of a job is about: its number within the job, and the job as it was then."""
+class NotificationData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an event is about: its number within its subject, and that subject.
+
+    A job is shown as it was then; for any other subject it is the event's own data.
+    """
 
     sequence: int
-    job: JobView
+    job: JobView | msgspec.UnsetType = msgspec.UNSET
+    run: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    endpoint: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +30,9 @@ class NotificationView(msgspec.Struct, frozen=True, kw_only=True):
     data: NotificationData
 
 
-def view_notification(event: Event, job: Job) -> NotificationView:
-    """Show an event of `job`: the same at every attempt."""
-    data = NotificationData(sequence=event.sequence, job=view_job_at(job, event))
+def view_notification(event: Event, subject_kind: str, job: Job | None) -> NotificationView:
+    """Show an event of `job`, or of another kind of subject: the same at every attempt."""
+    about = msgspec.Raw((event.data or "null").encode()) if job is None else view_job_at(job, event)
+    subject: dict[str, Any] = {subject_kind: about}
+    data = NotificationData(sequence=event.sequence, **subject)
     return NotificationView(type=event.type, timestamp=rfc3339(event.at), data=data)

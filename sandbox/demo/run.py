@@ -32,12 +32,12 @@ JOBS = "SELECT id, state, source FROM jobs ORDER BY created_at, id"
 OUTPUTS = "SELECT job_id, url, content_type, file_size FROM outputs ORDER BY job_id, position"
 RECEIPTS = "SELECT job_id, source, result, count(*) FROM receipts GROUP BY job_id, source, result"
 DELIVERIES = """
-    SELECT deliveries.job_id, events.type, deliveries.state, count(attempts.number)
+    SELECT deliveries.subject, events.type, deliveries.state, count(attempts.number)
     FROM deliveries
-    JOIN events ON events.job_id = deliveries.job_id AND events.sequence = deliveries.sequence
+    JOIN events ON events.subject = deliveries.subject AND events.sequence = deliveries.sequence
     LEFT JOIN attempts ON attempts.delivery_id = deliveries.id
     GROUP BY deliveries.id
-    ORDER BY deliveries.job_id, deliveries.sequence
+    ORDER BY deliveries.subject, deliveries.sequence
 """
 
 

@@ -132,20 +132,22 @@ _RENAMED = {
     },
     "inputs": {"job_id": "c.job_id"},
     "outputs": {"job_id": "c.job_id", "url": "replace(t.url, substr(:job, 5), substr(c.job_id, 5))"},
-    "events": {"job_id": "c.job_id"},
+    "events": {"subject": "c.job_id"},
     "receipts": {
         "id": "'rcpt_' || substr(c.job_id, 5)",
         "job_id": "c.job_id",
         "request_id": "c.request_id",
         "body": "CAST(replace(CAST(t.body AS TEXT), :request, c.request_id) AS BLOB)",
     },
-    "deliveries": {"id": "replace(t.id, substr(:job, 5), substr(c.job_id, 5))", "job_id": "c.job_id"},
-    "attempts": {"delivery_id": "replace(t.delivery_id, substr(:job, 5), substr(c.job_id, 5))"},
+    "deliveries": {"id": "replace(t.id, :job, c.job_id)", "subject": "c.job_id"},
+    "attempts": {"delivery_id": "replace(t.delivery_id, :job, c.job_id)"},
     "work": {"subject": "c.job_id", "due_at": "t.due_at + abs(random() % 3600000)"},
 }
 _OF_THE_JOB = {
     "jobs": "t.id = :job",
-    "attempts": "t.delivery_id IN (SELECT id FROM deliveries WHERE job_id = :job)",
+    "events": "t.subject = :job",
+    "deliveries": "t.subject = :job",
+    "attempts": "t.delivery_id IN (SELECT id FROM deliveries WHERE subject = :job)",
     "work": "t.subject = :job",
 }
 

@@ -14,10 +14,11 @@ from ledger.records import Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Transaction
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
 from ledger.transitions import queue as work
 from tests.bench.postgres_usage import cpu_seconds, wal_bytes_written
 from tests.bench.sample_jobs import INPUT, MODEL
+from tests.conftest import PROVIDERS
 from tests.postgres.servers import PostgresServer
 
 JOBS = 2_000
@@ -46,9 +47,9 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 
 
 async def _measure(server: PostgresServer, url: str) -> dict[str, Any]:
-    store = await open_postgres(url, now=_now(), connections=5, seconds=30)
+    store = await open_postgres(url, now=_now(), connections=5, seconds=30, providers=PROVIDERS)
     counted = _Counted(store)
-    await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+    await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
     [[empty]] = server.query("SELECT pg_database_size('job_cost')")
     used, written, ours, began = cpu_seconds(server), wal_bytes_written(server), time.process_time(), time.monotonic()
     for _ in range(JOBS // AT_ONCE):
@@ -91,7 +92,7 @@ async def _one_job(ledger: _Counted) -> None:
         body=b'{"payload":{"video":{"url":"' + output.url.encode() + b'"}}}',
     )
     await ledger.write(outcomes.record(report, now=now))
-    for delivery in await deliveries.list_deliveries_of_job(ledger.store, accepted.job_id):
+    for delivery in await deliveries.list_deliveries_of_subject(ledger.store, accepted.job_id):
         attempted = Attempted(at=now, latency_ms=12, status=200, error=None, response=b"ok")
         await ledger.write(deliveries.finish(delivery.id, attempted, "delivered", now=now))
 

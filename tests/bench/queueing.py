@@ -10,6 +10,7 @@ from ledger.queue import WorkQueue
 from ledger.requests import Task
 from ledger.transitions import queue as work
 from tests.bench.postgres_usage import cpu_seconds
+from tests.conftest import PROVIDERS
 from tests.postgres.servers import PostgresServer
 from work.worker import Worker
 
@@ -34,7 +35,7 @@ def measure(server: PostgresServer) -> dict[str, Any]:
 
 
 async def _drained(server: PostgresServer, url: str, *, others: int = 0) -> dict[str, float]:
-    store = await open_postgres(url, now=1, connections=5, seconds=30)
+    store = await open_postgres(url, now=1, connections=5, seconds=30, providers=PROVIDERS)
     if others:
         await asyncio.to_thread(server.query, DUE_LATER.format(tasks=others), database="queueing")
     await asyncio.to_thread(server.query, DUE.format(tasks=TASKS), database="queueing")

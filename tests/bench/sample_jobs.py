@@ -11,7 +11,9 @@ from typing import NamedTuple
 from ledger.records import Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report
 from ledger.sqlite.store import SQLiteStore, open_sqlite
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
+from tests.conftest import PROVIDERS
+from tests.ledger.queues import ask
 
 MODEL = "half-moon-ai/ai-face-swap/faceswapvideo"
 INPUT = json.dumps(
@@ -40,7 +42,7 @@ async def pending(path: Path) -> SampleJob:
     """Create a completed job with a pending delivery to the settings' endpoint."""
     async with _store(path) as store:
         sample = await _submitted(store)
-        await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+        await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
         await _recorded(store, sample)
         return sample
 
@@ -48,10 +50,10 @@ async def pending(path: Path) -> SampleJob:
 async def finished(path: Path) -> SampleJob:
     """Create a completed job whose events were delivered to the settings' endpoint, each at the first attempt."""
     async with _store(path) as store:
-        await store.write(deliveries.put_settings_endpoint("https://example.com/hooks", now=_now()))
+        await store.write(endpoints.put_settings_endpoint("https://example.com/hooks", now=_now()))
         sample = await _submitted(store)
         await _recorded(store, sample)
-        for delivery in await deliveries.list_deliveries_of_job(store, sample.job_id):
+        for delivery in await deliveries.list_deliveries_of_subject(store, sample.job_id):
             attempted = Attempted(at=_now(), latency_ms=12, status=200, error=None, response=b"ok")
             await store.write(deliveries.finish(delivery.id, attempted, "delivered", now=_now()))
         return sample
@@ -59,9 +61,9 @@ async def finished(path: Path) -> SampleJob:
 
 @contextlib.asynccontextmanager
 async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
-    store = await open_sqlite(path, now=_now())
+    store = await open_sqlite(path, now=_now(), providers=PROVIDERS)
     try:
-        await store.write(deliveries.put_settings_endpoint(None, now=_now()))
+        await ask(store, "UPDATE endpoints SET removed_at = %s", _now())  # no endpoint hears of what follows
         yield store
     finally:
         await store.close()

@@ -18,7 +18,7 @@ from providers.fal.keys import parse_jwks
 from tests.bench import against, report
 from tests.bench.dataset import Dataset, make_dataset
 from tests.bench.generator import percentile
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_the_copies_of_a_job_are_as_whole_as_the_job(dataset: Dataset) -> None:
 
 
 async def test_every_copy_reads_like_a_job(dataset: Dataset, tmp_path: Path) -> None:
-    store = await open_sqlite(dataset.ledger(tmp_path), now=NOON)
+    store = await open_sqlite(dataset.ledger(tmp_path), now=NOON, providers=PROVIDERS)
     found = await jobs.list_jobs(store, limit=100)
     await store.close()
     assert len({job.provider_request_id for job in found}) == 60

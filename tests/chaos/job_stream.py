@@ -34,8 +34,8 @@ def check_jobs(deployment: Deployment, stream: JobStream, counts: Counter[str]) 
     jobs = {row["id"]: row for row in deployment.rows("SELECT id, state, source, error_code FROM jobs")}
     assert jobs.keys() == stream.accepted.keys()
     events: dict[str, list[str]] = {}
-    for row in deployment.rows("SELECT job_id, type FROM events ORDER BY job_id, sequence"):
-        events.setdefault(row["job_id"], []).append(row["type"].removeprefix("job."))
+    for row in deployment.rows("SELECT subject, type FROM events ORDER BY subject, sequence"):
+        events.setdefault(row["subject"], []).append(row["type"].removeprefix("job."))
     taken = Counter(mark for mark in marks_submitted(deployment))
     wrong = []
     for job_id, job_request in stream.accepted.items():
@@ -65,11 +65,11 @@ def is_expected(job_request: JobRequest, job: dict[str, Any], events: list[str],
 
 
 def check_deliveries(deployment: Deployment, stream: JobStream, counts: Counter[str]) -> None:
-    deliveries = deployment.rows("SELECT id, job_id, state FROM deliveries")
+    deliveries = deployment.rows("SELECT id, subject, state FROM deliveries")
     received = deployment.services.received()
     assert {row["state"] for row in deliveries} == {"delivered"}
     assert {row["id"] for row in deliveries} == {each["webhook_id"] for each in received}
-    assert {row["job_id"] for row in deliveries} == stream.accepted.keys()
+    assert {row["subject"] for row in deliveries} == stream.accepted.keys()
     assert all(each["verified"] for each in received)
     delivered = Counter((each["job_id"], each["type"]) for each in received)
     assert max(delivered.values()) == 1

@@ -13,6 +13,7 @@ from ledger.postgres.store import open_postgres
 from ledger.requests import NewJob
 from ledger.transitions import jobs, submissions
 from tests.chaos.callback_sender import CallbackResponse, CallbackSender
+from tests.conftest import PROVIDERS
 from tests.postgres.servers import PostgresServer
 from tests.postgres.standbys import Standby, replicated, url_of_both
 from tests.process.children import until
@@ -158,7 +159,9 @@ async def test_a_claim_without_the_standby_fails_again_when_repeated(pair: Pair)
     primary, standby = pair
     primary.create_database("claims")
     now = time.time_ns() // 1_000_000
-    store = await open_postgres(url_of_both(primary, standby, "claims"), now=now, connections=3, seconds=0.7)
+    store = await open_postgres(
+        url_of_both(primary, standby, "claims"), now=now, connections=3, seconds=0.7, providers=PROVIDERS
+    )
     try:
         accepted = await store.write(jobs.accept(NewJob(provider="fal", model="a/model", input="{}"), now=now))
         standby.kill()

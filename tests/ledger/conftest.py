@@ -10,9 +10,9 @@ from ledger.records import Fault, JobError, Outcome, Output, RecordResult
 from ledger.requests import Kind, NewJob, ProviderRequest, Report, Task
 from ledger.rows import Job
 from ledger.storage.store import Store
-from ledger.transitions import jobs, outcomes, submissions
+from ledger.transitions import events, jobs, outcomes, submissions
 from ledger.transitions import queue as work
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger import queues
 from tests.postgres.databases import fresh_database
 from tests.postgres.servers import PostgresServer, serving
@@ -79,7 +79,7 @@ class Story:
         return job
 
     async def events(self, job_id: str) -> list[str]:
-        return [event.type for event in await jobs.list_events(self.store, job_id)]
+        return [event.type for event in await events.list_events(self.store, job_id)]
 
 
 def ms(seconds: float) -> int:
@@ -125,7 +125,7 @@ async def opening(url: str) -> AsyncIterator[Opening]:
     opened: list[PostgresStore] = []
 
     async def open_one(at: str = url, *, connections: int = 5, seconds: float = 1.0) -> PostgresStore:
-        opened.append(await open_postgres(at, now=NOON, connections=connections, seconds=seconds))
+        opened.append(await open_postgres(at, now=NOON, connections=connections, seconds=seconds, providers=PROVIDERS))
         return opened[-1]
 
     yield open_one

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ledger.records import Fault, JobError, Outcome, Output
+from ledger.records import EventType, Fault, JobError, Outcome, Output
 from ledger.requests import NewJob, ProviderRequest, Report, Task
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, events, jobs, outcomes, submissions
 from ledger.transitions import queue as work
 from tests.conftest import NOON
 from tests.ledger import queues
@@ -60,7 +60,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.now = NOON
         self.store = self.do(self.open())
-        self.do(self.store.write(deliveries.put_settings_endpoint("https://u.example/", now=self.now)))
+        self.do(self.store.write(endpoints.put_settings_endpoint("https://u.example/", now=self.now)))
         self.job_id = self.write(jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=self.now)).job_id
         self.state = "accepted"
         self.request: str | None = None
@@ -226,10 +226,10 @@ class LifeOfAJob(RuleBasedStateMachine):
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
         assert (job.state, job.provider_request_id, job.submissions) == (self.state, self.request, self.submissions)
-        assert [event.type for event in self.do(jobs.list_events(self.store, self.job_id))] == self.events
+        assert [event.type for event in self.do(events.list_events(self.store, self.job_id))] == self.events
         assert [receipt.result for receipt in self.do(jobs.list_receipts(self.store, self.job_id))] == self.receipts
-        public = [event for event in self.events if event in submissions.PUBLIC_EVENTS]
-        assert len(self.do(deliveries.list_deliveries_of_job(self.store, self.job_id))) == len(public)
+        public = [event for event in self.events if EventType(event).public]
+        assert len(self.do(deliveries.list_deliveries_of_subject(self.store, self.job_id))) == len(public)
 
     @invariant()
     def an_open_job_is_never_left_without_work(self) -> None:

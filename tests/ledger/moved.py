@@ -1,7 +1,7 @@
 """A ledger to move, the ways to move it, and what is then on either side."""
 
 import sqlite3
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ import pytest
 
 from ledger.copying import source as sources
 from ledger.copying.copy import Copied, copy, take_back
-from ledger.copying.tables import TABLES, Table, Values, kept
+from ledger.copying.source import Table, Values, as_copied, read_tables
 from ledger.errors import CannotOpen
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.requests import Attempted
-from ledger.sqlite.store import SQLiteStore, open_sqlite
-from ledger.transitions import deliveries
-from tests.conftest import NOON
+from ledger.sqlite.migrate import migrate
+from ledger.sqlite.store import SQLiteStore, _DictConnection, open_sqlite
+from ledger.transitions import deliveries, endpoints
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import BROKEN, Story
 
 LATER = NOON + 3_600_000
@@ -35,7 +36,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 async def path(tmp_path: Path) -> Path:
     """A ledger that nobody has open, with something in every table and jobs in most states."""
     path = tmp_path / "old.db"
-    store = await open_sqlite(path, now=NOON)
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     await tell(Story(store))
     await store.close()
     with closing(sqlite3.connect(path)) as connection, connection:
@@ -49,7 +50,7 @@ async def path(tmp_path: Path) -> Path:
 
 
 async def tell(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://u.example/", now=NOON))
+    await story.store.write(endpoints.put_settings_endpoint("https://u.example/", now=NOON))
     done = await story.submit("req-done", notify=("https://job.example/",), idempotency_key="once")
     await story.report(done, request_id="req-done")
     broken = await story.submit("req-broken")
@@ -58,7 +59,7 @@ async def tell(story: Story) -> None:
     await story.accept()
     await story.submit("req-open")
     await story.begin(await story.accept(), until=7200)
-    told = (await deliveries.list_deliveries_of_job(story.store, done))[0]
+    told = (await deliveries.list_deliveries_of_subject(story.store, done))[0]
     attempted = Attempted(at=LATER, status=503, latency_ms=7, error="busy", response=b"busy")
     await story.store.write(deliveries.retry(told.id, attempted, due_at=LATER + 60_000))
 
@@ -68,19 +69,33 @@ def url(path: Path) -> str:
 
 
 async def pass_over(path: Path, target: str, *, while_running: bool = False, now: int = LATER) -> Copied:
-    return await copy(url(path), target, now=now, while_running=while_running, tell=lambda _: None)
+    return await copy(url(path), target, now=now, while_running=while_running, report=lambda _: None)
 
 
 def rows_of_source(path: Path) -> dict[str, list[Values]]:
     """Every row, by its table, as Postgres is to keep it."""
     with closing(sqlite3.connect(path)) as connection:
-        return {table.name: sorted(map(kept, connection.execute(_all_of(table))), key=repr) for table in TABLES}
+        return {table.name: sorted(_as_copied(connection, table), key=repr) for table in read_tables(connection)}
 
 
 def rows_of_target(target: str) -> dict[str, list[Values]]:
     """Every row, by its table."""
     with psycopg.connect(target) as connection:
-        return {table.name: sorted(connection.execute(_all_of(table).encode()), key=repr) for table in TABLES}
+        return {
+            table.name: sorted(connection.execute(_all_of(table).encode()), key=repr) for table in tables_of_a_ledger()
+        }
+
+
+def tables_of_a_ledger() -> Sequence[Table]:
+    """The tables that move, as a new file has them."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None, factory=_DictConnection)) as connection:
+        migrate(connection, 1)
+        connection.row_factory = None
+        return read_tables(connection)
+
+
+def _as_copied(connection: sqlite3.Connection, table: Table) -> list[Values]:
+    return [as_copied(row)[0] for row in connection.execute(_all_of(table))]
 
 
 def _all_of(table: Table) -> str:
@@ -95,12 +110,14 @@ def ask(target: str, statement: str) -> list[Any]:
 
 async def opens(target: str) -> bool:
     """Tell whether a receiver would start on Postgres."""
-    return await _opens(open_postgres(target, now=LATER, connections=1, seconds=5), "a copy that is not finished")
+    return await _opens(
+        open_postgres(target, now=LATER, connections=1, seconds=5, providers=PROVIDERS), "a copy that is not finished"
+    )
 
 
 async def opens_file(path: Path) -> bool:
     """Tell whether a receiver would start on the file."""
-    return await _opens(open_sqlite(path, now=LATER), "was moved to")
+    return await _opens(open_sqlite(path, now=LATER, providers=PROVIDERS), "was moved to")
 
 
 async def _opens(opening: Awaitable[SQLiteStore | PostgresStore], refusal: str) -> bool:
@@ -114,7 +131,7 @@ async def _opens(opening: Awaitable[SQLiteStore | PostgresStore], refusal: str) 
 
 
 async def undo(path: Path, target: str) -> None:
-    await take_back(url(path), target, now=LATER, tell=lambda _: None)
+    await take_back(url(path), target, now=LATER, report=lambda _: None)
 
 
 def open_job(path: Path) -> str:

@@ -2,19 +2,19 @@
 
 from ledger.records import JobState
 from ledger.requests import ProviderRequest
-from ledger.transitions import deliveries, submissions
+from ledger.transitions import deliveries, endpoints, submissions
 from tests.ledger.conftest import Story, ms
 
 
 async def test_a_submission_that_is_confirmed_again_is_told_of_once(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     await story.begin(job_id)
     transaction = submissions.confirm(job_id, "fal", ProviderRequest(request_id="req-1"), now=ms(2), poll_at=ms(60))
     assert await story.store.write(transaction) is True
     assert await story.store.write(transaction) is False
     assert await story.events(job_id) == ["job.accepted", "job.submitted"]
-    assert len(await deliveries.list_deliveries_of_job(story.store, job_id)) == 1
+    assert len(await deliveries.list_deliveries_of_subject(story.store, job_id)) == 1
 
 
 async def test_a_claim_that_is_asked_for_again_is_the_same(story: Story) -> None:

@@ -10,9 +10,9 @@ import pytest
 from ledger.errors import Contradiction, DiskFull, Unavailable
 from ledger.requests import NewJob
 from ledger.sqlite import transactions as batches
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
 from ledger.sqlite.transactions import run_batch
-from ledger.storage.migrations import migrate
 from ledger.storage.statements import Statement, _numbered, statements
 from ledger.storage.transaction import Call, Ran, Result, Transaction
 from ledger.transitions import jobs
@@ -26,6 +26,7 @@ class Ledger:
         self.connection = sqlite3.connect(path, isolation_level=None, timeout=0, factory=_DictConnection)
         self.connection.execute("PRAGMA foreign_keys = ON")
         migrate(self.connection, NOON)
+        self.connection.execute("INSERT INTO providers (name) VALUES ('fal')")
         self._said: list[str] = []
         self.connection.set_trace_callback(self._said.append)
 
@@ -46,7 +47,7 @@ class Ledger:
         ids = [row["id"] for row in self.connection.execute("SELECT id FROM jobs ORDER BY id")]
         for statement in (
             "SELECT job_id AS id FROM inputs ORDER BY job_id",
-            "SELECT job_id AS id FROM events ORDER BY job_id",
+            "SELECT subject AS id FROM events ORDER BY subject",
             "SELECT subject AS id FROM work ORDER BY subject",
         ):
             assert [row["id"] for row in self.connection.execute(statement)] == ids
@@ -82,7 +83,9 @@ def ids(*transactions: Transaction[Any]) -> list[str]:
 def speaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Statements that none of ours are, for what ours cannot bring about."""
     more: dict[str, Statement] = {
-        "give_up_everything": _numbered("INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0)", "?"),
+        "give_up_everything": _numbered(
+            "INSERT OR ROLLBACK INTO events VALUES ('job_never', 0, 'x', 0, 0, 'x', NULL)", "?"
+        ),
         "believe_until_the_end": _numbered("PRAGMA defer_foreign_keys = ON", "?"),
         "promise_a_job": _numbered(
             "INSERT INTO inputs (job_id, input, metadata) VALUES ('job_never', '{}', '{}')", "?"

@@ -4,17 +4,17 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
 from ledger.copying.copy import copy
+from ledger.copying.source import Chunk
 from ledger.copying.target import Target
 from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
 from ledger.postgres.store import open_postgres
 from ledger.sqlite.store import open_sqlite
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story
 from tests.ledger.moved import (
     TABLES_MADE,
@@ -38,7 +38,7 @@ __all__ = ["path", "small_chunks"]
 
 
 async def test_a_ledger_that_lived_on_its_own_is_not_overwritten(path: Path, ledger_url: str) -> None:
-    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     await Story(store).accept()
     await store.close()
     before = rows_of_target(ledger_url)
@@ -53,7 +53,7 @@ async def test_an_empty_ledger_on_postgres_is_taken(path: Path, ledger_url: str)
 
 
 async def test_a_database_that_a_worker_is_at_is_refused(path: Path, ledger_url: str) -> None:
-    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     with pytest.raises(CannotOpen, match="a receiver is connected"):
         await pass_over(path, ledger_url)
     await store.close()
@@ -62,7 +62,7 @@ async def test_a_database_that_a_worker_is_at_is_refused(path: Path, ledger_url:
 
 async def test_a_copy_of_another_ledger_is_refused(path: Path, tmp_path: Path, database_url: str) -> None:
     await pass_over(path, database_url, while_running=True)
-    await (await open_sqlite(tmp_path / "other.db", now=NOON + 1)).close()
+    await (await open_sqlite(tmp_path / "other.db", now=NOON + 1, providers=PROVIDERS)).close()
     with pytest.raises(CannotOpen, match="a copy of another ledger"):
         await pass_over(tmp_path / "other.db", database_url)
 
@@ -71,7 +71,7 @@ async def test_a_target_that_has_been_at_work_since_is_compared_and_never_writte
     path: Path, database_url: str
 ) -> None:
     await pass_over(path, database_url)
-    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     await Story(store).report(open_job(path), request_id="req-open")
     await store.close()
     before = rows_of_target(database_url)
@@ -79,10 +79,10 @@ async def test_a_target_that_has_been_at_work_since_is_compared_and_never_writte
         await undo(path, database_url)
     assert not await opens_file(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DELETE FROM migrations WHERE number = 10000")  # as a backup of before the move is
+        connection.execute("DELETE FROM moved_to")  # as a backup of before the move is
     copied = await pass_over(path, database_url)
     assert copied.fault
-    assert copied.fault.startswith(f"the two ledgers differ: in jobs, {open_job(path)} differs; ")
+    assert copied.fault.startswith(f"the two ledgers differ: in events, {open_job(path)} 3 is only at the target; ")
     assert "nothing was changed" in copied.fault
     assert rows_of_target(database_url) == before
     assert await opens(database_url)
@@ -125,7 +125,7 @@ async def test_a_source_that_is_not_there_or_no_ledger_is_refused_and_nothing_ma
         await pass_over(tmp_path / "noise.db", database_url, while_running=True)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE jobs (id)")
-    with pytest.raises(CannotOpen, match="is not a ledger"):
+    with pytest.raises(CannotOpen, match="is not a database of Renderhook"):
         await pass_over(tmp_path / "other.db", database_url, while_running=True)
     assert sorted(os.listdir(tmp_path)) == ["noise.db", "other.db"]  # noqa: PTH208 - pathlib is not for async tests
     assert ask(database_url, TABLES_MADE) == []
@@ -149,7 +149,7 @@ async def test_another_releases_ledger_is_refused_on_either_side(path: Path, dat
 )
 async def test_no_other_way_is_gone(one: str, other: str) -> None:
     with pytest.raises(CannotOpen, match="and no other way"):
-        await copy(one, other, now=NOON, while_running=False, tell=print)
+        await copy(one, other, now=NOON, while_running=False, report=print)
 
 
 async def test_a_database_that_is_away_leaves_the_source_open(path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_a_database_that_is_away_leaves_the_source_open(path: Path) -> Non
 async def test_cut_short_between_shutting_one_and_opening_the_other_it_is_finished_by_the_next(
     path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def die(self: Target, now: int) -> None:
+    async def die(self: Target, tables: object, now: int) -> None:
         raise psycopg.OperationalError("gone")
 
     monkeypatch.setattr(Target, "finish", die)
@@ -180,16 +180,16 @@ async def test_cut_short_between_shutting_one_and_opening_the_other_it_is_finish
 async def test_cut_short_anywhere_it_goes_on_from_there(
     path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring, left = Target.bring, 0
+    write, left = Target.write, 0
 
-    async def bring_some(self: Target, chunk: Any, *, anew: bool) -> int:
+    async def write_some(self: Target, chunk: Chunk, *, empty: bool) -> int:
         nonlocal left
         left -= 1
         if left < 0:
             raise psycopg.OperationalError("gone")
-        return await bring(self, chunk, anew=anew)
+        return await write(self, chunk, empty=empty)
 
-    monkeypatch.setattr(Target, "bring", bring_some)
+    monkeypatch.setattr(Target, "write", write_some)
     passes, copied = 0, None
     while copied is None:
         passes, left = passes + 1, 2
@@ -210,17 +210,17 @@ async def test_a_move_is_undone_while_nothing_has_happened_and_done_again(path: 
     assert await opens_file(path)
     with pytest.raises(CannotOpen, match="nothing to undo"):
         await undo(path, database_url)
-    store = await open_sqlite(path, now=NOON)
+    store = await open_sqlite(path, now=NOON, providers=PROVIDERS)
     await Story(store).accept()
     await store.close()
     copied = await pass_over(path, database_url)
     assert copied.moved
-    assert [each.brought for each in copied.sums if each.table == "jobs"] == [2]  # and one whose claim ended
+    assert [each.written for each in copied.sums if each.table == "jobs"] == [2]  # and one whose claim ended
 
 
 async def test_a_move_is_not_undone_under_a_worker(path: Path, database_url: str) -> None:
     await pass_over(path, database_url)
-    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5)
+    store = await open_postgres(database_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
     with pytest.raises(CannotOpen, match="a receiver is connected"):
         await undo(path, database_url)
     await store.close()

@@ -4,8 +4,8 @@ import pytest
 
 from ledger.requests import Attempted, Task
 from ledger.rows import Delivery, DueDelivery
-from ledger.transitions import deliveries
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions import deliveries, endpoints
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Story, ms
 
 RELEASED = ms(33)
@@ -15,8 +15,8 @@ REFUSED = Attempted(at=ms(31), latency_ms=12, status=500, error=None, response=b
 @pytest.fixture
 async def told(story: Story) -> Delivery:
     """The one delivery of a submitted job."""
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_job(story.store, await story.submit())
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    [delivery] = await deliveries.list_deliveries_of_subject(story.store, await story.submit())
     return delivery
 
 
@@ -41,20 +41,20 @@ async def now(story: Story, told: Delivery) -> Delivery:
 
 
 async def test_the_id_names_the_job_the_event_and_the_endpoint(told: Delivery) -> None:
-    assert told.id == f"msg_{told.job_id.removeprefix('job_')}_2_settings"
+    assert told.id == f"msg_{told.subject}_2_settings"
     assert "." not in told.id  # Standard Webhooks signs id.timestamp.body
 
 
 async def test_the_deliveries_of_a_job_are_asked_for_by_its_whole_id(story: Story, told: Delivery) -> None:
-    for other in (told.job_id.replace("job_", "foo_"), f"{told.job_id}_2", told.job_id[:-1], f"{told.job_id}0"):
-        assert await deliveries.list_deliveries_of_job(story.store, other) == []
+    for other in (told.subject.replace("job_", "foo_"), f"{told.subject}_2", told.subject[:-1], f"{told.subject}0"):
+        assert await deliveries.list_deliveries_of_subject(story.store, other) == []
 
 
 async def test_a_failed_attempt_is_kept_and_the_next_one_has_the_same_id(story: Story, told: Delivery) -> None:
     await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(40)))
     assert await due(story, 39) == []
-    [letter] = await due(story, 40)
-    assert (letter.delivery_id, letter.failures) == (told.id, 1)
+    [delivery] = await due(story, 40)
+    assert (delivery.delivery_id, delivery.failures) == (told.id, 1)
     [attempt] = await deliveries.list_attempts(story.store, told.id)
     assert (attempt.number, attempt.status, attempt.response) == (1, 500, b"no")
 
@@ -114,8 +114,8 @@ async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_it
     assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
     await held(story, 50)
-    [letter] = await due(story, 50)
-    assert (letter.delivery_id, letter.failures) == (told.id, 0)
+    [delivery] = await due(story, 50)
+    assert (delivery.delivery_id, delivery.failures) == (told.id, 0)
 
 
 async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: Delivery) -> None:
@@ -124,29 +124,27 @@ async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: 
     assert await story.fetch("deliver", at=60) == []  # still held
 
 
-async def test_gone_disables_the_endpoint_and_later_events_are_born_dead(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+async def gone(story: Story) -> None:
+    [delivery] = await due(story, 31)
+    await story.store.write(deliveries.disable_endpoint(delivery, REFUSED, reason="410 Gone", now=ms(32)))
+
+
+@pytest.mark.usefixtures("told")
+async def test_gone_disables_the_endpoint_and_later_deliveries_are_dead_at_once(story: Story) -> None:
+    await gone(story)
     later = await story.submit("req-2", at=40)
-    [born] = await deliveries.list_deliveries_of_job(story.store, later)
+    [born] = await deliveries.list_deliveries_of_subject(story.store, later)
     assert (born.state, born.reason) == ("dead", "410 Gone")
 
 
-async def test_replaying_asks_an_endpoint_again_that_had_said_it_was_gone(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="410 Gone", gone=True))
+async def test_a_replay_enables_an_endpoint_that_was_gone(story: Story, told: Delivery) -> None:
+    await gone(story)
     assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
-    [letter] = await due(story, 50)
-    assert letter.disabled_reason is None
-
-
-async def test_an_unset_notify_url_hears_of_nothing_more(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.put_settings_endpoint(None, now=ms(40)))
-    later = await story.submit("req-2", at=50)
-    assert await deliveries.list_deliveries_of_job(story.store, later) == []
-    [letter] = await due(story, 50)
-    assert letter.removed_at == ms(40)
+    [delivery] = await due(story, 50)
+    assert delivery.endpoint.disabled_reason is None
 
 
 async def test_a_new_notify_url_gets_what_was_pending_for_the_old_one(story: Story, told: Delivery) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
-    [letter] = await due(story, 50)
-    assert letter.endpoint_url == "https://new.example/hooks"
+    await story.store.write(endpoints.put_settings_endpoint("https://new.example/hooks", now=ms(40)))
+    [delivery] = await due(story, 50)
+    assert delivery.endpoint.url == "https://new.example/hooks"

@@ -4,7 +4,7 @@ import pytest
 
 from ledger.records import JobState
 from ledger.requests import AFTER_ALL_IDENTIFIERS, NewJob
-from ledger.transitions import jobs
+from ledger.transitions import events, jobs
 from tests.ledger.conftest import Story, ms
 
 NEW = NewJob(provider="fal", model="a/b", input='{"x": 1}', idempotency_key="key-1", notify=("https://u.example/",))
@@ -80,4 +80,4 @@ async def test_input_and_metadata_come_back_as_they_were_given(story: Story) -> 
 
 async def test_events_are_read_after_a_sequence_number(story: Story) -> None:
     job_id = await story.submit()
-    assert [event.sequence for event in await jobs.list_events(story.store, job_id, after=1)] == [2]
+    assert [event.sequence for event in await events.list_events(story.store, job_id, after=1)] == [2]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from ledger.requests import Task
 from ledger.sqlite.store import SQLiteStore, open_sqlite
-from ledger.transitions import deliveries
+from ledger.transitions import deliveries, endpoints
 from ledger.transitions import queue as work
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
+from tests.conftest import PROVIDERS
 from tests.ledger.conftest import Story, ms
 
 
@@ -30,7 +31,7 @@ async def test_a_worker_whose_lease_is_over_can_neither_finish_nor_postpone(stor
 
 
 async def test_a_worker_that_lost_its_endpoint_cannot_release_it(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     await story.submit()
 
     async def held(at: float) -> Task:
@@ -74,13 +75,13 @@ async def test_a_report_without_the_result_takes_the_lease_of_a_poll_that_runs(s
 
 async def test_opening_a_file_ends_every_lease_and_claim(tmp_path: Path) -> None:
     """Its lock is ours: whoever held them is gone. On Postgres, others may be at work."""
-    store: SQLiteStore = await open_sqlite(tmp_path / "ledger.db", now=ms(0))
+    store: SQLiteStore = await open_sqlite(tmp_path / "ledger.db", now=ms(0), providers=PROVIDERS)
     story = Story(store)
     job_id = await story.accept()
     await story.fetch("submit", at=1, until=1_000)
     await story.begin(job_id, at=1, until=1_000)
     await store.close()
-    story = Story(await open_sqlite(tmp_path / "ledger.db", now=ms(5)))
+    story = Story(await open_sqlite(tmp_path / "ledger.db", now=ms(5), providers=PROVIDERS))
     assert [task.subject for task in await story.fetch("submit", at=5)] == [job_id]
     assert (await story.job(job_id)).claimed_until == ms(5)
     await story.store.close()

@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import CannotOpen
+from ledger.sqlite import migrate as migrate_module
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
-from ledger.storage import migrations as migrate_module
-from ledger.storage.migrations import Migration, migrate, migrations
+from ledger.storage.migrations import Migration, migrations
+
+
+def migration(number: int, text: str) -> Migration:
+    text = f"-- expand: a test\n{text}"
+    return Migration(number=number, name="test", text=text, sql=text)
 
 
 @pytest.fixture
@@ -20,25 +26,25 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def test_the_second_run_has_nothing_to_do(connection: sqlite3.Connection) -> None:
-    assert migrate(connection, 1) == migrations()
+    assert migrate(connection, 1) == migrations("sqlite")
     assert migrate(connection, 2) == []
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = Migration(number=1, name="broken", text="CREATE TABLE a (x INTEGER);\nCREATE TABLE a (x INTEGER);\n")
-    monkeypatch.setattr(migrate_module, "migrations", lambda: [broken])
+    broken = migration(1, "CREATE TABLE a (x INTEGER);\nCREATE TABLE a (x INTEGER);\n")
+    monkeypatch.setattr(migrate_module, "migrations", lambda _: [broken])
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         migrate(connection, 1)
     names = [row["name"] for row in connection.execute("SELECT name FROM sqlite_schema")]
-    assert names == ["migrations"]
+    assert set(names) == {"migrations", "moved_to"}
 
 
 def test_an_edited_migration_is_refused(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     migrate(connection, 1)
-    edited = Migration(number=1, name="ledger", text="CREATE TABLE a (x INTEGER);")
-    monkeypatch.setattr(migrate_module, "migrations", lambda: [edited])
+    edited = migration(1, "CREATE TABLE a (x INTEGER);")
+    monkeypatch.setattr(migrate_module, "migrations", lambda _: [edited])
     with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
         migrate(connection, 2)
 
@@ -47,6 +53,6 @@ def test_a_ledger_of_a_newer_release_is_refused(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(connection, 1)
-    monkeypatch.setattr(migrate_module, "migrations", list)
+    monkeypatch.setattr(migrate_module, "migrations", lambda _: [])
     with pytest.raises(CannotOpen, match="run a newer release"):
         migrate(connection, 2)

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,12 @@ import pytest
 from ledger.errors import CannotOpen
 from ledger.postgres.store import open_postgres
 from ledger.sqlite.store import open_sqlite
+from ledger.storage import migrations as migrate_module
 from ledger.storage.migrations import migrations
 from ledger.storage.statements import Dialect
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, jobs
-from tests.conftest import NOON
+from ledger.transitions import deliveries, endpoints, jobs
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story, ms
 
 LATER = (
@@ -53,7 +53,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
             connection.close()
             return rows
 
-        return Place("sqlite", lambda: open_sqlite(path, now=NOON), run)
+        return Place("sqlite", lambda: open_sqlite(path, now=NOON, providers=PROVIDERS), run)
     url: str = request.getfixturevalue("database_url")
 
     def ask(statement: str) -> list[Any]:
@@ -61,21 +61,21 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5), ask)
+    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5, providers=PROVIDERS), ask)
 
 
 async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) -> None:
     await place.migrated_by_a_newer_release("expand")
     store = await place.open()
     story = Story(store)
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     await story.fetch("submit", at=1)
     await story.begin(job_id)
     assert await story.confirm(job_id)
     assert await story.report(job_id) == "recorded"
     assert [job.id for job in await jobs.list_jobs(store, limit=10)] == [job_id]
-    assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
+    assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
     await store.close()
 
 
@@ -114,9 +114,8 @@ async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
 def test_a_file_that_does_not_say_what_it_does_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
 ) -> None:
-    (tmp_path / "schema" / "sqlite").mkdir(parents=True)
-    (tmp_path / "schema" / "sqlite" / name).write_text(text)
-    monkeypatch.setattr(resources, "files", lambda _: tmp_path)
+    (tmp_path / name).write_text(text)
+    monkeypatch.setattr(migrate_module, "SCHEMA", tmp_path)
     with pytest.raises(ValueError, match=words):
         migrations("sqlite")
 
@@ -125,7 +124,9 @@ def test_a_file_that_does_not_say_what_it_does_is_refused(
 
 
 async def test_of_several_that_begin_at_once_one_migrates_and_all_open(database_url: str) -> None:
-    opening = [open_postgres(database_url, now=NOON + n, connections=2, seconds=5) for n in range(5)]
+    opening = [
+        open_postgres(database_url, now=NOON + n, connections=2, seconds=5, providers=PROVIDERS) for n in range(5)
+    ]
     stores = await asyncio.gather(*opening)
     accepted = await asyncio.gather(*(Story(store).accept() for store in stores))
     assert len(set(accepted)) == 5

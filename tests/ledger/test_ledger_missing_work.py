@@ -3,16 +3,16 @@
 import pytest
 
 from ledger.storage.store import Store
-from ledger.transitions import deliveries
+from ledger.transitions import endpoints
 from ledger.transitions import queue as work
-from ledger.transitions.deliveries import SETTINGS_ENDPOINT
+from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from ledger.transitions.queue import enqueue_missing
 from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
 
 
 async def test_what_is_open_and_has_no_work_gets_some_and_nothing_else_does(story: Story, store: Store) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     accepted, submitted = await story.accept(), await story.submit("req-1")
     claimed = await story.accept(provider="heygen")
     await story.begin(claimed)
@@ -40,7 +40,7 @@ async def test_it_goes_on_from_page_to_page(story: Story, store: Store, monkeypa
 async def test_an_endpoint_whose_work_is_due_later_than_its_delivery_is_brought_forward(
     story: Story, store: Store
 ) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     await story.submit("req-1")
     await queues.ask(store, f"UPDATE work SET due_at = {ms(18_000)} WHERE kind = 'deliver'")
     assert await enqueue_missing(store, now=ms(9)) == 1

@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
+from tests.conftest import PROVIDERS
 from tests.ledger.life import LifeOfAJob
 from tests.postgres.databases import Databases, fresh_database
 
@@ -22,7 +23,7 @@ class LifeOnSQLite(LifeOfAJob):
     async def open(self) -> SQLiteStore:
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "life" / "ledger.db"
-        return await open_sqlite(self.path, now=self.now)
+        return await open_sqlite(self.path, now=self.now, providers=PROVIDERS)
 
     async def crash(self) -> SQLiteStore:
         # What a kill leaves behind: the file and its write-ahead log as they are, nothing flushed or checkpointed.
@@ -32,7 +33,7 @@ class LifeOnSQLite(LifeOfAJob):
         for suffix in ("", "-wal"):
             shutil.copy(f"{found}{suffix}", f"{self.path}{suffix}")
         await self.store.close()
-        return await open_sqlite(self.path, now=self.now)
+        return await open_sqlite(self.path, now=self.now, providers=PROVIDERS)
 
     def teardown(self) -> None:
         super().teardown()
@@ -52,11 +53,11 @@ class LifeOnPostgres(LifeOfAJob):
 
     async def open(self) -> PostgresStore:
         self.url = self.undo.enter_context(fresh_database(self.server, template=self.template))
-        return await open_postgres(self.url, now=self.now, connections=5, seconds=5)
+        return await open_postgres(self.url, now=self.now, connections=5, seconds=5, providers=PROVIDERS)
 
     async def crash(self) -> PostgresStore:
         await self.store.close()
-        return await open_postgres(self.url, now=self.now, connections=5, seconds=5)
+        return await open_postgres(self.url, now=self.now, connections=5, seconds=5, providers=PROVIDERS)
 
     def teardown(self) -> None:
         super().teardown()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ledger.records import JobState, Outcome, Output, RecordResult
-from ledger.transitions import deliveries, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, jobs, outcomes, submissions
 from tests.ledger.conftest import BROKEN, DONE, Story, ms
 
 Count = Callable[[str], Awaitable[int]]
@@ -57,7 +57,7 @@ async def test_a_report_of_an_unknown_job_is_kept_as_an_orphan(story: Story) -> 
 async def test_a_callback_before_the_submit_answer_settles_and_brings_the_request_id(
     story: Story, count: Count
 ) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     await story.fetch("submit", at=1)
     claim = await story.begin(job_id)
@@ -158,16 +158,16 @@ async def test_a_report_without_the_result_confirms_a_job_whose_submit_answer_is
 
 
 async def test_each_endpoint_gets_one_delivery_of_each_public_event(story: Story) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.submit(notify=("https://job.example/a", "https://job.example/b"))
     await story.report(job_id)
     await story.report(job_id)
-    made = await deliveries.list_deliveries_of_job(story.store, job_id)
+    made = await deliveries.list_deliveries_of_subject(story.store, job_id)
     assert len({delivery.id for delivery in made}) == 6
     assert [delivery.sequence for delivery in made] == [2, 2, 2, 3, 3, 3]
-    endpoints = {delivery.endpoint_id for delivery in made}
-    assert {task.subject for task in await story.fetch("deliver", at=31)} == endpoints
-    assert len(endpoints) == 3
+    listening = {delivery.endpoint_id for delivery in made}
+    assert {task.subject for task in await story.fetch("deliver", at=31)} == listening
+    assert len(listening) == 3
 
 
 async def test_ending_a_job_takes_it_off_the_queues(story: Story) -> None:
@@ -181,7 +181,7 @@ async def test_ending_a_job_takes_it_off_the_queues(story: Story) -> None:
 
 
 async def test_callback_and_poll_racing_200_times_record_one_outcome(story: Story, count: Count) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_ids = [await story.submit(f"req-{n}") for n in range(200)]
     reports = [
         story.report(job_id, request_id=f"req-{n}", source=source)

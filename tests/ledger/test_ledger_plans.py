@@ -3,22 +3,25 @@
 import re
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import ledger
+from ledger.sqlite.migrate import migrate
 from ledger.sqlite.store import _DictConnection
-from ledger.storage.migrations import migrate
+from ledger.storage.migrations import migrations
 from ledger.storage.statements import statements
 
 STATEMENTS = {name: each for name, each in statements().items() if each.text}
 
 MAY_SCAN = {
+    "pause_unsigned_endpoints": "endpoints",  # once, at start, without NOTIFY_SECRET
+    "resume_unsigned_endpoints": "endpoints",  # through the partial index of those that are paused
     "end_leases": "work",  # once, at start: what is due or leased, never what is finished
-    "enqueue_deliveries": "endpoints",  # as fan_out
-    "fan_out": "endpoints",  # through the partial index of the few that hear of every job
-    "count_deliveries_needing_attention": "deliveries",  # through the partial indexes of those given up: it counts them
+    "enqueue_deliveries": "e",  # as fan_out
+    "fan_out": "e",  # through the partial index of the few that hear of every job
+    "enqueue_paused_endpoints": "e",  # through the partial index of those that are paused
+    "count_paused_deliveries": "e",  # as above
+    "count_deliveries_needing_attention": "deliveries e",  # through partial indexes of what needs attention: it counts
 }
 
 
@@ -26,21 +29,23 @@ MAY_SCAN = {
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=_DictConnection)
     migrate(connection, 1)
+    connection.execute("PRAGMA foreign_keys = OFF")  # or plans have the checks too, with scans that never run
     yield connection
     connection.close()
 
 
 def scanned(connection: sqlite3.Connection, text: str, values: list[None]) -> set[str]:
-    """Name the tables that a statement reads from end to end."""
-    tables = {row["name"] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    """Name the tables, by their aliases, that a statement reads from end to end."""
     plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
-    return {match[1] for detail in plan if (match := re.match(r"SCAN (\w+)", detail))} & tables
+    made = {match[1] for detail in plan if (match := re.match(r"(?:MATERIALIZE|CO-ROUTINE) (\w+)", detail))}
+    scans = {match[1] for detail in plan if (match := re.match(r"SCAN (?!CONSTANT)(\w+)(?! VIRTUAL)\b", detail))}
+    return scans - made
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_every_statement_finds_its_rows_by_an_index(connection: sqlite3.Connection, name: str) -> None:
     statement = STATEMENTS[name]
-    allowed = {MAY_SCAN[name]} if name in MAY_SCAN else set()
+    allowed = set(MAY_SCAN.get(name, "").split())
     assert scanned(connection, statement.text, [None] * len(statement.names)) == allowed
 
 
@@ -57,7 +62,7 @@ def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) ->
         if "USE TEMP B-TREE FOR ORDER BY" in row["detail"]
     }
     assert sorters <= {name for name in statements() if name.startswith("list_")} | {"read_due_deliveries"}
-    assert [name for name in sorters if "LIMIT" not in statements()[name].text] == ["list_deliveries_of_job"]
+    assert [name for name in sorters if "LIMIT" not in statements()[name].text] == ["list_deliveries_of_subject"]
 
 
 def searched(connection: sqlite3.Connection, name: str) -> list[str]:
@@ -70,14 +75,13 @@ def searched(connection: sqlite3.Connection, name: str) -> list[str]:
 @pytest.mark.parametrize("name", ["list_jobs_by_state", "list_jobs_by_provider_and_state"])
 def test_both_listings_by_state_go_down_the_one_index(connection: sqlite3.Connection, name: str) -> None:
     """To the end of its columns: a page deep in the list costs what the first one does."""
-    searches = [detail for detail in searched(connection, name) if re.match(r"SEARCH jobs ", detail)]
-    assert all("USING COVERING INDEX jobs_by_state (state=?" in detail for detail in searches)
-    pages = [detail for detail in searches if "id" in detail.partition("AND provider=?")[2]]
-    assert len(pages) == (2 if name == "list_jobs_by_state" else 1)
+    searches = [detail for detail in searched(connection, name) if "jobs_by_state" in detail]
+    assert len(searches) == (2 if name == "list_jobs_by_state" else 1)
+    assert all("COVERING INDEX jobs_by_state (state=? AND provider=? AND id<?)" in detail for detail in searches)
 
 
 def test_the_deliveries_of_a_job_are_found_by_the_beginning_of_their_ids(connection: sqlite3.Connection) -> None:
-    name = "list_deliveries_of_job"
+    name = "list_deliveries_of_subject"
     [looked] = [detail for detail in searched(connection, name) if re.match(r"SEARCH (d|deliveries) ", detail)]
     assert looked.endswith("USING PRIMARY KEY (id>? AND id<?)")
 
@@ -89,7 +93,8 @@ QUERY = re.compile(
 
 def indexes_and_their_statements() -> list[tuple[str, str]]:
     """Read off the schema which statements each index is there for, as the comment above it says."""
-    schema = (Path(ledger.__file__).parent / "schema/sqlite/0001_ledger.sql").read_text()
+    [migration] = migrations("sqlite")
+    schema = migration.sql
     return [
         (index, name)
         for told, index in QUERY.findall(schema)

@@ -57,7 +57,8 @@ def test_every_statement_can_be_prepared(connection: psycopg.Connection, name: s
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_every_statement_finds_its_rows_by_an_index(connection: psycopg.Connection, name: str) -> None:
-    assert scanned(connection, STATEMENTS[name]) == set()
+    allowed = {"endpoints"} if name == "pause_unsigned_endpoints" else set()  # once, at start, without NOTIFY_SECRET
+    assert scanned(connection, STATEMENTS[name]) == allowed
 
 
 def test_a_statement_without_an_index_is_noticed(connection: psycopg.Connection) -> None:

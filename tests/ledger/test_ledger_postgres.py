@@ -10,7 +10,7 @@ from ledger.open import open_ledger
 from ledger.postgres.store import PostgresStore
 from ledger.requests import NewJob
 from ledger.transitions import jobs
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Opening
 from tests.postgres.servers import PostgresServer
 from tests.postgres.tls_proxy import TLSProxy, encrypting
@@ -28,7 +28,9 @@ async def is_of_use(store: PostgresStore) -> bool:
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
 async def test_either_scheme_opens_it(url: str, scheme: str) -> None:
     named = url.replace("postgres:", f"{scheme}:", 1)
-    ledger = await open_ledger(named, clock=lambda: NOON, waiting_limit=10, connections=3, seconds=2)
+    ledger = await open_ledger(
+        named, providers=PROVIDERS, clock=lambda: NOON, waiting_limit=10, connections=3, seconds=2
+    )
     assert isinstance(ledger.store, PostgresStore)
     assert await is_of_use(ledger.store)
     await ledger.close()

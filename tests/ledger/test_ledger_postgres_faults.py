@@ -11,7 +11,7 @@ import pytest
 
 from ledger.errors import LedgerError, Unavailable
 from ledger.postgres.store import PostgresStore
-from ledger.requests import NewJob
+from ledger.requests import Attempted, NewJob
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, jobs, outcomes
 from tests.conftest import NOON
@@ -26,7 +26,7 @@ LATE = 0.3
 """What an answer may take beyond the seconds that were promised."""
 OURS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 PUT_OUT = f"SELECT pg_terminate_backend(pid) FROM ({OURS}) AS ours"
-LOCK_ENDPOINTS = "LOCK TABLE endpoints IN ACCESS EXCLUSIVE MODE"
+LOCK_ATTEMPTS = "LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE"
 LOCKED = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
 
 
@@ -39,9 +39,10 @@ def good() -> Transaction[Any]:
     return jobs.accept(NEW, now=NOON)
 
 
-def telling() -> Transaction[Any]:
-    """A transaction that needs the table of endpoints."""
-    return deliveries.put_settings_endpoint("https://user.example/hooks", now=NOON)
+def retrying() -> Transaction[Any]:
+    """A transaction that needs the table of attempts."""
+    attempted = Attempted(at=NOON, latency_ms=1, status=500, error=None, response=None)
+    return deliveries.retry("msg_none", attempted, due_at=NOON)
 
 
 async def answer(asked: Awaitable[Any]) -> Any:
@@ -71,17 +72,17 @@ def other(url: str) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture
-async def endpoints_locked(other: psycopg.Connection, store: PostgresStore) -> AsyncIterator[None]:
-    other.execute(LOCK_ENDPOINTS)
+async def attempts_locked(other: psycopg.Connection, store: PostgresStore) -> AsyncIterator[None]:
+    other.execute(LOCK_ATTEMPTS)
     yield
     other.rollback()
 
 
 async def test_a_connection_that_is_cut_in_a_transaction_is_told_and_the_next_write_works(
-    store: PostgresStore, server: PostgresServer, url: str, endpoints_locked: None, other: psycopg.Connection
+    store: PostgresStore, server: PostgresServer, url: str, attempts_locked: None, other: psycopg.Connection
 ) -> None:
     transaction = Transaction(
-        steps=(*good().steps, *telling().steps), values={**good().values, **telling().values}, read=list
+        steps=(*good().steps, *retrying().steps), values={**good().values, **retrying().values}, read=list
     )
     writing = asyncio.create_task(answer(store.write(transaction)))
     await soon("it waits for the lock", lambda: waits(server, url))
@@ -157,10 +158,10 @@ async def test_a_pool_without_a_free_connection_is_told_in_time(store: PostgresS
 
 
 async def test_what_is_locked_fails_alone_and_what_came_with_it_stands(
-    store: PostgresStore, endpoints_locked: None
+    store: PostgresStore, attempts_locked: None
 ) -> None:
     good_one, locked, good_two = await asyncio.gather(
-        answer(store.write(good())), answer(store.write(telling())), answer(store.write(good()))
+        answer(store.write(good())), answer(store.write(retrying())), answer(store.write(good()))
     )
     assert isinstance(locked, Unavailable)
     assert {job.id for job in await jobs.list_jobs(store, limit=10)} == {good_one.job_id, good_two.job_id}
@@ -199,12 +200,12 @@ async def reads(store: PostgresStore) -> bool:
 
 
 async def test_callers_that_are_cancelled_cancel_no_transaction(
-    store: PostgresStore, server: PostgresServer, url: str, endpoints_locked: None, other: psycopg.Connection
+    store: PostgresStore, server: PostgresServer, url: str, attempts_locked: None, other: psycopg.Connection
 ) -> None:
     transactions = [good() for _ in range(3)]
     last = Transaction(
-        steps=(*transactions[2].steps, *telling().steps),
-        values={**transactions[2].values, **telling().values},
+        steps=(*transactions[2].steps, *retrying().steps),
+        values={**transactions[2].values, **retrying().values},
         read=list,
     )
     callers = [asyncio.create_task(store.write(transaction)) for transaction in (*transactions[:2], last)]

@@ -9,7 +9,7 @@ from ledger.errors import Contradiction, Unavailable
 from ledger.postgres.store import PostgresStore
 from ledger.requests import Accepted, NewJob
 from ledger.storage.transaction import Call, Transaction
-from ledger.transitions import deliveries, jobs
+from ledger.transitions import deliveries, endpoints, jobs
 from ledger.transitions import queue as work
 from tests.conftest import NOON
 from tests.ledger import queues
@@ -45,7 +45,7 @@ async def test_it_is_found_out_and_so_is_that_nobody_stands_between(
 
 async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     story = Story(store)
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.accept()
     [task] = await story.fetch("submit", at=1)
     await story.begin(job_id)
@@ -54,7 +54,7 @@ async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
     await store.write(work.reschedule(task, due_at=ms(200), failed=True))
     assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
     assert await story.report(job_id) == "recorded"
-    assert len(await deliveries.list_deliveries_of_job(store, job_id)) == 2
+    assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
 
 
 async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(

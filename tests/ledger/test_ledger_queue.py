@@ -11,9 +11,9 @@ from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.requests import Attempted, NewJob, Report, Task
 from ledger.storage.statements import statements
 from ledger.storage.transaction import Call, Transaction
-from ledger.transitions import deliveries, jobs, outcomes
+from ledger.transitions import deliveries, endpoints, jobs, outcomes
 from ledger.transitions import queue as work
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 from tests.ledger import queues
 from tests.ledger.conftest import DONE, Story, ms
 from tests.ledger.patience import soon
@@ -31,17 +31,17 @@ def store(postgres_store: PostgresStore) -> PostgresStore:
 @pytest.fixture
 async def other(ledger_url: str) -> AsyncIterator[PostgresStore]:
     """Another process on the same database."""
-    opened = await open_postgres(ledger_url, now=NOON, connections=3, seconds=5)
+    opened = await open_postgres(ledger_url, now=NOON, connections=3, seconds=5, providers=PROVIDERS)
     yield opened
     await opened.close()
 
 
 async def held_endpoint(story: Story) -> Task:
     """An endpoint that a worker holds, with nothing pending."""
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.submit("req-0")
     [task] = await story.fetch("deliver", at=2)
-    [delivery] = await deliveries.list_deliveries_of_job(story.store, job_id)
+    [delivery] = await deliveries.list_deliveries_of_subject(story.store, job_id)
     await story.store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(3)))
     return task
 
@@ -80,7 +80,7 @@ async def test_an_endpoint_released_before_a_callback_commits_is_due_at_once(
 ) -> None:
     task = await held_endpoint(story)
     job_id = await story.submit("req-1", at=3)
-    [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
+    [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
     await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as callback:
         run(callback, reported(job_id, "req-1", at=5))
@@ -93,8 +93,8 @@ async def test_an_endpoint_released_before_a_callback_commits_is_due_at_once(
 async def test_an_endpoint_released_before_a_replay_commits_is_due_at_once(
     story: Story, store: PostgresStore, ledger_url: str
 ) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_job(store, await story.submit())
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
     await store.write(deliveries.finish(delivery.id, REFUSED, "dead", now=ms(3), reason="ten attempts failed"))
     with psycopg.connect(ledger_url) as replay:
@@ -108,7 +108,7 @@ async def test_a_callback_that_comes_while_an_endpoint_is_released_enqueues_it_a
 ) -> None:
     task = await held_endpoint(story)
     job_id = await story.submit("req-1", at=3)
-    [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
+    [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
     await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as releasing:
         run(releasing, deliveries.release(task, now=ms(5)))
@@ -130,7 +130,7 @@ async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
     found = set[bool]()
     for number in range(1, ROUNDS + 1):
         job_id = await story.submit(f"req-{number}", at=number)
-        for delivery in await deliveries.list_deliveries_of_job(store, job_id):
+        for delivery in await deliveries.list_deliveries_of_subject(store, job_id):
             await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(number)))
         barrier = asyncio.Barrier(2)
 
@@ -158,8 +158,8 @@ async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
 
 
 async def test_one_task_for_a_subject_is_due_at_the_earlier_time(story: Story, store: PostgresStore) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_job(store, await story.submit())
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
     await store.write(deliveries.retry(delivery.id, REFUSED, due_at=ms(1_000)))
     await store.write(deliveries.release(task, now=ms(3)))
@@ -173,7 +173,7 @@ async def test_one_task_for_a_subject_is_due_at_the_earlier_time(story: Story, s
 async def test_callbacks_for_one_endpoint_do_not_wait_for_each_other(
     story: Story, store: PostgresStore, ledger_url: str, leased: bool
 ) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     ids = [await story.submit(f"req-{number}") for number in range(2)]
     if leased:
         await story.fetch("deliver", at=2)
@@ -224,10 +224,10 @@ async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Sto
     assert receipt.body == b"\0"
 
 
-def locking(*endpoints: str) -> Transaction[Any]:
+def locking(*endpoint_ids: str) -> Transaction[Any]:
     """Lock endpoints one after the other, and accept a job."""
-    put = deliveries.put_settings_endpoint("https://u.example/", now=NOON)
-    steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoints]
+    put = endpoints.put_settings_endpoint("https://u.example/", now=NOON)
+    steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoint_ids]
     accepted = jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
     return Transaction(steps=(*steps, *accepted.steps), values=accepted.values, read=list)
 
@@ -235,7 +235,9 @@ def locking(*endpoints: str) -> Transaction[Any]:
 async def test_two_processes_that_lock_each_other_out_are_both_written_once(
     store: PostgresStore, ledger_url: str
 ) -> None:
-    one, other = [await open_postgres(ledger_url, now=NOON, connections=3, seconds=10) for _ in range(2)]
+    one, other = [
+        await open_postgres(ledger_url, now=NOON, connections=3, seconds=10, providers=PROVIDERS) for _ in range(2)
+    ]
     await store.write(locking("ep_a", "ep_b", "ep_gate_1", "ep_gate_2"))
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with psycopg.connect(ledger_url) as gate:

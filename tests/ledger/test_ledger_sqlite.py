@@ -10,7 +10,7 @@ from ledger.errors import CannotOpen, Corrupt, DiskFull, Locked
 from ledger.requests import NewJob
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from ledger.transitions import jobs
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
 
@@ -37,19 +37,19 @@ async def test_a_full_disk_writes_nothing_and_says_so_and_room_cures_it(store: S
 
 async def test_a_second_process_is_refused_by_name(tmp_path: Path, store: SQLiteStore) -> None:
     with pytest.raises(Locked, match=r"ledger\.db is in use by another process"):
-        await open_sqlite(tmp_path / "ledger.db", now=NOON)
+        await open_sqlite(tmp_path / "ledger.db", now=NOON, providers=PROVIDERS)
 
 
 async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / "poem.db").write_text("so much depends upon a red wheel barrow" * 100)
     with pytest.raises(Corrupt, match="not a database of Renderhook"):
-        await open_sqlite(tmp_path / "poem.db", now=NOON)
+        await open_sqlite(tmp_path / "poem.db", now=NOON, providers=PROVIDERS)
 
 
 async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotOpen, match="DATABASE_URL must name a writable folder"):
-        await open_sqlite(tmp_path / "file" / "ledger.db", now=NOON)
+        await open_sqlite(tmp_path / "file" / "ledger.db", now=NOON, providers=PROVIDERS)
 
 
 async def test_every_commit_is_fsynced_before_it_is_answered(store: SQLiteStore) -> None:
@@ -61,7 +61,7 @@ async def test_every_commit_is_fsynced_before_it_is_answered(store: SQLiteStore)
 
 
 async def test_the_file_is_whole_after_use(tmp_path: Path) -> None:
-    store = await open_sqlite(tmp_path / "a.db", now=NOON)
+    store = await open_sqlite(tmp_path / "a.db", now=NOON, providers=PROVIDERS)
     await store.write(jobs.accept(NEW, now=NOON))
     await store.close()
     connection = sqlite3.connect(tmp_path / "a.db")

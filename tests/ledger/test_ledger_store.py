@@ -14,12 +14,12 @@ from ledger.sqlite.store import open_sqlite
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Transaction
 from ledger.transitions import jobs
-from tests.conftest import NOON
+from tests.conftest import NOON, PROVIDERS
 
 NEW = NewJob(provider="fal", model="a/b", input="{}")
 LIE = Transaction(
     steps=(Call("insert_job"),),
-    values=dict.fromkeys(("job_id", "provider", "model", "move", "now", "request_digest"), "?")
+    values=dict.fromkeys(("job_id", "provider", "model", "transition", "now", "request_digest"), "?")
     | {"idempotency_key": None},
     read=lambda _: None,
 )
@@ -32,7 +32,7 @@ Opening = Callable[..., Awaitable[Store]]
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
     """Open one ledger, as often as wanted; whoever does closes it too."""
     if request.param == "sqlite":
-        return functools.partial(open_sqlite, tmp_path / "ledger.db", now=NOON)
+        return functools.partial(open_sqlite, tmp_path / "ledger.db", now=NOON, providers=PROVIDERS)
     url: str = request.getfixturevalue("ledger_url")
     return functools.partial(open_postgres, url, now=NOON, connections=5, seconds=5)
 

@@ -8,9 +8,9 @@ import pytest
 from ledger.postgres.store import PostgresStore
 from ledger.requests import Attempted, Task
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, submissions
+from ledger.transitions import deliveries, endpoints, submissions
 from ledger.transitions import queue as work
-from ledger.transitions.jobs import endpoint_identifier
+from tests.ledger import queues
 from tests.ledger.conftest import Story, ms
 
 
@@ -42,7 +42,7 @@ async def ears(store: Store) -> Ears:
 async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it_and_nobody_else(
     story: Story, store: Store, ears: Ears
 ) -> None:
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     assert ears.heard() == set()
     job_id = await story.accept()
     assert ears.heard() == {"submit"}
@@ -54,10 +54,10 @@ async def test_a_verb_that_makes_work_wakes_those_who_wait_for_it_and_nobody_els
 
 async def told(story: Story) -> Task:
     """An endpoint that was told of a job's submission: nothing is pending for it, and somebody still holds it."""
-    await story.store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.submit()
     [task] = await story.fetch("deliver", at=2)
-    [delivery] = await deliveries.list_deliveries_of_job(story.store, job_id)
+    [delivery] = await deliveries.list_deliveries_of_subject(story.store, job_id)
     attempted = Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
     await story.store.write(deliveries.finish(delivery.id, attempted, "delivered", now=ms(3)))
     return task
@@ -90,7 +90,7 @@ async def test_a_callback_for_an_endpoint_that_nobody_holds_wakes_who_tells(
 
 
 async def test_a_callback_that_changes_nothing_wakes_nobody(story: Story, store: Store, ears: Ears) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     job_id = await story.submit()
     await story.report(job_id)
     ears.heard()
@@ -99,11 +99,12 @@ async def test_a_callback_that_changes_nothing_wakes_nobody(story: Story, store:
 
 
 async def test_each_endpoint_that_a_delivery_was_made_for_hears_of_it(story: Story, store: Store, ears: Ears) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
     one, other = "https://job.example/a", "https://job.example/b"
     first = await story.submit("req-1", notify=(one,))
     await story.submit("req-2", notify=(other,))
-    named = [store.due(each) for each in (deliveries.SETTINGS_ENDPOINT, *map(endpoint_identifier, (one, other)))]
+    ids = {row["url"]: row["id"] for row in await queues.ask(store, "SELECT url, id FROM endpoints")}
+    named = [store.due(each) for each in (endpoints.SETTINGS_ENDPOINT, ids[one], ids[other])]
     await story.report(first)
     assert [event.is_set() for event in named] == [True, True, False]
     for event in named:
@@ -132,8 +133,8 @@ async def test_a_report_without_the_result_wakes_who_looks(story: Story, store: 
 async def test_an_endpoint_let_go_with_something_pending_wakes_who_tells(
     story: Story, store: Store, ears: Ears
 ) -> None:
-    await store.write(deliveries.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_job(store, await story.submit())
+    await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
     [task] = await story.fetch("deliver", at=2)
     attempted = Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
     await store.write(deliveries.retry(delivery.id, attempted, due_at=ms(40)))
@@ -150,7 +151,7 @@ async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: 
     task = await told(story)
     await store.write(deliveries.release(task, now=ms(4)))
     job_id = await story.submit("req-2", at=5)
-    [delivery] = await deliveries.list_deliveries_of_job(store, job_id)
+    [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
     refused = Attempted(at=ms(6), latency_ms=1, status=500, error=None, response=b"")
     [task] = await story.fetch("deliver", at=6)
     await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))

@@ -12,6 +12,7 @@ from ledger.requests import NewJob, ProviderRequest
 from ledger.transitions import jobs, submissions
 from providers.callback_tokens import CallbackTokens
 from tests.bench.dataset import Signed, sign
+from tests.conftest import PROVIDERS
 
 A_DAY_MS = 24 * 3600 * 1000
 TIMEOUT_SECONDS = 60.0
@@ -31,7 +32,7 @@ class SubmittedJob:
 
 async def create_submitted_jobs(url: str, count: int) -> list[SubmittedJob]:
     """Create `count` submitted fal jobs by the ledger's own transitions, before any worker runs."""
-    store = await open_postgres(url, now=_now(), connections=4, seconds=TIMEOUT_SECONDS)
+    store = await open_postgres(url, now=_now(), connections=4, seconds=TIMEOUT_SECONDS, providers=PROVIDERS)
     try:
         return list(await asyncio.gather(*(_submitted(store) for _ in range(count))))
     finally:

@@ -143,7 +143,7 @@ def check_outcomes(deployment: Deployment, client: Client) -> None:
     }
     for job_request in client.accepted.values():
         assert len(deployment.services.submissions(job_request)) == 1
-    events = Counter(str(row["job_id"]) for row in deployment.rows("SELECT job_id FROM events"))
+    events = Counter(str(row["subject"]) for row in deployment.rows("SELECT subject FROM events"))
     assert events == dict.fromkeys(jobs, 3)
     assert deployment.rows("SELECT id FROM deliveries WHERE state <> 'delivered'") == []
 
@@ -176,7 +176,7 @@ def test_a_killed_copy_leaves_a_target_that_no_receiver_opens_and_the_next_compl
     assert 0 < sum(map(len, rows_of_target(target).values())) < sum(map(len, rows_of_source(ledger).values()))
     [line] = failed_output(moved)
     assert "a copy that is not finished" in line
-    moved.rows("INSERT INTO endpoints (id, url, scope, created_at) VALUES ('ep_zzz', 'https://x/', 'job', 1)")
+    moved.rows("INSERT INTO endpoints (id, url, source, created_at) VALUES ('ep_zzz', 'https://x/', 'job', 1)")
     differing = copying(tmp_path, ledger, target)
     assert differing.wait(60) == 1, differing.output
     assert "in endpoints, ep_zzz is only at the target" in differing.output.splitlines()[-1]

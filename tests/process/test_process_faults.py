@@ -109,7 +109,7 @@ def test_each_fault_has_the_expected_outcome(case: Case, ended: Ended) -> None:
     assert case.error is None or job["error"]["code"] == case.error
     assert len(job["outputs"]) == (1 if case.state == "completed" else 0)
     events = [
-        row["type"] for row in deployment.rows("SELECT type FROM events WHERE job_id = ? ORDER BY sequence", job_id)
+        row["type"] for row in deployment.rows("SELECT type FROM events WHERE subject = ? ORDER BY sequence", job_id)
     ]
     assert events == [f"job.{event}" for event in case.events]
     assert len(deployment.services.submissions(case.job_request)) == case.submissions

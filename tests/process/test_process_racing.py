@@ -16,7 +16,7 @@ from nacl.signing import SigningKey
 from ledger.ledger import Ledger
 from ledger.requests import NewJob, ProviderRequest
 from ledger.sqlite.store import SQLiteStore
-from ledger.transitions import deliveries, jobs, submissions
+from ledger.transitions import deliveries, endpoints, events, jobs, submissions
 from ledger.transitions import queue as work
 from providers.callback_tokens import CallbackTokens
 from providers.fal.callbacks import FalWebhook, published_keys
@@ -27,6 +27,7 @@ from receiver.callbacks.application import Callbacks
 from receiver.callbacks.sources import open_sources
 from submitter.poll import Poller
 from tests.conftest import Clock, EmittedEvents
+from tests.ledger import queues
 
 RACES = 200
 PAYLOAD = {"image": {"url": "https://files.example/a.png", "content_type": "image/png"}}
@@ -87,7 +88,7 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
         give_up_after=60_000,
     )
     poller = Poller(Ledger(store, clock), {"fal": account}, fal, clock=clock, emit=emitted)
-    await store.write(deliveries.put_settings_endpoint("https://all.example", now=clock()))
+    await store.write(endpoints.put_settings_endpoint("https://all.example", now=clock()))
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     async with contextlib.AsyncExitStack() as stack:
@@ -113,13 +114,12 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
             results = Counter(receipt.result for receipt in await jobs.list_receipts(store, job_id))
             assert results.pop("recorded") == 1
             lost.update(results)
-            types = [event.type for event in await jobs.list_events(store, job_id)]
+            types = [event.type for event in await events.list_events(store, job_id)]
             assert types == ["job.accepted", "job.submitted", f"job.{job.state.value}"]
-            made = await deliveries.list_deliveries_of_job(store, job_id)
+            [named] = [row["id"] for row in await queues.ask(store, "SELECT id FROM endpoints WHERE source = 'job'")]
+            made = await deliveries.list_deliveries_of_subject(store, job_id)
             assert sorted((each.sequence, each.endpoint_id) for each in made) == sorted(
-                (sequence, endpoint)
-                for sequence in (2, 3)
-                for endpoint in ("ep_settings", jobs.endpoint_identifier("https://one.example"))
+                (sequence, endpoint) for sequence in (2, 3) for endpoint in ("ep_settings", named)
             )
     assert won["callback"] + won["poll"] == RACES
     assert min(won["callback"], won["poll"]) > RACES // 10, won

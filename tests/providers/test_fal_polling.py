@@ -23,7 +23,7 @@ STATUS = {
     "429": "retry later provider http_429 30s",
     "500": "retry later provider internal_error",
     "405": "retry later input http_405",
-    "redirect": "retry later us redirected",
+    "redirect": "retry later renderhook redirected",
     "200-page": "retry later network answer_unreadable",
     "200-without-status": "retry later network answer_unreadable",
 }
@@ -52,7 +52,7 @@ RESULT = {
     "503-gateway": "retry later provider http_503",
     "429": "retry later provider http_429",
     "200-truncated": "retry later network answer_unreadable",
-    "redirect": "retry later us redirected",
+    "redirect": "retry later renderhook redirected",
 }
 CANCEL = {
     "requested": "requested",

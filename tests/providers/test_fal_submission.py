@@ -16,7 +16,7 @@ RESULTS = {
     "200-without-id": "unknown network answer_unreadable",
     "200-truncated": "unknown network answer_unreadable",
     "200-page": "unknown network answer_unreadable",
-    "redirect": "refused us redirected",
+    "redirect": "refused renderhook redirected",
     "bad-key-text": "refused account http_401",
     "bad-key": "refused account http_401",
     "locked": "refused account http_403",

@@ -33,7 +33,7 @@ STATUS = {
     "500": "retry later provider internal_error",
     "504": "retry later provider http_504",
     "400": "retry later input 400001",
-    "redirect": "retry later us redirected",
+    "redirect": "retry later renderhook redirected",
     "200-page": "retry later network answer_unreadable",
     "200-without-status": "retry later network answer_unreadable",
 }

@@ -23,9 +23,9 @@ RESULTS = {
     "402": "refused account MOVIO_PAYMENT_INSUFFICIENT_CREDIT",
     "403-voice": "refused input voice_not_usable",
     "404-avatar": "refused input avatar_not_found",
-    "404-page": "refused us api_gone",
+    "404-page": "refused renderhook api_gone",
     "409": "retry later provider request_in_progress",
-    "410": "refused us api_gone",
+    "410": "refused renderhook api_gone",
     "413": "refused input payload_too_large",
     "429": "retry later provider rate_limit_exceeded 12s",
     "429-quota": "retry later account quota_exceeded",
@@ -35,7 +35,7 @@ RESULTS = {
     "503": "retry later provider service_unavailable",
     "502": "unknown provider http_502",
     "504": "unknown provider http_504",
-    "redirect": "refused us redirected",
+    "redirect": "refused renderhook redirected",
 }
 
 

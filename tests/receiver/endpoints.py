@@ -127,7 +127,7 @@ class Outbox:
             self.ledger,
             self.sender,
             clock=clock,
-            shift_ms=20_000,
+            hold_ms=20_000,
             stop=self.stop,
             at_once=100 if lingering else 1,
         )

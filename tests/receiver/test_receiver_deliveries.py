@@ -20,7 +20,7 @@ async def delivery(receiver: Receiver, request_id: str = "req-1", *, dead: bool 
     await receiver.story.begin(job_id, at=0)
     await receiver.story.report(job_id, at=0, request_id=request_id)
     [task] = await receiver.story.fetch("deliver", at=0)
-    [made] = await deliveries.list_deliveries_of_job(receiver.store, job_id)
+    [made] = await deliveries.list_deliveries_of_subject(receiver.store, job_id)
     if dead:
         await receiver.store.write(deliveries.finish(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
         await receiver.store.write(deliveries.release(task, now=NOON))
@@ -75,7 +75,7 @@ async def test_dead_deliveries_are_listed_newest_first_page_by_page(receiver: Re
 
 async def test_deliveries_of_a_job_are_listed(receiver: Receiver) -> None:
     delivery_id = await delivery(receiver)
-    job_id = (await receiver.http.get(f"/v1/deliveries/{delivery_id}")).json()["job_id"]
+    job_id = (await receiver.http.get(f"/v1/deliveries/{delivery_id}")).json()["subject"]
     found = (await receiver.http.get(f"/v1/deliveries?job={job_id}")).json()
     assert [each["id"] for each in found["deliveries"]] == [delivery_id]
 

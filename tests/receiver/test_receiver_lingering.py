@@ -10,7 +10,7 @@ from ledger.errors import DiskFull, Unavailable
 from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
 from outbound.targets import Targets
-from receiver.notifier import notifier
+from receiver.notifier import hold, notifier
 from tests.conftest import Clock, EmittedEvents
 from tests.database import ON_BOTH_DATABASES
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
@@ -30,8 +30,9 @@ async def lingering(store: Store, clock: Clock, emitted: EmittedEvents) -> Async
 @pytest.fixture(autouse=True)
 def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests wait for never comes because some time has passed."""
-    monkeypatch.setattr(notifier, "LINGER_SECONDS", 60.0)
-    monkeypatch.setattr(notifier, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(hold, "LINGER_SECONDS", 60.0)
+    monkeypatch.setattr(hold, "READ_SECONDS", 60.0)
+    monkeypatch.setattr(notifier, "RELEASE_SECONDS", 60.0)
 
 
 @contextlib.asynccontextmanager
@@ -91,7 +92,7 @@ async def test_what_is_new_goes_out_while_more_than_half_of_a_wide_window_is_stu
 async def test_an_endpoint_without_news_is_let_go(
     lingering: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifier, "LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(hold, "LINGER_SECONDS", 0.05)
     await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
         await holder
@@ -144,7 +145,7 @@ async def test_an_endpoint_is_let_go_again_and_again_while_the_ledger_is_away(
     outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a moment without disk would silence it to the end of its lease."""
-    monkeypatch.setattr(notifier, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01)
     asked = failing(outbox.store, monkeypatch, lambda: len(asked) < 3)
     await outbox.ended(endpoint.url)
     async with holding(outbox) as holder:
@@ -157,7 +158,7 @@ async def test_an_endpoint_is_let_go_again_and_again_while_the_ledger_is_away(
 async def test_it_is_left_to_the_end_of_its_lease_when_the_time_is_over(
     outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
-    monkeypatch.setattr(notifier, "LOOK_SECONDS", 0.01 if over == "shift" else 60.0)
+    monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01 if over == "shift" else 60.0)
     asked = failing(outbox.store, monkeypatch, lambda: True)
     await outbox.ended(endpoint.url)
     async with holding(outbox) as holder:

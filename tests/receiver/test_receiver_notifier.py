@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from ledger.transitions import deliveries
-from receiver.notifier.notifier import FIRST_WINDOW
+from ledger.transitions import deliveries, endpoints
+from receiver.notifier.requests import FIRST_WINDOW
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
 from tests.database import ON_BOTH_DATABASES
+from tests.ledger.queues import ask
 from tests.receiver.endpoints import SECRETS, Endpoint, Outbox, answer
 from work.jitter import JITTER
 
@@ -157,7 +158,7 @@ async def test_gone_buries_it_and_disables_the_endpoint(outbox: Outbox, endpoint
 
 
 async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(outbox: Outbox, endpoint: Endpoint) -> None:
-    await outbox.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     endpoint.responses = lambda _: answer(410)
     await outbox.ended()
     await outbox.deliver()
@@ -168,13 +169,35 @@ async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(outb
 
 
 async def test_what_was_for_a_removed_endpoint_is_discarded(outbox: Outbox, endpoint: Endpoint) -> None:
-    await outbox.store.write(deliveries.put_settings_endpoint(endpoint.url, now=NOON))
+    await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     job_id = await outbox.ended()
-    await outbox.store.write(deliveries.put_settings_endpoint(None, now=NOON))
+    await outbox.store.write(endpoints.remove_settings_endpoint(now=NOON))
+    await outbox.deliver()
+    assert (await outbox.delivery(job_id)).state == "discarded"
+    assert endpoint.received == []
+    assert await outbox.due() == []
+
+
+async def test_a_delivery_that_was_made_while_its_endpoint_was_removed_is_discarded(
+    outbox: Outbox, endpoint: Endpoint
+) -> None:
+    job_id = await outbox.ended(endpoint.url)
+    await ask(outbox.store, "UPDATE endpoints SET removed_at = 1")
     await outbox.deliver()
     delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.reason) == ("discarded", "its endpoint was removed")
     assert endpoint.received == []
+
+
+async def test_what_waits_for_notify_url_is_delivered_when_it_is_set_again(outbox: Outbox, endpoint: Endpoint) -> None:
+    await outbox.ledger.put_settings_endpoint("https://old.example/")
+    job_id = await outbox.ended()
+    await outbox.ledger.put_settings_endpoint(None)
+    await outbox.deliver()
+    assert (await outbox.delivery(job_id)).attempts == 0
+    await outbox.ledger.put_settings_endpoint(endpoint.url)
+    await outbox.deliver()
+    assert (await outbox.delivery(job_id)).state == "delivered"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -214,14 +237,39 @@ async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(outbox
     assert completed["job"]["state"] == "completed"
 
 
-async def test_without_a_secret_nothing_is_sent_and_the_setting_is_named(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_without_a_secret_deliveries_wait_until_there_is_one(outbox: Outbox, endpoint: Endpoint) -> None:
     outbox.sender._secrets = ()
     job_id = await outbox.ended(endpoint.url)
     await outbox.deliver()
     delivery = await outbox.delivery(job_id)
-    assert delivery.state == "dead"
-    assert "NOTIFY_SECRET" in (delivery.reason or "")
-    assert endpoint.received == []
+    assert (delivery.state, delivery.attempts, endpoint.received) == ("pending", 0, [])
+    [paused] = outbox.emitted.named("endpoint.paused")
+    assert (paused["reason"], paused["endpoint"]) == ("NOTIFY_SECRET is not set", delivery.endpoint_id)
+    assert await outbox.due() == []
+    outbox.sender._secrets = SECRETS
+    await outbox.ledger.put_signing(possible=True)
+    await outbox.deliver()
+    assert (await outbox.delivery(job_id)).state == "delivered"
+
+
+async def test_an_endpoint_that_is_disabled_is_a_notification_to_the_others(outbox: Outbox, endpoint: Endpoint) -> None:
+    async with Endpoint(lambda _: answer(410)).listening() as gone:
+        await outbox.ended(gone.url)
+        await ask(
+            outbox.store,
+            "INSERT INTO endpoints (id, url, source, created_at) VALUES ('ep_all', %s, 'api', 1)",
+            endpoint.url,
+        )
+        await outbox.deliver()
+    await outbox.deliver()
+    [received] = endpoint.received
+    notification = msgspec.json.decode(received.body)
+    assert notification["type"] == "endpoint.disabled"
+    assert notification["timestamp"] == "2026-01-01T00:00:00.000Z"
+    data = notification["data"]
+    assert (data["sequence"], data["endpoint"]["url"]) == (1, gone.url)
+    assert data["endpoint"]["reason"] == "the endpoint answered 410 Gone"
+    assert received.headers["webhook-id"] == f"msg_{data['endpoint']['id']}_1_all"
 
 
 async def test_what_was_settled_meanwhile_is_not_told_again(outbox: Outbox, endpoint: Endpoint) -> None:

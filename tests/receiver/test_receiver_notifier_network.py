@@ -9,7 +9,7 @@ from ledger.ledger import Ledger
 from ledger.rows import DueDelivery
 from ledger.storage.store import Store
 from outbound.targets import Targets
-from receiver.notifier.notifier import FIRST_WINDOW, WIDEST_WINDOW
+from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, EmittedEvents
 from tests.outbound.test_outbound_targets import Names
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
@@ -167,17 +167,17 @@ async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answe
 
 
 def count_at_once(outbox: Outbox) -> list[int]:
-    """Note how many letters are under way whenever one goes out."""
+    """Return a list that gets, at the beginning of each attempt, the number of attempts under way."""
     at_once: list[int] = []
     deliver = outbox.sender.deliver
     under_way = 0
 
-    async def counted(letter: DueDelivery, *, start_by: int) -> bool:
+    async def counted(delivery: DueDelivery, *, start_by: int) -> bool:
         nonlocal under_way
         under_way += 1
         at_once.append(under_way)
         try:
-            return await deliver(letter, start_by=start_by)
+            return await deliver(delivery, start_by=start_by)
         finally:
             under_way -= 1
 
@@ -185,7 +185,7 @@ def count_at_once(outbox: Outbox) -> list[int]:
     return at_once
 
 
-async def test_an_endpoint_that_answers_is_told_more_and_more_at_once(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_an_endpoint_that_responds_gets_more_requests_at_once(outbox: Outbox, endpoint: Endpoint) -> None:
     at_once = count_at_once(outbox)
     for number in range(100):
         await outbox.ended(endpoint.url, request_id=f"req-{number}")

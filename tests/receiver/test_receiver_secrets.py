@@ -65,7 +65,7 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     sender = AttemptSender(
         receiver.ledger, endpoint, Targets(()), clock=receiver.clock, emit=receiver.emit, secrets=SECRETS, at_once=9
     )
-    notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, shift_ms=20_000, stop=asyncio.Event(), at_once=1)
+    notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         receiver.clock.now = ms(at)
         for task in await receiver.story.fetch("deliver", at=at):

@@ -7,6 +7,7 @@ import pytest
 
 from providers.fal.settings import FalSettings
 from providers.heygen.settings import HeygenSettings
+from receiver.setting_declarations import NO_ENDPOINT
 from receiver.settings import Settings, SettingsError, read_settings
 from receiver.settings_page import settings_page
 from settings.setting import Declared, Setting, declared
@@ -118,6 +119,11 @@ def test_public_url_on_loopback_still_requires_a_secret_key() -> None:
     [fault] = faults(PUBLIC_URL="http://127.0.0.1:8000")
     assert fault.startswith("SECRET_KEY: must be set")
     read_settings({"PUBLIC_URL": "http://127.0.0.1:8000", "SECRET_KEY": PRIVATE["SECRET_KEY"]})
+
+
+def test_notify_url_none_is_a_value_that_needs_no_secret() -> None:
+    assert read_settings({"NOTIFY_URL": "none"}).notify_url == NO_ENDPOINT
+    assert read_settings({"NOTIFY_URL": ""}).notify_url is None
 
 
 def test_notify_url_requires_a_secret_and_the_suggested_command_makes_a_valid_one() -> None:

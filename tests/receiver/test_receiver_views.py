@@ -70,7 +70,7 @@ ENDED = [BROKEN, Outcome.completed((Output(url="https://x.example/a"),), warning
 
 
 def event(job: Job, name: str) -> Event:
-    return Event(job_id=job.id, sequence=2, type=name, at=NOON)
+    return Event(subject=job.id, sequence=2, type=name, at=NOON)
 
 
 @pytest.mark.parametrize("outcome", ENDED)
@@ -112,11 +112,11 @@ async def test_a_final_event_shows_the_outcome(story: Story, outcome: Outcome) -
 
 async def test_a_notification_shows_type_timestamp_sequence_and_job(story: Story) -> None:
     job = await ended(story, BROKEN)
-    body = msgspec.json.encode(view_notification(event(job, "job.failed"), job))
+    body = msgspec.json.encode(view_notification(event(job, "job.failed"), "job", job))
     head = b'{"type":"job.failed","timestamp":"2026-01-01T00:00:00.000Z","data":{"sequence":2,"job":'
     assert body == head + msgspec.json.encode(view_job(job)) + b"}}"
 
 
 def test_an_event_shows_sequence_type_and_timestamp() -> None:
-    view = view_event(Event(job_id="job_1", sequence=2, type="job.submitted", at=NOON))
+    view = view_event(Event(subject="job_1", sequence=2, type="job.submitted", at=NOON))
     assert msgspec.json.encode(view) == b'{"sequence":2,"type":"job.submitted","timestamp":"2026-01-01T00:00:00.000Z"}'

@@ -1,11 +1,9 @@
--- What of the queue Postgres says otherwise than SQLite, because many transactions are at work there at the same time.
+-- The statements of the queue that differ on Postgres, where transactions are concurrent.
 
 -- name: enqueue
--- One row for each kind and subject, due at the earlier of the times asked for. What is leased is left alone. A row
--- that is due
--- is not even locked: ON CONFLICT DO UPDATE would lock it to the commit, whatever its WHERE says, and with it every
--- callback
--- that is delivered to the same endpoint.
+-- One row for each kind and subject, due at the earlier of the wanted times. A leased row is not changed. A row that is
+-- due is not even locked: ON CONFLICT DO UPDATE would lock it until the commit, even if its WHERE is false, and so
+-- serialise all callbacks whose events go to the same endpoint.
 WITH wanted AS (
 @wanted
 ), hastened AS (
@@ -21,7 +19,7 @@ WITH wanted AS (
 SELECT subject FROM hastened UNION ALL SELECT subject FROM added;
 
 -- name: fetch_work
--- Lease what is due, oldest first. Processes that fetch at the same time take different rows, and none waits.
+-- Lease what is due, longest due first. Concurrent fetches take different rows, and none waits.
 UPDATE work SET lease = :lease, due_at = :until
 WHERE kind = :kind
   AND subject = ANY (ARRAY (SELECT subject FROM work WHERE kind = :kind AND due_at <= :now ORDER BY due_at LIMIT :limit
@@ -29,21 +27,18 @@ WHERE kind = :kind
 RETURNING subject, tries;
 
 -- name: renew_lease
--- The lease lasts longer, if it is still ours. What another transaction is changing is left to it: many are renewed in
--- one
--- transaction, which must not wait for one that waits for it.
+-- Extend the lease, if it still holds. A locked row is skipped: many leases are renewed in one transaction, which must
+-- not wait for another that waits for it.
 UPDATE work SET due_at = :until
 WHERE kind = :kind
   AND subject = ANY (ARRAY (SELECT subject FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease
                             FOR NO KEY UPDATE SKIP LOCKED));
 
 -- name: release_contended_endpoint
--- Before release_endpoint: deliveries that are not committed yet cannot be seen, and nobody would be left to make them.
--- Whoever
--- makes a delivery holds a key share lock on its endpoint to the commit (the foreign key's, or replay_delivery's own).
--- If anybody does,
--- the endpoint is due now; if not, it is locked, so that whoever makes the next delivery waits for us and enqueues it
--- anew.
+-- Before release_endpoint, which cannot see deliveries of transactions that have not committed. A transaction that
+-- inserts a delivery holds a key share lock on its endpoint until it commits (the foreign key's, or replay_delivery's
+-- own). If there is one, the endpoint is due now. If there is none, the endpoint is locked here, so that the next
+-- transaction that inserts a delivery waits for this one and enqueues it again.
 WITH locked AS (SELECT id FROM endpoints WHERE id = :subject FOR UPDATE SKIP LOCKED)
 UPDATE work SET lease = NULL, tries = 0, due_at = :now
 WHERE kind = 'deliver' AND subject = :subject AND lease = :lease
