@@ -158,9 +158,7 @@ def check_receipts(front: PostgresDeployment, counts: Counter[str]) -> None:
         counts["callbacks unanswered"] += status == 0
         counts["callbacks refused"] += status >= 300
     assert {request: number for request, number in acknowledged.items() if kept[request] < number} == {}
-    endings = (
-        "SELECT subject AS job_id FROM events WHERE type NOT IN ('job.accepted', 'job.submitted', 'job.unconfirmed')"
-    )
+    endings = "SELECT subject FROM events WHERE type NOT IN ('job.accepted', 'job.submitted', 'job.unconfirmed')"
     assert sorted(row["subject"] for row in front.rows(endings)) == sorted(row["id"] for row in ended)
     counts["callbacks acknowledged"] = acknowledged.total()
     counts["receipts of callbacks"] = kept.total()
