@@ -73,9 +73,10 @@ class EventType(enum.StrEnum):
     @classmethod
     def of_ending(cls, state: JobState) -> "EventType":
         """Return the event of a job that ends in `state`."""
-        return cls(f"job.{state.value}")
+        return _OF_ENDING[state]
 
 
+_OF_ENDING = {state: EventType(f"job.{state.value}") for state in JobState if state.is_terminal}
 _PRIVATE = frozenset({EventType.JOB_ACCEPTED, EventType.JOB_UNCONFIRMED})
 
 

@@ -1,7 +1,10 @@
 """The sweep: what is open and has no work gets some, on both databases, and nothing else does."""
 
+import re
+
 import pytest
 
+from ledger.storage.statements import Dialect, statements
 from ledger.storage.store import Store
 from ledger.transitions import endpoints
 from ledger.transitions import queue as work
@@ -50,3 +53,10 @@ async def test_an_endpoint_whose_work_is_due_later_than_its_delivery_is_brought_
 async def test_the_kinds_of_work_are_those_of_the_table(store: Store) -> None:
     rows = await queues.ask(store, "SELECT name FROM work_kinds ORDER BY priority")
     assert tuple(row["name"] for row in rows) == work.Kind.__args__  # type: ignore[attr-defined]  # a Literal has them
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_no_statement_names_a_kind_that_is_not_in_the_table(dialect: Dialect) -> None:
+    texts = " ".join(statement.text for statement in statements(dialect).values())
+    clauses = re.findall(r"kind = '\w+'|kind IN \([^)]*\)|'\w+' AS kind", texts)
+    assert set(re.findall(r"'(\w+)'", " ".join(clauses))) == set(work.Kind.__args__)  # type: ignore[attr-defined]  # a Literal has them

@@ -9,6 +9,16 @@ ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at
 RETURNING subject;
 
+-- name: enqueue_deliveries
+-- As in ../work.sql, but without RETURNING, for which SQLite makes a table: every callback comes by here, and only
+-- whether a row was changed is read.
+INSERT INTO work (kind, subject, due_at)
+SELECT 'deliver' AS kind, endpoint_id, :now
+FROM listeners
+WHERE subject = :subject AND transition = :transition AND disabled_at IS NULL AND paused_at IS NULL
+ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
+WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
+
 -- name: fetch_work
 -- Lease what is due, longest due first.
 UPDATE work SET lease = :lease, due_at = :until
