@@ -91,7 +91,7 @@ class Fault(enum.StrEnum):
     """The provider broke or refused: asking again later may work."""
     NETWORK = "network"
     """The provider was not reached, or its answer was not read."""
-    US = "renderhook"
+    RENDERHOOK = "renderhook"
     """Renderhook itself."""
 
 

@@ -10,7 +10,7 @@ from providers.reading import read_retry_after
 def redirect_error(response: Response, *, provider: str, setting: str) -> JobError:
     """Return the error for a redirect, which is never followed. `setting` holds the URL that is probably wrong."""
     message = f"{provider} answered HTTP {response.status}, a redirect, which is not followed; check {setting}"
-    return JobError(fault=Fault.US, code="redirected", message=message)
+    return JobError(fault=Fault.RENDERHOOK, code="redirected", message=message)
 
 
 def missing_id_error(response: Response, *, provider: str, field: str) -> JobError:

@@ -1,7 +1,6 @@
 """Polls providers for submitted jobs, and records outcomes as a callback would."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import msgspec
 
@@ -13,6 +12,7 @@ from ledger.rows import Job
 from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
 from providers.provider import Account
 from submitter.backoff import next_poll
+from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
@@ -53,7 +53,8 @@ class Poller:
         await run_shielded(self._settle(task, job, account, result, response))
 
     async def _poll(self, account: Account, job: Job) -> tuple[PollResult, Response | None]:
-        result: PollResult = AskNext(request=account.poll(job), read=partial(account.read_poll, job))
+        calls = ProviderCalls(account, job, self._emit)
+        result: PollResult = calls.poll()
         response = None
         for _ in range(MOST_REQUESTS):
             if not isinstance(result, AskNext):
@@ -63,9 +64,8 @@ class Poller:
             except (NeverSent, Unread) as error:
                 message = f"{job.provider} did not answer: {error}"
                 return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
-            if warning := account.warning(response):
-                self._emit("provider.warning_received", provider=job.provider, warning=warning)
-            result = result.read(response)
+            calls.emit_warning(response)
+            result = calls.read_poll(result, response)
         return result, response
 
     async def _settle(
@@ -106,7 +106,7 @@ class Poller:
         still_running = isinstance(result, Running | AskNext)
         if now >= deadline and (still_running or now >= deadline + account.give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
-            error = _timeout_error(job, now - submitted_at)
+            error = _last_poll_error(job, now - submitted_at, result)
             if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
@@ -125,7 +125,13 @@ def _not_found_error(job: Job) -> JobError:
     )
 
 
-def _timeout_error(job: Job, age: int) -> JobError:
+def _last_poll_error(job: Job, age: int, result: PollResult) -> JobError:
+    if isinstance(result, RetryLater):
+        message = (
+            f"the end of request {job.provider_request_id} was not read within {age // 1000} s; it may have ended, and "
+            f"be billed. At the last poll: {result.error.message}"
+        )
+        return JobError(fault=result.error.fault, code="unread", message=message)
     return JobError(
         fault=Fault.PROVIDER,
         code="timed_out",

@@ -17,6 +17,7 @@ from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, S
 from providers.provider import Account
 from providers.registry import providers
 from submitter.backoff import next_poll, next_submit
+from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
 
@@ -71,7 +72,7 @@ class Submitter:
         job = claimed.job
         if job is not None and claimed.lost:
             message = "the worker that claimed it stopped before it recorded a response"
-            error = JobError(fault=Fault.US, code="claim_ended", message=message)
+            error = JobError(fault=Fault.RENDERHOOK, code="claim_ended", message=message)
             self._emit_error("job.became_unconfirmed", job, error)
         if job is not None and claimed.claim is not None:
             if job.submissions > 1:
@@ -109,15 +110,18 @@ class Submitter:
         await run_shielded(self._settle(claimed, result))
 
     async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
+        calls = ProviderCalls(account, job, self._emit)
+        request = calls.submission()
+        if isinstance(request, Refused):
+            return request
         try:
-            response = await self._send(account.submission(job))
+            response = await self._send(request)
         except NeverSent as error:
             return RetryLater(error=_network_error("never_sent", f"{job.provider} was not reached: {error}"))
         except Unread as error:
             return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
-        if warning := account.warning(response):
-            self._emit("provider.warning_received", provider=job.provider, warning=warning)
-        return account.read_submission(response)
+        calls.emit_warning(response)
+        return calls.read_submission(response)
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -212,7 +216,7 @@ def _no_account_error(name: str) -> JobError:
     provider = providers().get(name)
     reason = f"{provider.missing} is not set" if provider else "it is not installed"
     message = f"{reason}: no job can be submitted to {name}"
-    return JobError(fault=Fault.US, code="no_account", message=message, retryable=True)
+    return JobError(fault=Fault.RENDERHOOK, code="no_account", message=message, retryable=True)
 
 
 def _network_error(code: str, message: str) -> JobError:

@@ -72,6 +72,7 @@ EVENTS: Mapping[str, EventType] = {
     ),
     "poll.failed": _event("Polls that a provider did not answer.", "provider", "code"),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
+    "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),
     "provider.warning_received": _event(
         "Responses in which a provider announced a change or an end of its API.",
         "provider",

@@ -60,4 +60,4 @@ def _parse_accepted(response: Response) -> SubmitResult:
 
 def _api_gone_error(response: Response) -> JobError:
     message = sunset_warning(response) or "HeyGen no longer serves this address; check HEYGEN_API_URL"
-    return JobError(fault=Fault.US, code="api_gone", message=message)
+    return JobError(fault=Fault.RENDERHOOK, code="api_gone", message=message)

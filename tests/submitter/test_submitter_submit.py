@@ -38,10 +38,10 @@ async def test_an_accepted_submission_makes_the_job_submitted_and_schedules_its_
         ),
         ("fal", response(401, {"detail": "Invalid key"}), Fault.ACCOUNT),
         ("fal", response(404, {"detail": "Application 'a/b' not found"}), Fault.INPUT),
-        ("fal", response(307, b"", location="https://elsewhere.example"), Fault.US),
+        ("fal", response(307, b"", location="https://elsewhere.example"), Fault.RENDERHOOK),
         ("heygen", response(400, {"error": {"code": "invalid_parameter", "message": "no"}}), Fault.INPUT),
         ("heygen", response(200, {"error": "insufficient credit"}), None),
-        ("heygen", response(410, b"<h1>Gone</h1>"), Fault.US),
+        ("heygen", response(410, b"<h1>Gone</h1>"), Fault.RENDERHOOK),
     ],
 )
 async def test_a_refused_job_fails(provider: str, refusal: Response, fault: Fault | None, harness: Harness) -> None:
@@ -120,7 +120,7 @@ async def test_without_an_account_a_job_fails_and_names_the_setting(harness: Har
         job_id = await harness.accept(provider)
         await harness.submit_due(script)
         job = await harness.job(job_id)
-        assert (job.state, job.error and job.error.fault) == (JobState.FAILED, Fault.US)
+        assert (job.state, job.error and job.error.fault) == (JobState.FAILED, Fault.RENDERHOOK)
         assert job.error
         assert setting in job.error.message
     assert script.requests == []

@@ -105,7 +105,7 @@ def test_each_event_has_a_sentence_that_says_what_is_counted(name: str) -> None:
 def test_no_label_is_an_identifier() -> None:
     """A label with as many values as there are jobs would fill Prometheus' memory."""
     labels = {label for event in EVENTS.values() for label in event.labels}
-    assert labels == {"provider", "state", "result", "reason", "code", "fault", "outcome", "kind"}
+    assert labels == {"provider", "state", "result", "reason", "code", "fault", "outcome", "kind", "step"}
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
