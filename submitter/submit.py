@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from ledger.clock import Clock
-from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
@@ -153,7 +153,9 @@ class Submitter:
                 self._emit(
                     "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
                 )
-                if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
+                if not isinstance(error, Unavailable) or isinstance(error, Closed):
+                    raise
+                if self._clock() >= (job.claimed_until or 0):
                     raise
                 await self._sleep(RETRY_SECONDS)
 

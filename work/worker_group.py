@@ -40,6 +40,10 @@ class WorkerGroup:
 
     async def __aexit__(self, *_: object) -> None:
         self._stop.request()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._stop.seconds_left())
+            for task in late:  # one that waits for a database which does not answer
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
 
