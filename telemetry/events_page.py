@@ -14,6 +14,9 @@ format. Counters begin at 0 with the process. A line has `event`, `level`, `time
 and others such as `job`, `request`, `delivery`, `error`. No line or label has a secret, a header, a URL's query or a
 body.
 
+Logging never delays or fails the work. A line that standard error does not take, because it is closed, full or not
+read, is dropped and counted: `renderhook_log_lines_dropped_total`.
+
 `renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
 `paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
 says what to do about each.

@@ -38,7 +38,7 @@ class WorkerGroup:
             self._tasks.append(task)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._stop.request()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._stop.seconds_left())
