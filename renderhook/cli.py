@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import click
 
-from renderhook.errors import CommandError
 from renderhook.version import version
 
 
@@ -30,7 +29,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """A group that lists its commands without importing them. Each provider of the registry is a command too."""
+    """A group that lists its commands without importing them. Each provider's name is a command, usable or not."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         """Return the names in the order of `--help`."""
@@ -56,13 +55,9 @@ class _LazyGroup(click.Group):
 
 
 def _providers() -> Collection[str]:
-    from providers.errors import InvalidProvider  # noqa: PLC0415 - as the next line
-    from providers.registry import providers  # noqa: PLC0415 - most commands need no provider
+    from providers.registry import names  # noqa: PLC0415 - most commands need no provider
 
-    try:
-        return providers().keys()
-    except InvalidProvider as error:
-        raise CommandError(str(error)) from None
+    return names()
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
