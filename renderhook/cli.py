@@ -5,6 +5,7 @@ from pkgutil import resolve_name
 from typing import NamedTuple
 
 import click
+from click.core import ParameterSource
 
 from renderhook.version import version
 
@@ -88,6 +89,7 @@ def main(context: click.Context, url: str, api_key: str) -> None:
     Exit codes: 0 done (wait and --wait: the job completed), 1 the job ended otherwise or the server cannot run,
     2 wrong usage, or no answer from the receiver.
     """
-    context.obj = (url, api_key.split(",", maxsplit=1)[0].strip())
+    from_environment = context.get_parameter_source("api_key") is ParameterSource.ENVIRONMENT
+    context.obj = (url, api_key.split(",", maxsplit=1)[0].strip(), "API_KEY" if from_environment else "--api-key")
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
