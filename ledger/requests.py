@@ -1,10 +1,10 @@
 """What the methods of the ledger take and return, frozen. Times are milliseconds since the epoch, UTC."""
 
-import hashlib
 from typing import Literal
 
 import msgspec
 
+from ledger.canonical import digest
 from ledger.records import Outcome, Source
 from ledger.rows import Job
 
@@ -33,9 +33,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """Identify the request: a repeated one under the same Idempotency-Key is equal."""
-        parts = [self.provider, self.model, self.input, self.metadata, *self.notify]
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+        """Identify the request: a repeated one under the same Idempotency-Key is equal, however its JSON is written."""
+        return digest([self.provider, self.model, *sorted(self.notify)], [self.input, self.metadata])
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):

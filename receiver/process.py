@@ -50,7 +50,7 @@ async def serve(settings: Settings) -> None:
     except ShutdownRequested:
         pass  # before anything was claimed
     finally:
-        shutdown.ask()
+        shutdown.request()
         await serving
         listener.close()
 
@@ -68,8 +68,8 @@ async def work_alone(settings: Settings) -> None:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(work.accounts))
-            await shutdown.asked.wait()
-            emit("worker.shutdown_requested")
+            shutdown.on_request(lambda: emit("worker.shutdown_requested"))
+            await shutdown.requested.wait()
     except ShutdownRequested:
         pass  # before anything was claimed
 
@@ -97,6 +97,7 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
         ) as sources,
     ):
         freeze_startup_objects()
+        shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
         yield compose_application(
             settings,
@@ -109,7 +110,6 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
             stopped_workers=work.workers.stopped,
             emit=emit,
         )
-        emit("receiver.shutdown_requested")
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +147,7 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
             request_seconds=settings.provider_timeout_seconds,
             give_up_seconds=settings.submit_timeout_seconds,
         )
-        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.asked)
+        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.requested)
         kinds = [*submitter, notifier] if workers else []
         async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)

@@ -1,4 +1,4 @@
-"""The ledger on Postgres: a few transactions at a time, each of whatever was waiting, and word of it to others."""
+"""The store on Postgres: group commit, two batches at a time, and notifications to other processes."""
 
 import asyncio
 import contextlib

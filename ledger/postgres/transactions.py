@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import AsyncRawCursor
-from psycopg.pq import PipelineStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.numeric import Int8
 
@@ -139,9 +139,12 @@ def _warned(notice: Any, warnings: list[str]) -> None:
 
 async def _roll_back(connection: Connection) -> None:
     try:
-        if connection.info.pipeline_status is not PipelineStatus.OFF:
+        began = connection.info.transaction_status is not TransactionStatus.IDLE
+        if not began or connection.info.pipeline_status is not PipelineStatus.OFF:
             await connection.close()
         if not connection.closed:
-            await connection.execute("ROLLBACK")
+            # Of a transaction that began, this also forgets every prepared statement, here and at the server. After a
+            # pipeline that failed, psycopg takes some for prepared that never were.
+            await connection.rollback()
     except Exception:  # noqa: BLE001 - the connection is broken, so no transaction is open on it
         await connection.close()

@@ -146,5 +146,9 @@ def new_migrations(applied: Iterable[Applied], moved: Moved | None, known: Seque
                 f"may need: run a newer release"
             )
         if each.number in ours and ours[each.number].checksum != each.checksum:
-            raise CannotOpen(f"migration {each.number} in the ledger is not the one of this release: was it edited?")
+            raise CannotOpen(
+                f"migration {each.number} in the database is not the one of this release. A database that was made "
+                f"before the first release is not migrated: let its jobs end with the commit that made it, and then "
+                f"start with a new database. See docs/operations/upgrade.md"
+            )
     return [migration for migration in known if migration.number not in done]

@@ -9,6 +9,7 @@ from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers import registry
 from providers.errors import InputRefused
+from receiver.web.json_bodies import decode, read_body_as, unprocessable
 from receiver.web.problems import Problem
 from settings.urls import parse_http_url
 
@@ -17,7 +18,7 @@ LONGEST_METADATA = 16_384
 LONGEST_IDEMPOTENCY_KEY = 255
 
 
-class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The body, as the user sends it. `input` is kept byte for byte: decoding loses duplicate keys and long numbers."""
 
     provider: str
@@ -25,12 +26,6 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     input: msgspec.Raw
     metadata: dict[str, Any] = {}
     notify: list[str] = []
-
-
-_DECODER = msgspec.json.Decoder(JobRequest)
-
-_INPUT_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=float)
-"""For the checks only. `float` reads what is too large for a double as infinity, where msgspec refuses it."""
 
 
 class JobRequests:
@@ -43,18 +38,18 @@ class JobRequests:
 
     def read(self, body: bytes, idempotency_key: str | None) -> NewJob:
         """Read a job from a request's body. Raises Problem: 400 when it cannot be read, 422 when it cannot be done."""
-        request, input_values = _decode(body)
+        request = read_body_as(JobRequest, body)
         _check_idempotency_key(idempotency_key)
         errors = [
             *self._provider_errors(request),
-            *_input_errors(request, input_values),
+            *_input_errors(request),
             *self._notify_errors(request.notify),
         ]
         metadata = msgspec.json.encode(request.metadata)
         if len(metadata) > LONGEST_METADATA:
             errors.append(("metadata", f"is longer than {LONGEST_METADATA} bytes"))
         if errors:
-            raise Problem(422, "; ".join(f"{field}: {message}" for field, message in errors), errors=errors)
+            raise unprocessable(errors)
         return NewJob(
             provider=request.provider,
             model=request.model,
@@ -69,7 +64,7 @@ class JobRequests:
             return []
         provider = registry.providers().get(request.provider)
         if provider is None:
-            return [("provider", f"must be one of {', '.join(registry.providers())}")]
+            return [("provider", f"must be one of {', '.join(registry.providers())}, not {request.provider[:100]!r}")]
         return [("provider", f"{request.provider} cannot be used: {provider.missing} is not set on this receiver")]
 
     def _notify_errors(self, urls: list[str]) -> list[tuple[str, str]]:
@@ -90,23 +85,11 @@ class JobRequests:
         return None
 
 
-def _decode(body: bytes) -> tuple[JobRequest, dict[str, Any]]:
+def _input_errors(request: JobRequest) -> list[tuple[str, str]]:
     try:
-        request = _DECODER.decode(body)
-        return request, _decode_input(request.input)
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"the job is not of the expected shape: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"the body is not valid JSON: {str(error)[:200]}") from error
-
-
-def _decode_input(raw: msgspec.Raw) -> dict[str, Any]:
-    if not bytes(raw).startswith(b"{"):
-        raise msgspec.ValidationError("Expected `object` - at `$.input`")
-    return _INPUT_DECODER.decode(raw)
-
-
-def _input_errors(request: JobRequest, values: dict[str, Any]) -> list[tuple[str, str]]:
+        values = decode(request.input, dict[str, Any])
+    except ValueError as error:
+        return [("input", str(error).rpartition("\n")[2])]
     provider = registry.providers().get(request.provider)
     if provider is None:
         return []

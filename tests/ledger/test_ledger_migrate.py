@@ -45,7 +45,7 @@ def test_an_edited_migration_is_refused(connection: sqlite3.Connection, monkeypa
     migrate(connection, 1)
     edited = migration(1, "CREATE TABLE a (x INTEGER);")
     monkeypatch.setattr(migrate_module, "migrations", lambda _: [edited])
-    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+    with pytest.raises(CannotOpen, match="migration 1 in the database is not the one of this release"):
         migrate(connection, 2)
 
 

@@ -94,7 +94,7 @@ async def test_every_migration_is_noted_with_its_phase(place: Place) -> None:
 async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
     await (await place.open()).close()
     place.run("UPDATE migrations SET checksum = 'other' WHERE number = 1")
-    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+    with pytest.raises(CannotOpen, match="migration 1 in the database is not the one of this release"):
         await place.open()
 
 

@@ -8,7 +8,6 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from ledger.errors import Contradiction, LedgerError, Unanswered, Unavailable
 from receiver.web.app import App
-from tests.receiver.conftest import MakeReceiver
 from tests.receiver.harness import API_KEY, OLD_API_KEY, Receiver, callback_body
 
 WRONG_KEYS = ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {API_KEY}", API_KEY, f"Bearer {API_KEY}x", "Bearer \xe9"]
@@ -172,16 +171,3 @@ async def test_an_unforeseen_exception_gets_500_without_its_message(
     assert "secret words" not in response.text
     with pytest.raises(Contradiction, match="secret words"):  # the server logs the traceback
         await send(receiver, receiver.http)
-
-
-@pytest.mark.parametrize(
-    ("host", "served"),
-    [("localhost:8000", True), ("127.0.0.1:8000", True), ("[::1]", True), ("rebound.example", False)],
-)
-async def test_without_an_api_key_only_requests_to_loopback_names_are_served(
-    make_receiver: MakeReceiver, host: str, served: bool
-) -> None:
-    """A web page can make its own name point at this machine, but its Host header has that name."""
-    receiver = make_receiver(API_KEY="")
-    response = await receiver.http.get("/v1/jobs", headers={"host": host})
-    assert response.status_code == (200 if served else 401)

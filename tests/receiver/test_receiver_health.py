@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ledger.errors import DiskFull
 from ledger.requests import Kind, Task
 from ledger.sqlite.store import SQLiteStore
 from tests.conftest import Clock, EmittedEvents
@@ -42,6 +44,29 @@ async def test_a_read_only_database_is_not_ready(receiver: Receiver, sqlite_stor
 async def test_a_closed_database_is_not_ready(receiver: Receiver) -> None:
     await receiver.store.close()
     assert (await receiver.http.get("/readyz")).status_code == 503
+
+
+async def test_a_full_disk_is_the_reason_and_each_change_is_logged_once(
+    receiver: Receiver, emitted: EmittedEvents, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> None:
+        raise DiskFull("the disk is full: /data/renderhook.db")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receiver.ledger, "prove_writable", fail)
+        for _ in range(3):
+            response = await receiver.http.get("/readyz")
+            assert (response.status_code, response.json()) == (503, {"status": "the disk of the database is full"})
+    for _ in range(3):
+        assert (await receiver.http.get("/readyz")).status_code == 200
+    changes = [(name, fields) for name, fields in emitted if name.startswith("receiver.became")]
+    assert changes == [
+        (
+            "receiver.became_unready",
+            {"reason": "the disk of the database is full", "detail": "the disk is full: /data/renderhook.db"},
+        ),
+        ("receiver.became_ready", {}),
+    ]
 
 
 @ON_BOTH_DATABASES
