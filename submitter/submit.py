@@ -105,12 +105,12 @@ class Submitter:
         if account is None:
             await self._settle(claimed, Refused(error=_no_account_error(claimed.job.provider)))
             return
-        result = await self._send_submission(account, claimed.job)
+        calls = ProviderCalls(account, claimed.job, self._emit)
+        result = await self._send_submission(calls, claimed.job)
         # A response that was read is recorded even if this task is cancelled.
         await run_shielded(self._settle(claimed, result))
 
-    async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
-        calls = ProviderCalls(account, job, self._emit)
+    async def _send_submission(self, calls: ProviderCalls, job: Job) -> SubmitResult:
         request = calls.submission()
         if isinstance(request, Refused):
             return request
@@ -136,7 +136,7 @@ class Submitter:
 
     async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
         job = claimed.job
-        interval = self._accounts[job.provider].poll_interval
+        interval = ProviderCalls(self._accounts[job.provider], job, self._emit).poll_interval
         poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
         request = ProviderRequest(**msgspec.structs.asdict(submitted))
         confirmed = await self._write_request(claimed, request, poll_at)
@@ -207,8 +207,11 @@ class Submitter:
         if self._resubmit != "never" and job.submissions < MOST_SUBMISSIONS:
             return unconfirmed_at + self._resubmit
         account = self._accounts.get(job.provider)
+        if account is None:
+            return unconfirmed_at
+        calls = ProviderCalls(account, job, self._emit)
         # Without a callback there is nothing to wait for: the request's id is not known.
-        return unconfirmed_at + (account.give_up_after if account and account.calls_back else 0)
+        return unconfirmed_at + (calls.give_up_after if calls.calls_back else 0)
 
     def _emit_error(self, event: str, job: Job, error: JobError, **fields: object) -> None:
         self._emit(event, job=job.id, provider=job.provider, **fields, code=error.code, message=error.message)
