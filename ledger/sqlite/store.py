@@ -105,6 +105,7 @@ async def open_sqlite(
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
+        _create_private(path)
         try:
             writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
@@ -120,6 +121,15 @@ async def open_sqlite(
             raise kind(f"cannot open {path}: {fault}") from error
         undo.pop_all()
     return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
+
+
+def _create_private(path: Path) -> None:
+    """Create a file that only its owner may read, unless it exists: inputs and outputs are faces, and signed URLs.
+
+    SQLite gives its other files the mode of this one (findCreateFileMode in its os_unix.c).
+    """
+    with contextlib.suppress(OSError):  # it exists, or SQLite says why it cannot be created
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def _on_thread(
