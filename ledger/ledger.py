@@ -24,15 +24,24 @@ from ledger.requests import (
 )
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
+from ledger.redacted import redacted_attempt, redacted_outcome, redacted_report
 from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
+
+from settings.redaction import Redactor
+
+NO_SECRETS = Redactor()
 
 
 class Ledger:
-    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`."""
+    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`.
 
-    def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
+    Errors, warnings and responses of others are redacted before they are written.
+    """
+
+    def __init__(self, store: Store, clock: Clock = wall_clock, redact: Redactor = NO_SECRETS) -> None:
         self.store = store
         self._clock = clock
+        self._redact = redact
         self.queue = WorkQueue(store, clock)
 
     async def close(self) -> None:
@@ -105,14 +114,16 @@ class Ledger:
 
     async def record(self, report: Report) -> RecordResult:
         """Record a provider's report of a job, from a callback or a poll. The first outcome stands."""
-        return await self.store.write(outcomes.record(report, now=self._clock()))
+        return await self.store.write(outcomes.record(redacted_report(report, self._redact), now=self._clock()))
 
     async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
         """End a job that the provider refused, if `claim` still holds. True if it ended so."""
+        outcome = redacted_outcome(outcome, self._redact)
         return await self.store.write(outcomes.refuse(task, outcome, claim=claim, now=self._clock()))
 
     async def expire(self, task: Task, outcome: Outcome, *, last_transition: str) -> bool:
         """End a job that got no outcome in time, if it is still as it was read. True if it ended so."""
+        outcome = redacted_outcome(outcome, self._redact)
         return await self.store.write(
             outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
         )
@@ -145,6 +156,17 @@ class Ledger:
         """Read at most `limit` deliveries of an endpoint that are due, longest due first."""
         return await deliveries.read_due(self.store, endpoint_id, now=self._clock(), limit=limit)
 
+    async def begin_attempt(self, delivery_id: str, *, due_at: int) -> None:
+        """Count an attempt before it is made: if it ends the process, the next one is due at `due_at` (ms).
+
+        How it ended is then recorded with `counted=True`.
+        """
+        await self.store.write(deliveries.begin(delivery_id, at=self._clock(), due_at=due_at))
+
+    async def withdraw_attempt(self, delivery_id: str) -> None:
+        """Forget the attempt that was counted: it was not made, and the delivery is due."""
+        await self.store.write(deliveries.withdraw(delivery_id, due_at=self._clock()))
+
     async def finish_delivery(
         self,
         delivery_id: str,
@@ -152,17 +174,29 @@ class Ledger:
         ending: Ending,
         *,
         reason: str | None = None,
+        counted: bool = False,
     ) -> None:
         """End a delivery, with the attempt that ended it if there was one."""
-        await self.store.write(deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason))
+        attempted, reason = redacted_attempt(attempted, self._redact), reason and self._redact(reason)
+        await self.store.write(
+            deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason, counted=counted)
+        )
 
-    async def disable_endpoint(self, delivery: DueDelivery, attempted: Attempted, *, reason: str) -> None:
+    async def disable_endpoint(
+        self, delivery: DueDelivery, attempted: Attempted, *, reason: str, counted: bool = False
+    ) -> None:
         """End a delivery as dead and disable its endpoint: event `endpoint.disabled` for the others."""
-        await self.store.write(deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock()))
+        attempted = redacted_attempt(attempted, self._redact)
+        await self.store.write(
+            deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock(), counted=counted)
+        )
 
-    async def retry_delivery(self, delivery_id: str, attempted: Attempted, *, due_at: int) -> None:
+    async def retry_delivery(
+        self, delivery_id: str, attempted: Attempted, *, due_at: int, counted: bool = False
+    ) -> None:
         """Record a failed attempt; the next one is due at `due_at` (ms)."""
-        await self.store.write(deliveries.retry(delivery_id, attempted, due_at=due_at))
+        attempted = redacted_attempt(attempted, self._redact)
+        await self.store.write(deliveries.retry(delivery_id, attempted, due_at=due_at, counted=counted))
 
     async def replay_delivery(self, delivery_id: str) -> bool:
         """Make a dead delivery pending again under the same id, with a fresh schedule. False if it is not dead."""

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ledger.clock import Clock, wall_clock
 from ledger.errors import CannotOpen
-from ledger.ledger import Ledger
+from ledger.ledger import NO_SECRETS, Ledger
 from ledger.sqlite.store import open_sqlite
 from ledger.urls import SQLITE, on_postgres
+from settings.redaction import Redactor
 
 
 async def open_ledger(
@@ -18,16 +19,18 @@ async def open_ledger(
     waiting_limit: int,
     connections: int,
     seconds: float,
+    redact: Redactor = NO_SECRETS,
 ) -> Ledger:
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are the names that jobs may have. `waiting_limit` bounds the writes that wait. `connections`, and
-    `seconds` for each response, are limits of Postgres. Raises `CannotOpen` if an operator must act, `Unavailable` if
+    `seconds` for each response, are limits of Postgres. `redact` is applied to texts of others. Raises `CannotOpen` if an operator must act, `Unavailable` if
     the database does not answer.
     """
     if not on_postgres(url):
         path = Path(url.removeprefix(SQLITE))
-        return Ledger(await open_sqlite(path, now=clock(), providers=providers, waiting_limit=waiting_limit), clock)
+        sqlite = await open_sqlite(path, now=clock(), providers=providers, waiting_limit=waiting_limit)
+        return Ledger(sqlite, clock, redact)
     try:
         from ledger.postgres.store import open_postgres  # noqa: PLC0415 - an extra that SQLite does not need
     except ImportError as error:
@@ -37,4 +40,4 @@ async def open_ledger(
     store = await open_postgres(
         url, now=clock(), providers=providers, connections=connections, seconds=seconds, waiting_limit=waiting_limit
     )
-    return Ledger(store, clock)
+    return Ledger(store, clock, redact)

@@ -126,7 +126,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one POST of a delivery needs. `job` is None when the event's subject is no job."""
+    """What one POST of a delivery needs. `job` is None when the event's subject is no job, or a job that is `large`."""
 
     delivery_id: str
     attempts: int
@@ -135,11 +135,13 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     subject_kind: str
     job: Job | None
+    large: bool
 
     @classmethod
     def from_rows(cls, rows: Rows) -> Self:
         """Make a due delivery of its rows, one for each output of its job."""
         row = rows[0]
+        large = row["id"] is not None and row["input"] is None
         return cls(
             delivery_id=row["delivery_id"],
             attempts=row["attempts"],
@@ -153,7 +155,8 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
                 data=row["data"],
             ),
             subject_kind=row["subject_kind"],
-            job=None if row["id"] is None else Job.from_rows(rows),
+            job=None if row["id"] is None or large else Job.from_rows(rows),
+            large=large,
         )
 
 

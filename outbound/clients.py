@@ -1,26 +1,32 @@
 """The HTTP clients of the process, each with its own connections and limits."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from outbound.client import Client, open_transport
-from outbound.targets import GuardedResolver, Targets
+from outbound.client import STATUS_LINE_LIMITS, Client, open_transport
+from outbound.names import Names
+from outbound.targets import GuardedNames, Targets
 
 KEYS_SECONDS = 5.0
 LONGEST_KEYS = 1 << 20
 """The limits of a fetch of public keys."""
 
+MOST_LOOK_UPS = 1024
+"""Names of endpoints that are resolved at once. Each name that no server answers for waits on a thread of its own."""
+
 
 class Clients(msgspec.Struct, frozen=True, kw_only=True):
-    """A client for each purpose, and which targets `deliver` may reach."""
+    """A client for each purpose, which targets `deliver` may reach, and how it resolves their names."""
 
     submit: Client
     poll: Client
     fetch_keys: Client
     deliver: Client
     targets: Targets
+    names: Names
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,22 +41,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 async def open_clients(
     providers: Limits, deliveries: Limits, *, allow_private_targets: Sequence[str]
 ) -> AsyncIterator[Clients]:
-    """Open the clients. Only that of deliveries is guarded, and cuts a response that is too long."""
+    """Open the clients. That of deliveries is guarded, and the status line of a response suffices it."""
     targets = Targets(allow_private_targets)
+    names = Names(most=MOST_LOOK_UPS)
     async with contextlib.AsyncExitStack() as stack:
         guarded = open_transport(
             connections=deliveries.concurrency,
             socket_factory=targets.socket_factory,
-            resolver=GuardedResolver(targets),
+            resolve=GuardedNames(targets, names.resolve).resolve,
+            limits=STATUS_LINE_LIMITS,
         )
         polling = open_transport(connections=providers.concurrency + 1)  # and one that fetches keys
         submitting = open_transport(connections=providers.concurrency, keep_alive=False)
         for transport in (guarded, polling, submitting):
             stack.push_async_callback(transport.aclose)
+        ask = functools.partial(
+            Client, seconds=providers.seconds, max_bytes=providers.max_bytes, limit_name="MAX_BODY_BYTES"
+        )
         yield Clients(
-            submit=Client(submitting, seconds=providers.seconds, max_bytes=providers.max_bytes),
-            poll=Client(polling, seconds=providers.seconds, max_bytes=providers.max_bytes),
+            submit=ask(submitting),
+            poll=ask(polling),
             fetch_keys=Client(polling, seconds=KEYS_SECONDS, max_bytes=LONGEST_KEYS),
-            deliver=Client(guarded, seconds=deliveries.seconds, max_bytes=deliveries.max_bytes, cut=True),
+            deliver=Client(guarded, seconds=deliveries.seconds, max_bytes=deliveries.max_bytes, status_suffices=True),
             targets=targets,
+            names=names,
         )

@@ -4,26 +4,31 @@ Every address that a name resolves to is checked, and the one connected to is ch
 cannot change in between. Addresses that embed another (v4-mapped, 6to4, Teredo, NAT64) are unwrapped.
 """
 
-import asyncio
 import errno
-import functools
 import ipaddress
 import socket
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
-from aiohttp.abc import AbstractResolver, ResolveResult
+from outbound.names import Addresses, AddressInfo
 
+SEND_BUFFER = 65_536
+"""Bytes that the system holds for one connection (it takes twice as much), or endpoints that read nothing would fill its
+memory with copies of one body."""
+
+Resolve = Callable[[str, int], Awaitable[Addresses]]
+SocketFactory = Callable[[AddressInfo], socket.socket]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # https://www.rfc-editor.org/rfc/rfc6052
-
+_ISATAP = 0x0000_5EFE
+"""Before the IPv4 address in the lower half of an ISATAP address. https://www.rfc-editor.org/rfc/rfc5214#section-6.1"""
 
 _ALSO_NOT_PUBLIC = (
     # Networks that the ipaddress module of some supported Python version considers global.
+    ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's platform, reachable from its virtual machines alone
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
+    ipaddress.IPv4Network("192.88.99.0/24"),  # https://www.rfc-editor.org/rfc/rfc7526: relays of 6to4, deprecated
     ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
     ipaddress.IPv6Network(
         "64:ff9b:1::/48"
@@ -36,7 +41,7 @@ class TargetRefused(OSError):
     """The target is not a public address, and ALLOW_PRIVATE_TARGETS does not name it."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(errno.EACCES, message)  # aiohttp shows only the `strerror` of an OSError
+        super().__init__(errno.EACCES, message)  # only the `strerror` of an OSError is shown
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -81,60 +86,32 @@ class Targets:
             self._granted.clear()
         self._granted.add(_bare(text))
 
-    def socket_factory(self, addr_info: Any) -> socket.socket:
+    def socket_factory(self, addr_info: AddressInfo) -> socket.socket:
         """Make the socket for one connection, after a last check of its address. Raises TargetRefused."""
         family, kind, protocol, _, address = addr_info
         if _bare(address[0]) not in self._granted:
             self.check_address(address[0])
-        return socket.socket(family, kind, protocol)
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        return made
 
 
-class ThreadedResolver(AbstractResolver):
-    """Resolve names on threads of its own: a slow name server of one endpoint must not delay other look-ups."""
+class GuardedNames:
+    """Resolves names, and refuses those with any address that may not be connected to."""
 
-    def __init__(self, threads: int = 32) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Resolve `host`. Raises OSError when there is no such name."""
-        look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
-        return [
-            ResolveResult(
-                hostname=host, host=str(address[0]), port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
-            )
-            for kind, _, _, _, address in found
-        ]
-
-    async def close(self) -> None:
-        """Stop the threads without waiting for them."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-class GuardedResolver(AbstractResolver):
-    """Resolve names, and refuse those with any address that may not be connected to."""
-
-    def __init__(self, targets: Targets, resolver: AbstractResolver | None = None) -> None:
+    def __init__(self, targets: Targets, resolve: Resolve) -> None:
         self._targets = targets
-        self._resolver = resolver or ThreadedResolver()
+        self._resolve = resolve
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        """Resolve `host`. Raises TargetRefused, or OSError when there is no such name."""
-        results = await self._resolver.resolve(host, port, family)
-        for result in results:
+    async def resolve(self, host: str, port: int) -> Addresses:
+        """Return the addresses of `host`. Raises TargetRefused, or OSError when there is no such name."""
+        addresses = await self._resolve(host, port)
+        for info in addresses:
             if self._targets.allows_name(host):
-                self._targets.grant(result["host"])
+                self._targets.grant(info[4][0])
             else:
-                self._targets.check_address(result["host"])
-        return results
-
-    async def close(self) -> None:
-        """Close the underlying resolver."""
-        await self._resolver.close()
+                self._targets.check_address(info[4][0])
+        return addresses
 
 
 def unwrapped(address: Address) -> list[Address]:
@@ -144,12 +121,18 @@ def unwrapped(address: Address) -> list[Address]:
         if address.ipv4_mapped:
             return unwrapped(address.ipv4_mapped)
         if address.sixtofour:
-            found.append(address.sixtofour)
+            found += unwrapped(address.sixtofour)
         if address.teredo:
             found.extend(address.teredo)
         if address in _NAT64:
-            return [ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)]
+            return [_last_32_bits(address)]
+        if int(address) >> 32 & 0xFCFF_FFFF == _ISATAP:
+            found.append(_last_32_bits(address))
     return found
+
+
+def _last_32_bits(address: ipaddress.IPv6Address) -> Address:
+    return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
 def _bare(text: str) -> Address:

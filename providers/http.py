@@ -18,20 +18,27 @@ _NO_FIELDS: Mapping[str, Any] = {}
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request, ready to send. Header values may hold the provider's key: never log them."""
+    """One HTTP request, ready to send. Its text hides what may hold a key or a token: headers, and all but the host."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
 
+    def __repr__(self) -> str:
+        host = self.url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+        return f"Request({self.method} {host}, headers {sorted(self.headers)}, {len(self.body)} bytes)"
+
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """One complete HTTP response. Header names are lower case."""
+    """One HTTP response. Header names are lower case. Its text hides the body, which may quote the request."""
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
 
     @functools.cached_property
     def json(self) -> Any:

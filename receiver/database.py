@@ -8,6 +8,8 @@ from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.open import open_ledger
 from receiver.settings import Settings
+from settings.redaction import Redactor
+from settings.secrets import reveal
 from telemetry.emit import Emit
 from work.shutdown import Shutdown, unless_shutdown
 
@@ -18,24 +20,27 @@ RETRY_SECONDS = 1.0
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings, *, emit: Emit, shutdown: Shutdown) -> AsyncIterator[Ledger]:
+async def open_database(
+    settings: Settings, *, emit: Emit, redact: Redactor, shutdown: Shutdown
+) -> AsyncIterator[Ledger]:
     """Open the database, migrated, and wait for it if it is not available. Raises LedgerError, ShutdownRequested."""
-    ledger = await _open(settings, emit, shutdown)
+    ledger = await _open(settings, emit, redact, shutdown)
     try:
         yield ledger
     finally:
         await ledger.close()
 
 
-async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
+async def _open(settings: Settings, emit: Emit, redact: Redactor, shutdown: Shutdown) -> Ledger:
     give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
     while True:
         opening = open_ledger(
-            settings.database_url,
+            reveal(settings.database_url),
             providers=settings.providers,
             waiting_limit=settings.max_waiting_writes,
             connections=settings.database_connections,
             seconds=settings.database_timeout_seconds,
+            redact=redact,
         )
         try:
             return await unless_shutdown(opening, shutdown)

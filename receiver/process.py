@@ -24,8 +24,11 @@ from receiver.settings import Settings
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
 from receiver.web.startup_gate import StartupGate
+from settings.redaction import Redactor, password_of
+from settings.setting import secret_texts
 from submitter.open_submitter import open_submitter
 from telemetry.emit import Emit
+from telemetry.redacted_emit import redacted
 from telemetry.telemetry import Telemetry
 from work.open_workers import open_workers
 from work.shutdown import Shutdown, ShutdownRequested
@@ -63,9 +66,10 @@ async def work_alone(settings: Settings) -> None:
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
-    emit = Telemetry(CollectorRegistry())
+    redact = _redactor(settings)
+    emit = redacted(Telemetry(CollectorRegistry()), redact)
     try:
-        async with _open_work(settings, emit, shutdown, workers=True) as work:
+        async with _open_work(settings, emit, redact, shutdown, workers=True) as work:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(work.accounts))
             shutdown.on_request(lambda: emit("worker.shutdown_requested"))
@@ -76,18 +80,20 @@ async def work_alone(settings: Settings) -> None:
 
 async def migrate(settings: Settings) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
-    emit = Telemetry(CollectorRegistry())
-    async with open_database(settings, emit=emit, shutdown=Shutdown(settings.stop_seconds)):
+    redact = _redactor(settings)
+    emit = redacted(Telemetry(CollectorRegistry()), redact)
+    async with open_database(settings, emit=emit, redact=redact, shutdown=Shutdown(settings.stop_seconds)):
         pass
 
 
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    emit = Telemetry(registry)
+    redact = _redactor(settings)
+    emit = redacted(Telemetry(registry), redact)
     webhooks = open_webhooks(settings.providers)
     async with (
-        _open_work(settings, emit, shutdown, workers=settings.workers) as work,
+        _open_work(settings, emit, redact, shutdown, workers=settings.workers) as work,
         open_sources(
             webhooks,
             work.clients.fetch_keys,
@@ -123,7 +129,9 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.asynccontextmanager
-async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, workers: bool) -> AsyncIterator[_Work]:
+async def _open_work(
+    settings: Settings, emit: Emit, redact: Redactor, shutdown: Shutdown, *, workers: bool
+) -> AsyncIterator[_Work]:
     requests = Limits(
         concurrency=settings.provider_concurrency,
         seconds=settings.provider_timeout_seconds,
@@ -133,7 +141,7 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
     tokens = CallbackTokens(settings.secret_key or [secrets.token_urlsafe(32)])
     accounts = open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
     async with (
-        open_database(settings, emit=emit, shutdown=shutdown) as ledger,
+        open_database(settings, emit=emit, redact=redact, shutdown=shutdown) as ledger,
         open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
     ):
         await put_notify_settings(settings, ledger, emit=emit)
@@ -151,3 +159,9 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
         kinds = [*submitter, notifier] if workers else []
         async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)
+
+
+def _redactor(settings: Settings) -> Redactor:
+    """Return what removes the secrets of all settings, and the password in DATABASE_URL."""
+    secrets = [secret for each in (settings, *settings.providers.values()) for secret in secret_texts(each)]
+    return Redactor([*secrets, password_of(settings.database_url)])

@@ -137,6 +137,16 @@ class Settings(Declared, frozen=True, kw_only=True):
             "fewer while it fails.",
         ),
     ]
+    notify_bytes_in_flight: Annotated[
+        int,
+        Setting(
+            count_between(1 << 20, 1 << 34),
+            default="33554432",
+            help="Bytes of large notifications that are held at once, 1048576 to 17179869184. A body is large if its "
+            "job's input and metadata have more than 8192 characters, or the job more than 16 outputs. It is held once, "
+            "however many endpoints it is sent to.",
+        ),
+    ]
     allow_private_targets: Annotated[
         tuple[str, ...],
         Setting(

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from settings.secrets import HIDDEN, hide
 from settings.setting import Setting, declared
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
@@ -14,8 +15,8 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 def read_struct(kind: type[Kind], environment: Mapping[str, str], faults: list[str], **others: object) -> Kind:
     """Read the settings that `kind` declares. `others` are its fields that are no settings.
 
-    Every fault is appended to `faults` as "NAME: what is wrong and what would be right". The value of a faulty
-    setting is then None (or empty), so that the rest can be checked too.
+    Every fault is appended to `faults` as "NAME: what is wrong and what would be right", without the value: it may be
+    a secret in the wrong place. A faulty setting is then None (or empty), so that the rest can be checked too.
     """
     values: dict[str, Any] = {
         name.lower(): _read(name, setting, environment, faults) for name, setting in declared(kind).items()
@@ -24,12 +25,19 @@ def read_struct(kind: type[Kind], environment: Mapping[str, str], faults: list[s
 
 
 def _read(name: str, setting: Setting, environment: Mapping[str, str], faults: list[str]) -> Any:
+    text = None
     try:
         text = _text(name, environment) or setting.default
         if text is not None:
-            return setting.read(text)
-    except (ValueError, OSError) as error:
-        faults.append(f"{name}: {error}")
+            value = setting.read(text)
+            return hide(value) if setting.secret else value
+    except OSError as error:  # not its text: a secret that was put in the place of a file's name would be in it
+        faults.append(f"{name}: the file that {name}_FILE names cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{name}: the file that {name}_FILE names is not UTF-8 text")
+    except ValueError as error:
+        message = str(error).replace(text, HIDDEN) if setting.secret and text else str(error)
+        faults.append(f"{name}: {message}")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a reader of an installed provider may raise anything
         faults.append(f"{name}: its reader raised {type(error).__name__}")  # whose text may hold the value
     return () if setting.many else None

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from settings.secrets import texts_of
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -47,12 +49,8 @@ def declared(kind: type[msgspec.Struct]) -> Mapping[str, Setting]:
 
 def secret_texts(settings: msgspec.Struct) -> list[str]:
     """Return the texts of all secret values of `settings`."""
-    found: list[str] = []
-    for name, setting in declared(type(settings)).items():
-        value = getattr(settings, name.lower()) if setting.secret else None
-        values = value if isinstance(value, tuple) else (value,)
-        found += [each.decode("latin-1") if isinstance(each, bytes) else str(each) for each in values if each]
-    return found
+    names = [name.lower() for name, setting in declared(type(settings)).items() if setting.secret]
+    return [text for name in names for text in texts_of(getattr(settings, name))]
 
 
 class Declared(msgspec.Struct, frozen=True, kw_only=True):

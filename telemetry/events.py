@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-HOUR_MS = 3_600_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +84,10 @@ EVENTS: Mapping[str, EventType] = {
     ),
     "delivery.attempted": _event("Delivery attempts, by class of HTTP status.", "outcome"),
     "delivery.finished": _event("Deliveries that ended, by state.", "state", state="dead"),
+    "delivery.postponed": _event(
+        "Delivery attempts postponed because this process had no connection, file or thread for them.",
+        repeat_after=MINUTE_MS,
+    ),
     "delivery.replayed": _event("Dead deliveries that were made pending again."),
     "endpoint.disabled": _event("Endpoints disabled because they answered 410 Gone.", warning=True),
     "endpoint.paused": _event("Settings that are absent, so that deliveries wait for them.", warning=True),

@@ -7,6 +7,20 @@ SELECT id, attempts + 1, :at, :status, :latency_ms, :error, :response FROM deliv
 -- name: count_attempt
 UPDATE deliveries SET attempts = attempts + 1 WHERE id = :delivery_id;
 
+-- name: amend_attempt
+-- The attempt that was counted as failed before it was made has ended.
+UPDATE attempts SET status = :status, latency_ms = :latency_ms, error = :error, response = :response
+WHERE delivery_id = :delivery_id AND number = (SELECT attempts FROM deliveries WHERE id = :delivery_id);
+
+-- name: delete_attempt
+-- The attempt that was counted before it was made was not made.
+DELETE FROM attempts
+WHERE delivery_id = :delivery_id AND number = (SELECT attempts FROM deliveries WHERE id = :delivery_id);
+
+-- name: discount_attempt
+UPDATE deliveries SET attempts = attempts - 1, failures = failures - 1, due_at = :due_at
+WHERE id = :delivery_id AND state = 'pending';
+
 -- name: settle_delivery
 -- pending -> delivered, dead or discarded.
 UPDATE deliveries SET state = :state, due_at = NULL, finalized_at = :now, reason = :reason
@@ -16,6 +30,10 @@ RETURNING id;
 -- name: reschedule_delivery
 -- Still pending, the next attempt at :due_at.
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
+
+-- name: reschedule_counted_delivery
+-- As above, when the attempt was counted before it was made.
+UPDATE deliveries SET due_at = :due_at WHERE id = :delivery_id AND state = 'pending';
 
 -- name: replay_delivery
 -- dead -> pending: an operator asks for it again, under the same id.
@@ -32,7 +50,8 @@ WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state
 -- name: read_due_deliveries
 -- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and,
 -- of the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a
--- LEFT JOIN. Nothing while the endpoint is paused.
+-- LEFT JOIN. A job that is long has no `input`: it is read by itself, when there is memory for it. Nothing while the
+-- endpoint is paused.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,
        e.disabled_reason, e.removed_at,
@@ -48,8 +67,9 @@ JOIN endpoints AS e ON e.id = d.endpoint_id AND e.paused_at IS NULL
 JOIN events AS v ON v.subject = d.subject AND v.sequence = d.sequence
 JOIN event_types AS t ON t.type = v.type
 LEFT JOIN jobs AS j ON j.id = d.subject
-LEFT JOIN inputs AS i ON i.job_id = j.id
-LEFT JOIN outputs AS o ON o.job_id = j.id
+LEFT JOIN inputs AS i ON i.job_id = j.id AND length(i.input) + length(i.metadata) <= 8192
+    AND NOT EXISTS (SELECT 1 FROM outputs WHERE job_id = j.id AND position = 17)
+LEFT JOIN outputs AS o ON o.job_id = i.job_id
 ORDER BY d.due_at, d.id, o.position;
 
 -- name: read_delivery

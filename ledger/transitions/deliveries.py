@@ -12,21 +12,46 @@ from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
 from ledger.transitions.events import event_values, publish
+from settings.redaction import without_query
+
+
+BEGUN = "the process stopped during this attempt"
+"""The error of an attempt that was counted before it was made, until it has ended."""
+
+
+def begin(delivery_id: str, *, at: int, due_at: int) -> Transaction[None]:
+    """Count an attempt as failed before it is made: if it ends the process, the next one is due at `due_at` (ms)."""
+    begun = Attempted(at=at, latency_ms=0, status=None, error=BEGUN, response=None)
+    return retry(delivery_id, begun, due_at=due_at, counted=False)
+
+
+def withdraw(delivery_id: str, *, due_at: int) -> Transaction[None]:
+    """Forget the attempt that was counted, because it was not made. The delivery is due at `due_at` (ms)."""
+    steps = (Call("delete_attempt"), Call("discount_attempt"))
+    return Transaction(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
 
 
 def finish(
-    delivery_id: str, attempted: Attempted | None, ending: Ending, *, now: int, reason: str | None = None
+    delivery_id: str,
+    attempted: Attempted | None,
+    ending: Ending,
+    *,
+    now: int,
+    reason: str | None = None,
+    counted: bool = False,
 ) -> Transaction[None]:
     """End a delivery, with the attempt that ended it when there was one."""
     values = {"delivery_id": delivery_id, "now": now, "state": ending, "reason": reason}
-    steps = (*_attempted(delivery_id, attempted), Call("settle_delivery"))
+    steps = (*_attempted(delivery_id, attempted, counted=counted), Call("settle_delivery"))
     return Transaction(steps=steps, values=values, read=_nothing)
 
 
-def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str, now: int) -> Transaction[None]:
+def disable_endpoint(
+    delivery: DueDelivery, attempted: Attempted, *, reason: str, now: int, counted: bool = False
+) -> Transaction[None]:
     """End a delivery as dead and disable its endpoint, which the other endpoints hear of."""
     endpoint = delivery.endpoint
-    data = {"id": endpoint.id, "url": endpoint.url, "reason": reason}
+    data = {"id": endpoint.id, "url": without_query(endpoint.url), "reason": reason}
     values: dict[str, object] = {
         "delivery_id": delivery.delivery_id,
         "endpoint_id": endpoint.id,
@@ -41,7 +66,7 @@ def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str
         ),
     }
     steps = (
-        *_attempted(delivery.delivery_id, attempted),
+        *_attempted(delivery.delivery_id, attempted, counted=counted),
         Call("settle_delivery"),
         Call("disable_endpoint"),
         *publish(EventType.ENDPOINT_DISABLED),
@@ -49,9 +74,10 @@ def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str
     return Transaction(steps=steps, values=values, read=_nothing)
 
 
-def retry(delivery_id: str, attempted: Attempted, *, due_at: int) -> Transaction[None]:
+def retry(delivery_id: str, attempted: Attempted, *, due_at: int, counted: bool = False) -> Transaction[None]:
     """Record a failed attempt, the next one due at `due_at` (ms)."""
-    steps = (*_attempted(delivery_id, attempted), Call("reschedule_delivery"))
+    reschedule = Call("reschedule_counted_delivery" if counted else "reschedule_delivery")
+    steps = (*_attempted(delivery_id, attempted, counted=counted), reschedule)
     return Transaction(steps=steps, values={"delivery_id": delivery_id, "due_at": due_at}, read=_nothing)
 
 
@@ -118,10 +144,12 @@ async def list_attempts(store: Store, delivery_id: str) -> list[Attempt]:
     return [Attempt(**row) for row in await store.read("list_attempts", {"delivery_id": delivery_id})]
 
 
-def _attempted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...]:
+def _attempted(delivery_id: str, attempted: Attempted | None, *, counted: bool) -> tuple[Call, ...]:
     if attempted is None:
         return ()
     values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}
+    if counted:
+        return (Call("amend_attempt", values),)
     return (Call("insert_attempt", values), Call("count_attempt", values))
 
 

@@ -20,6 +20,7 @@ from providers.http import (
 from providers.reading import read_retry_after
 from providers.statuses import is_temporary
 from providers.unusable import retry_poll
+from settings.secrets import reveal
 
 _WAITING = frozenset({"IN_QUEUE", "IN_PROGRESS"})
 _NAMESPACES = frozenset({"workflows", "comfy"})
@@ -129,4 +130,4 @@ def _request_url(queue_url: str, model: str, request_id: str) -> str:
 
 
 def _request(method: str, url: str, key: str) -> Request:
-    return Request(method=method, url=url, headers={"Authorization": f"Key {key}", "Accept": "application/json"})
+    return Request(method=method, url=url, headers={"Authorization": f"Key {reveal(key)}", "Accept": "application/json"})

@@ -8,6 +8,7 @@ from providers.reading import read_id, read_retry_after
 from providers.statuses import is_rejected_for_now, may_have_taken_job
 from providers.unusable import missing_id_error, redirect_error
 from providers.urls import read_url_of_origin
+from settings.secrets import reveal
 
 
 def build_submission(*, queue_url: str, model: str, input_json: bytes, key: str, webhook_url: str | None) -> Request:
@@ -19,7 +20,7 @@ def build_submission(*, queue_url: str, model: str, input_json: bytes, key: str,
     if webhook_url:
         # Query only: in the body it would be taken for a model input. https://fal.ai/docs/model-apis/webhooks
         url += "?fal_webhook=" + quote(webhook_url, safe="")
-    headers = {"Authorization": f"Key {key}", "Content-Type": "application/json", "Accept": "application/json"}
+    headers = {"Authorization": f"Key {reveal(key)}", "Content-Type": "application/json", "Accept": "application/json"}
     return Request(method="POST", url=url, headers=headers, body=input_json)
 
 

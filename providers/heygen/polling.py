@@ -11,13 +11,14 @@ from providers.heygen.submission import EXECUTIONS
 from providers.http import Ended, NotFound, PollResult, Request, Response, RetryLater, Running
 from providers.reading import read_retry_after, read_text
 from providers.unusable import retry_poll
+from settings.secrets import reveal
 
 
 def build_status(*, api_url: str, execution_id: str, key: str, path: str = EXECUTIONS) -> Request:
     """Build the request for an execution's status and, once it has one, its output."""
     # https://github.com/heygen-com/skills-legacy
     url = f"{api_url.rstrip('/')}/{path.strip('/')}/{quote(execution_id, safe='')}"
-    return Request(method="GET", url=url, headers={"X-Api-Key": key, "Accept": "application/json"})
+    return Request(method="GET", url=url, headers={"X-Api-Key": reveal(key), "Accept": "application/json"})
 
 
 def parse_status(response: Response) -> PollResult:

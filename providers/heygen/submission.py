@@ -9,6 +9,7 @@ from providers.http import Refused, Request, Response, RetryLater, SubmitResult,
 from providers.reading import read_id, read_retry_after
 from providers.statuses import is_rejected_for_now, may_have_taken_job
 from providers.unusable import missing_id_error, redirect_error
+from settings.secrets import reveal
 
 EXECUTIONS = "/v1/workflows/executions"
 """The path of executions. HeyGen moved it twice in its first week, so it is also a setting."""
@@ -22,7 +23,7 @@ def build_submission(
     return Request(
         method="POST",
         url=f"{api_url.rstrip('/')}/{path.strip('/')}",
-        headers={"X-Api-Key": key, "Content-Type": "application/json", "Accept": "application/json"},
+        headers={"X-Api-Key": reveal(key), "Content-Type": "application/json", "Accept": "application/json"},
         body=msgspec.json.encode({"workflow_type": workflow_type, "input": msgspec.Raw(input_json)}),
     )
 

@@ -9,6 +9,7 @@ from ledger.clock import Clock
 from ledger.errors import Unavailable
 from ledger.ledger import Ledger
 from ledger.requests import Task
+from outbound.names import ANSWER_SECONDS
 from receiver.notifier.attempts import AttemptSender
 from receiver.notifier.hold import LEAVE, READ, Hold, decide
 from receiver.notifier.requests import FIRST_WINDOW, EndpointRequests
@@ -18,6 +19,12 @@ MOST_FAILING = 10_000
 
 RELEASE_SECONDS = 1.0
 """How long to wait before a release that failed is repeated."""
+
+POSTPONE_MS = 2_000
+"""When to try again what could not be attempted for a reason on our side, or until a name is resolved."""
+
+CROWDED_NAME_SECONDS = 0.5
+"""How long to wait for the addresses of a host while other endpoints need the place."""
 
 _LONG_AGO = float("inf")
 
@@ -54,7 +61,10 @@ class Notifier:
             self._remember(task.subject, failing=requests.failing)
         if requests.faults:
             raise requests.faults[0]
-        await self._release(task, until=requests.start_by)
+        if requests.postponed:
+            await self._ledger.queue.reschedule(task, due_at=self._clock() + POSTPONE_MS, failed=False)
+        else:
+            await self._release(task, until=requests.start_by)
 
     async def _hold(self, task: Task, requests: EndpointRequests, new: asyncio.Event) -> None:
         clock = asyncio.get_running_loop().time
@@ -68,8 +78,9 @@ class Notifier:
                 new=unread,
                 since_read=clock() - read_at if waited else 0.0,
                 rate_wait=requests.rate_wait(),
-                open=not requests.faults and self._clock() < requests.start_by and not self._stop.is_set(),
-                crowded=self._held * 2 > self._at_once,
+                open=not (requests.faults or requests.postponed or self._stop.is_set())
+                and self._clock() < requests.start_by,
+                crowded=self._crowded,
             )
             decision = decide(hold)
             if decision is LEAVE:
@@ -87,7 +98,12 @@ class Notifier:
         in_flight = requests.in_flight  # before reading: what ends meanwhile is read as if it had not
         limit = requests.room + len(in_flight)
         due = await self._ledger.due_deliveries(endpoint_id, limit=limit)
-        requests.begin([delivery for delivery in due if delivery.delivery_id not in in_flight])
+        waiting = [delivery for delivery in due if delivery.delivery_id not in in_flight]
+        requests.begin(waiting, name_seconds=CROWDED_NAME_SECONDS if self._crowded else ANSWER_SECONDS)
+
+    @property
+    def _crowded(self) -> bool:
+        return self._held * 2 > self._at_once
 
     async def _release(self, task: Task, *, until: int) -> None:
         # Repeated, or a moment without disk would keep the endpoint to the end of its lease.

@@ -6,6 +6,7 @@ from ledger.clock import wall_clock
 from ledger.ledger import Ledger
 from outbound.clients import Clients, Limits
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
+from receiver.notifier.bodies import Bodies
 from receiver.notifier.notifier import Notifier
 from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from receiver.settings import Settings
@@ -30,6 +31,8 @@ def open_notifier(
         ledger,
         clients.deliver,
         clients.targets,
+        name_ready=clients.names.ready,
+        bodies=Bodies(ledger, most_bytes=settings.notify_bytes_in_flight),
         clock=wall_clock,
         emit=emit,
         secrets=settings.notify_secret,

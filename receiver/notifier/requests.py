@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from ledger.rows import DueDelivery, Endpoint
-from receiver.notifier.attempts import AttemptSender
+from receiver.notifier.attempts import AttemptSender, Result
 
 FIRST_WINDOW, WIDEST_WINDOW = 2, 32
 """Requests in flight to one endpoint, at first and at most. A response widens the window, a failure narrows it to 1."""
@@ -14,18 +14,20 @@ class EndpointRequests:
     """Begins attempts and counts them. `ended` is set when one has ended.
 
     `faults` are those of attempts that could not be recorded. `start_by` (ms) is when the last one must have begun.
+    `postponed` says that one could not be made, for a reason on our side.
     """
 
     def __init__(self, sender: AttemptSender, window: int, *, start_by: int, ended: asyncio.Event) -> None:
         self._sender = sender
         self._ended_event = ended
-        self._running: dict[str, asyncio.Task[bool]] = {}
+        self._running: dict[str, asyncio.Task[Result]] = {}
         self._widest = WIDEST_WINDOW
         self._interval = 0.0
         self._next_start = 0.0
         self.window = window
         self.start_by = start_by
         self.faults: list[BaseException] = []
+        self.postponed = False
 
     @property
     def room(self) -> int:
@@ -48,12 +50,13 @@ class EndpointRequests:
         """Return the seconds until the endpoint's own limit lets the next one begin."""
         return max(0.0, self._next_start - asyncio.get_running_loop().time()) if self._interval else 0.0
 
-    def begin(self, deliveries: list[DueDelivery]) -> None:
-        """Attempt as many as there is room for."""
+    def begin(self, deliveries: list[DueDelivery], *, name_seconds: float) -> None:
+        """Attempt as many as there is room for. Each waits `name_seconds` at most for the addresses of the host."""
         if deliveries:
             self._limit(deliveries[0].endpoint)
         for delivery in deliveries[: self.room]:
-            running = asyncio.create_task(self._sender.deliver(delivery, start_by=self.start_by))
+            attempt = self._sender.deliver(delivery, start_by=self.start_by, name_seconds=name_seconds)
+            running = asyncio.create_task(attempt)
             self._running[delivery.delivery_id] = running
             running.add_done_callback(partial(self._ended, delivery.delivery_id))
             self._next_start = asyncio.get_running_loop().time() + self._interval
@@ -70,7 +73,7 @@ class EndpointRequests:
         self.window = min(self.window, self._widest)
         self._interval = 1 / endpoint.rate_per_second if endpoint.rate_per_second else 0.0
 
-    def _ended(self, delivery_id: str, running: asyncio.Task[bool]) -> None:
+    def _ended(self, delivery_id: str, running: asyncio.Task[Result]) -> None:
         del self._running[delivery_id]
         self._ended_event.set()
         if running.cancelled():
@@ -78,5 +81,7 @@ class EndpointRequests:
         fault = running.exception()
         if fault is not None:
             self.faults.append(fault)
+        elif running.result() is Result.POSTPONED:
+            self.postponed = True
         else:
-            self.window = min(self.window * 2, self._widest) if running.result() else 1
+            self.window = min(self.window * 2, self._widest) if running.result() is Result.ANSWERED else 1

@@ -83,7 +83,7 @@ async def test_a_compressed_response_cannot_exceed_the_limit(
     import tracemalloc
 
     async with serve(behave) as there:
-        send = opening(cut=cut, max_bytes=2048)
+        send = opening(status_suffices=cut, max_bytes=2048)
         tracemalloc.start()
         try:
             ended = await result_of(send(post(there.url)))
@@ -102,7 +102,7 @@ async def test_a_long_response_is_cut_with_cut(opening: Opening) -> None:
         await asyncio.Event().wait()
 
     async with serve(behave) as there:
-        assert (await opening(cut=True, max_bytes=2048)(post(there.url))).body == b"a" * 2048
+        assert (await opening(status_suffices=True, max_bytes=2048)(post(there.url))).body == b"a" * 2048
 
 
 async def test_a_response_of_exactly_the_limit_is_read(opening: Opening) -> None:

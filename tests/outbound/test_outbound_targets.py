@@ -5,11 +5,11 @@ import ipaddress
 import socket
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outbound.targets import GuardedResolver, TargetRefused, Targets, ThreadedResolver
+from outbound.names import Addresses
+from outbound.targets import GuardedNames, TargetRefused, Targets
 
 unhurried = settings(deadline=None)  # a busy machine is not a failure
 
@@ -120,21 +120,15 @@ def test_allowed_targets_are_addresses_and_networks() -> None:
             targets.check_address(address)
 
 
-class Names(AbstractResolver):
+class Names:
     """A resolver that returns the given results one after the other, then the last one again."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.responses = list(answers)
 
-    async def resolve(self, host: str, port: int = 0, family: int = socket.AF_INET) -> list[ResolveResult]:
+    async def resolve(self, _: str, port: int) -> Addresses:
         found = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
-        return [
-            ResolveResult(hostname=host, host=each, port=port, family=socket.AF_INET, proto=0, flags=0)
-            for each in found
-        ]
-
-    async def close(self) -> None:
-        return None
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -142,42 +136,35 @@ class Names(AbstractResolver):
 )
 async def test_a_name_with_any_private_address_is_refused(found: list[str]) -> None:
     with pytest.raises(TargetRefused):
-        await GuardedResolver(NOBODY, Names(found)).resolve("u.example")
+        await GuardedNames(NOBODY, Names(found).resolve).resolve("u.example", 443)
 
 
 async def test_a_name_with_public_addresses_is_resolved() -> None:
-    results = await GuardedResolver(NOBODY, Names(["8.8.8.8", "1.1.1.1"])).resolve("u.example", 443)
-    assert [result["host"] for result in results] == ["8.8.8.8", "1.1.1.1"]
+    results = await GuardedNames(NOBODY, Names(["8.8.8.8", "1.1.1.1"]).resolve).resolve("u.example", 443)
+    assert [info[4][0] for info in results] == ["8.8.8.8", "1.1.1.1"]
 
 
 @pytest.mark.parametrize("host", ["inside.example", "INSIDE.example", "inside.example."])
 async def test_an_allowed_name_may_resolve_to_any_address(host: str) -> None:
     targets = Targets(["inside.example"])
-    await GuardedResolver(targets, Names(["10.0.0.1"])).resolve(host)
+    await GuardedNames(targets, Names(["10.0.0.1"]).resolve).resolve(host, 443)
     targets.socket_factory((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))).close()
 
 
 async def test_an_allowed_name_allows_neither_its_address_nor_another_name() -> None:
     targets = Targets(["inside.example"])
-    resolver = GuardedResolver(targets, Names(["10.0.0.1"]))
-    await resolver.resolve("inside.example")
+    resolver = GuardedNames(targets, Names(["10.0.0.1"]).resolve)
+    await resolver.resolve("inside.example", 443)
     with pytest.raises(TargetRefused):
         targets.check_host("10.0.0.1")
     for host in ("outside.example", "sub.inside.example", "inside.example.evil"):
         with pytest.raises(TargetRefused):
-            await resolver.resolve(host)
+            await resolver.resolve(host, 443)
 
 
 async def test_addresses_of_allowed_names_are_bounded() -> None:
     targets = Targets(["inside.example"])
-    await GuardedResolver(targets, Names([f"10.0.{n >> 8}.{n & 255}" for n in range(3000)])).resolve("inside.example")
+    await GuardedNames(targets, Names([f"10.0.{n >> 8}.{n & 255}" for n in range(3000)]).resolve).resolve(
+        "inside.example", 1
+    )
     assert len(targets._granted) <= 1024
-
-
-async def test_names_are_resolved_on_separate_threads() -> None:
-    resolver = ThreadedResolver(threads=1)
-    found = await resolver.resolve("localhost", 80, socket.AF_INET)
-    assert [(each["host"], each["port"]) for each in found] == [("127.0.0.1", 80)]
-    with pytest.raises(OSError, match=r"."):
-        await resolver.resolve("no-such-name.invalid", 80)
-    await resolver.close()

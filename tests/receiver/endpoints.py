@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp.abc import AbstractResolver
-
 from ledger.ledger import Ledger
 from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
 from ledger.storage.store import Store
-from outbound.client import Client, open_transport
-from outbound.targets import GuardedResolver, Targets
-from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
+from outbound.client import STATUS_LINE_LIMITS, Client, open_transport
+from outbound.names import Names
+from outbound.targets import GuardedNames, Resolve, Targets
+from receiver.notifier.attempts import KEPT_BYTES, AttemptSender, NameWaiter
+from receiver.notifier.bodies import Bodies
 from receiver.notifier.notifier import Notifier
 from tests.conftest import Clock, EmittedEvents
 from tests.ledger.conftest import Story
@@ -92,14 +92,21 @@ class Endpoint:
 
 @contextlib.asynccontextmanager
 async def guarded_client(
-    targets: Targets, resolver: AbstractResolver | None = None, *, seconds: float = 10
+    targets: Targets, resolve: Resolve | None = None, *, seconds: float = 10
 ) -> AsyncIterator[Client]:
     """The client of deliveries, composed as the process does."""
     client = open_transport(
-        connections=64, socket_factory=targets.socket_factory, resolver=GuardedResolver(targets, resolver)
+        connections=64,
+        socket_factory=targets.socket_factory,
+        resolve=GuardedNames(targets, resolve or Names(most=64).resolve).resolve,
+        limits=STATUS_LINE_LIMITS,
     )
     async with contextlib.aclosing(client):
-        yield Client(client, seconds=seconds, max_bytes=KEPT_BYTES, cut=True)
+        yield Client(client, seconds=seconds, max_bytes=KEPT_BYTES, status_suffices=True)
+
+
+async def every_name_is_ready(_: str, __: float) -> bool:
+    return True
 
 
 class Outbox:
@@ -118,10 +125,12 @@ class Outbox:
         *,
         secrets: Sequence[bytes] = SECRETS,
         lingering: bool = False,
+        name_ready: NameWaiter = every_name_is_ready,
+        most_bytes: int = 32 << 20,
     ) -> None:
         self.store, self.clock, self.emitted, self.story = store, clock, emitted, Story(store)
         self.ledger = Ledger(store, clock)
-        self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=emitted, secrets=secrets, at_once=100)
+        self.sender = AttemptSender(self.ledger, send, targets, name_ready=name_ready, bodies=Bodies(self.ledger, most_bytes=most_bytes), clock=clock, emit=emitted, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
         self.notifier = Notifier(
             self.ledger,

@@ -8,11 +8,12 @@ from providers.fal.provider import FalAccount
 from providers.http import Request, Response, Unread
 from providers.provider import Context
 from receiver.notifier.attempts import AttemptSender
+from receiver.notifier.bodies import Bodies
 from receiver.notifier.notifier import Notifier
 from submitter.submit import Submitter
 from tests.ledger.conftest import ms
 from tests.receiver.conftest import MakeReceiver
-from tests.receiver.endpoints import SECRETS
+from tests.receiver.endpoints import SECRETS, every_name_is_ready
 from tests.receiver.harness import API_KEY, SECRET_KEY, Receiver, callback_body
 
 FAL_KEY = "fal-key-id:fal-key-secret"
@@ -63,7 +64,15 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     await receiver.http.post(f"/callbacks/fal/{receiver.tokens.sign(job_id)}x", content=b"")
     await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
     sender = AttemptSender(
-        receiver.ledger, endpoint, Targets(()), clock=receiver.clock, emit=receiver.emit, secrets=SECRETS, at_once=9
+        receiver.ledger,
+        endpoint,
+        Targets(()),
+        name_ready=every_name_is_ready,
+        bodies=Bodies(receiver.ledger, most_bytes=1 << 20),
+        clock=receiver.clock,
+        emit=receiver.emit,
+        secrets=SECRETS,
+        at_once=9,
     )
     notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):

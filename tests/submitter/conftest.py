@@ -28,11 +28,16 @@ async def opening(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
     async with contextlib.AsyncExitStack() as clients:
 
         def opened(
-            *, seconds: float = 5.0, max_bytes: int = 65536, cut: bool = False, connections: int = 10, **client: object
+            *,
+            seconds: float = 5.0,
+            max_bytes: int = 65536,
+            status_suffices: bool = False,
+            connections: int = 10,
+            **client: object,
         ) -> Client:
             http = open_transport(connections=connections, **client)  # type: ignore[arg-type]  # tests name the rest
             clients.push_async_callback(http.aclose)
-            return Client(http, seconds=seconds, max_bytes=max_bytes, cut=cut)
+            return Client(http, seconds=seconds, max_bytes=max_bytes, status_suffices=status_suffices)
 
         yield opened
 

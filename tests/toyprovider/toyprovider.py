@@ -35,6 +35,7 @@ from providers.reading import read_id, read_retry_after, read_text
 from providers.statuses import is_rejected_for_now, may_have_taken_job
 from providers.unusable import missing_id_error, retry_poll
 from settings.readers import read_base_url, read_seconds, read_secrets, read_token
+from settings.secrets import reveal
 from settings.setting import Declared, Setting
 
 TOLERANCE_SECONDS = 300
@@ -119,7 +120,7 @@ class ToyAccount(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def _request(self, method: str, path: str, body: bytes = b"") -> Request:
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {reveal(self.key)}", "Content-Type": "application/json"}
         return Request(method=method, url=self.url + path, headers=headers, body=body)
 
 
