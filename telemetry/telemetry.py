@@ -36,7 +36,7 @@ class Telemetry:
 
     def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], int] = _now, log: Any = None) -> None:
         self._clock = clock
-        self._log = log if log is not None else structlog.get_logger()
+        self._log = log if log is not None else structlog.get_logger().bind()
         self._logged: dict[str, int] = {}
         self._counters = {
             name: Counter(counter_name(name), event.help, event.labels, registry=registry)
