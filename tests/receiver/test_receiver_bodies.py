@@ -106,7 +106,7 @@ async def test_a_job_declared_too_long_gets_413_before_its_body(receiver: Receiv
 
 
 async def test_a_truncated_callback_changes_nothing(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     headers = [(name.encode(), value.encode()) for name, value in receiver.fal.sign(callback_body())]
     scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{receiver.tokens.sign(job_id)}"}

@@ -228,7 +228,7 @@ async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher
 
 
 async def test_a_thousand_concurrent_forgeries_cause_one_fetch(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     await receiver.keys.prefetch()
     receiver.clock.pass_seconds(61)
     headers = receiver.fal.sign(callback_body(), key=TWO)

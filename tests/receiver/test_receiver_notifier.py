@@ -221,8 +221,8 @@ async def test_only_the_first_2048_bytes_of_an_answer_are_kept(outbox: Outbox, e
 
 
 async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(outbox: Outbox, endpoint: Endpoint) -> None:
-    job_id = await outbox.story.submit(at=0, notify=(endpoint.url,))
-    await outbox.story.report(job_id, at=0)
+    job_id = await outbox.scenario.submit(at=0, notify=(endpoint.url,))
+    await outbox.scenario.report(job_id, at=0)
     await outbox.deliver()
     told = {
         msgspec.json.decode(told.body)["type"]: msgspec.json.decode(told.body)["data"] for told in endpoint.received

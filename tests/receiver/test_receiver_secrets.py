@@ -56,7 +56,7 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     body |= {"notify": ["https://u.example/hooks/the-path?token=the-token-of-the-url"]}
     created = await receiver.http.post("/v1/jobs", json=body, headers={"idempotency-key": "the-idempotency-key"})
     job_id = created.json()["id"]
-    for task in await receiver.story.fetch("submit", at=0):
+    for task in await receiver.scenario.fetch("submit", at=0):
         await submitter(receiver, fal).handle(task)
     await receiver.call_back(job_id, key=None)
     await receiver.call_back(job_id, headers=[*receiver.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
@@ -68,7 +68,7 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         receiver.clock.now = ms(at)
-        for task in await receiver.story.fetch("deliver", at=at):
+        for task in await receiver.scenario.fetch("deliver", at=at):
             await notifier.handle(task)
 
     said = repr(receiver.emitted) + (await receiver.http.get("/metrics")).text

@@ -20,7 +20,7 @@ def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
 
 @pytest.mark.parametrize("dribble", [b"", b" "], ids=["stops", "dribbles"])
 async def test_a_callback_that_is_too_slow_changes_nothing(receiver: Receiver, dribble: bytes) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(callback_body())
     async with serving(receiver.app) as port, Caller(port) as caller:
@@ -44,7 +44,7 @@ async def test_a_job_that_is_too_slow_is_not_accepted(receiver: Receiver) -> Non
 
 
 async def test_a_callback_in_chunks_is_recorded(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     body = callback_body()
     path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(body)
     async with serving(receiver.app) as port:
