@@ -126,7 +126,7 @@ class Source:
             self._connection.execute("COMMIT")
 
     def chunks(self, table: Table) -> Iterator[Chunk]:
-        """Read a table in the order of its keys. The last chunk has no upper bound; an empty table is one empty chunk."""
+        """Yield a table in the order of its keys. The last chunk has no upper bound; an empty table has one chunk."""
         cursor = self._connection.execute(_READ.format(**_words(table), where=""))
         low: Values | None = None
         rows, checksums, size = list[Values](), list[bytes](), 0
@@ -198,7 +198,7 @@ def as_copied(row: Values) -> tuple[Values, bytes]:
 
 
 def canonical(row: Values) -> bytes:
-    """Write a row as text that differs for different rows. `_words` in ledger/copying/target.py does the same in SQL."""
+    """Write a row as text, different for different rows. `_words` in ledger/copying/target.py is the same in SQL."""
     return ",".join(
         [
             "-"

@@ -106,7 +106,7 @@ class Target:
         return {tuple(key): checksum for checksum, *key in rows}  # type: ignore[arg-type,misc]  # as the tables say
 
     async def write(self, chunk: Chunk, *, empty: bool) -> int:
-        """Write a chunk in one transaction, and return how many rows changed. `empty`: there are no rows in its range."""
+        """Write a chunk in one transaction; return how many rows changed. `empty`: its range has no rows yet."""
         words = _words(chunk.table)
         into = chunk.table.name if empty else "pg_temp.arriving"
         async with self._writer.transaction(), self._writer.cursor() as cursor:

@@ -1,6 +1,6 @@
-"""Group commit: transactions that wait are committed together, and one that fails never fails another.
+"""Group commit: transactions that wait are committed together, and each fails alone.
 
-Both databases use it. They differ in how a batch is run and in how many batches may be under way at once.
+The databases differ in how they run a batch, and in how many batches may run at once.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class GroupCommit:
         return waiting
 
     async def close(self) -> None:
-        """Commit what waits, and end."""
+        """Commit what waits, then stop."""
         self._closing = True
         self._not_empty.set()
         await asyncio.gather(*self._writers)
@@ -89,7 +89,7 @@ class GroupCommit:
         results = await self._run([each.transaction for each in batch])
         due: set[str] = set()
         for each, result in zip(batch, results, strict=True):
-            cancelled = each.done.done()  # the caller is gone; its transaction is committed all the same
+            cancelled = each.done.done()  # the caller; its transaction is committed all the same
             if isinstance(result, Ran):
                 due.update(result.due)
                 if not cancelled:

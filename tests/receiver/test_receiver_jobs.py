@@ -88,7 +88,8 @@ async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) 
 
 async def test_a_failed_job_shows_its_error(receiver: Receiver) -> None:
     job_id = await receiver.scenario.submit()
-    await receiver.scenario.report(job_id, Outcome.failed(JobError(fault=Fault.INPUT, code="no_face", message="no face")))
+    error = JobError(fault=Fault.INPUT, code="no_face", message="no face")
+    await receiver.scenario.report(job_id, Outcome.failed(error))
     job = (await receiver.http.get(f"/v1/jobs/{job_id}")).json()
     assert job["error"] == {"fault": "input", "code": "no_face", "message": "no face", "retryable": False}
 
