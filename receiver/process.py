@@ -33,7 +33,10 @@ from work.worker_group import WorkerGroup
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError."""
+    """Serve until SIGTERM or SIGINT, with 503 until the database is open.
+
+    Raises CannotListen, InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     listener = listen(settings)
     shutdown = Shutdown(settings.stop_seconds)
@@ -53,7 +56,10 @@ async def serve(settings: Settings) -> None:
 
 
 async def work_alone(settings: Settings) -> None:
-    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError."""
+    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
+
+    Raises InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
@@ -79,10 +85,11 @@ async def migrate(settings: Settings) -> None:
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
     emit = Telemetry(registry)
+    webhooks = open_webhooks(settings.providers)
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
-            open_webhooks(settings.providers),
+            webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
             clock=wall_clock,

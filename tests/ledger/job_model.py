@@ -118,8 +118,11 @@ class JobModel(RuleBasedStateMachine):
     def the_provider_did_not_take_the_job_or_may_have_it(self, unconfirmed: bool) -> None:
         assert self.task is not None
         assert self.claim is not None
-        transaction = submissions.mark_unconfirmed if unconfirmed else submissions.return_to_accepted
-        assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
+        values = {"claim": self.claim, "now": self.now, "due_at": self.now + 5_000}
+        if unconfirmed:
+            assert self.write(submissions.mark_unconfirmed(self.task, error=ERROR, **values))  # type: ignore[arg-type]
+        else:
+            assert self.write(submissions.return_to_accepted(self.task, **values))  # type: ignore[arg-type]
         if unconfirmed:
             self.move("unconfirmed", "job.unconfirmed")
         else:
@@ -143,7 +146,9 @@ class JobModel(RuleBasedStateMachine):
         task, claim = self.stale[-1]
         transactions = {
             "return": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
-            "mark_unconfirmed": submissions.mark_unconfirmed(task, claim=claim, now=self.now, due_at=self.now),
+            "mark_unconfirmed": submissions.mark_unconfirmed(
+                task, claim=claim, error=ERROR, now=self.now, due_at=self.now
+            ),
             "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
         }
         assert self.write(transactions[how]) is False
