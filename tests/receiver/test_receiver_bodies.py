@@ -1,4 +1,4 @@
-"""A body is read whole or refused: too long, cut short, or with a length that is none."""
+"""Request bodies: read completely, or refused if too long, truncated, or with a malformed length."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ def coming(*messages: Message) -> Receive:
 
     async def receive() -> Message:
         if not left:
-            await asyncio.Event().wait()  # nothing more ever comes
+            await asyncio.Event().wait()  # nothing more arrives
         return left.pop(0)
 
     return receive

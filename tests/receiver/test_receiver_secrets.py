@@ -61,7 +61,7 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     await receiver.call_back(job_id, key=None)
     await receiver.call_back(job_id, headers=[*receiver.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
     await receiver.http.post(f"/callbacks/fal/{receiver.tokens.sign(job_id)}x", content=b"")
-    await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
+    await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-anyone"})
     sender = AttemptSender(
         receiver.ledger, endpoint, Targets(()), clock=receiver.clock, emit=receiver.emit, secrets=SECRETS, at_once=9
     )
@@ -80,7 +80,12 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     secrets = [SECRET_KEY, API_KEY, FAL_KEY, "fal-key-secret", token, token.rpartition(".")[2], signature, "ab" * 64]
     secrets += [secret.decode() for secret in SECRETS]
     secrets += [request.headers.get("webhook-signature", "v1,none") for request in sent]
-    secrets += ["the-input-of-the-user", "the-answer-of-the-endpoint", "the-idempotency-key", "a-wrong-key-of-somebody"]
+    secrets += [
+        "the-input-of-the-user",
+        "the-answer-of-the-endpoint",
+        "the-idempotency-key",
+        "a-wrong-key-of-anyone",
+    ]
     secrets += ["the-token-of-the-url", "the-path", "b.mp4"]
     assert [secret for secret in secrets if secret in said] == []
     assert len(sent) >= 4
