@@ -151,9 +151,7 @@ async def test_status_410_makes_deliveries_dead_and_disables_the_endpoint(outbox
     endpoint.responses = lambda _: answer(410)
     job_ids = [await outbox.ended(endpoint.url, request_id=f"req-{number}") for number in range(FIRST_WINDOW + 3)]
     await outbox.deliver()
-    assert (
-        len(endpoint.received) == FIRST_WINDOW
-    )  # those under way; the others were for an endpoint that had body enough
+    assert len(endpoint.received) == FIRST_WINDOW  # those in flight at the first 410
     found = [await outbox.delivery(job_id) for job_id in job_ids]
     assert {(delivery.state, delivery.reason) for delivery in found} == {("dead", "the endpoint answered 410 Gone")}
     assert await outbox.due() == []
