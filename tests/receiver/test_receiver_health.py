@@ -1,4 +1,4 @@
-"""Alive is not ready: ready means that a callback would be recorded and a job carried on."""
+"""Liveness and readiness: ready means that callbacks are recorded and workers run."""
 
 import asyncio
 
