@@ -1,4 +1,4 @@
-"""The errors of the ledger, sorted by what comes next.
+"""The errors of the ledger, by what the caller can do.
 
 LedgerError
 ├── Unavailable      nothing was written; try again

@@ -1,8 +1,7 @@
-"""The ledger: every change and every reading of what is true, as methods of one object.
+"""The interface of the ledger: every write and every read.
 
-Each change is one transaction: it is committed and fsynced when the call returns, or the call raises `LedgerError` and
-nothing was written. Only after `Unanswered` is that unknown: the database did not confirm the commit. Times are
-milliseconds since the epoch, UTC; the ledger reads the clock itself.
+Each write is one transaction. It is committed and fsynced when the call returns; if the call raises `LedgerError`,
+nothing was written, except after `Unanswered`, when that is unknown. Times are milliseconds since the epoch, UTC.
 """
 
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Literal
 from ledger.clock import Clock, wall_clock
 from ledger.queue import WorkQueue
 from ledger.records import JobError, JobState, Outcome, RecordResult
+from ledger.redacted import redacted_attempt, redacted_outcome, redacted_report
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
@@ -24,16 +24,14 @@ from ledger.requests import (
 )
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
-from ledger.redacted import redacted_attempt, redacted_outcome, redacted_report
 from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
-
 from settings.redaction import Redactor
 
 NO_SECRETS = Redactor()
 
 
 class Ledger:
-    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`.
+    """Jobs, submissions, outcomes and deliveries in the database of `store`. Open one with `open_ledger`.
 
     Errors, warnings and responses of others are redacted before they are written.
     """
@@ -82,7 +80,7 @@ class Ledger:
     async def claim(self, job_id: str, *, claim: str, until: int, unconfirmed_before: int | None = None) -> ClaimResult:
         """Claim a job for submission until `until` (ms), under the id `claim`.
 
-        A call whose answer was lost is repeated with the same id. If the claim of another worker has ended, the job
+        A call whose commit was not confirmed is repeated with the same id. If an earlier claim has ended, the job
         becomes `unconfirmed` first. An unconfirmed job is claimed only if it became so before `unconfirmed_before`
         (ms); None never claims it.
         """
@@ -113,16 +111,16 @@ class Ledger:
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
     async def record(self, report: Report) -> RecordResult:
-        """Record a provider's report of a job, from a callback or a poll. The first outcome stands."""
+        """Record a provider's report of a job, from a callback or a poll. The first outcome is kept."""
         return await self.store.write(outcomes.record(redacted_report(report, self._redact), now=self._clock()))
 
     async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
-        """End a job that the provider refused, if `claim` still holds. True if it ended so."""
+        """End a job that the provider refused, if `claim` still holds. Returns whether it ended."""
         outcome = redacted_outcome(outcome, self._redact)
         return await self.store.write(outcomes.refuse(task, outcome, claim=claim, now=self._clock()))
 
     async def expire(self, task: Task, outcome: Outcome, *, last_transition: str) -> bool:
-        """End a job that got no outcome in time, if it is still as it was read. True if it ended so."""
+        """End a job without an outcome in time, if it has not changed since it was read. Returns whether it ended."""
         outcome = redacted_outcome(outcome, self._redact)
         return await self.store.write(
             outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
@@ -131,23 +129,23 @@ class Ledger:
     # --- providers and endpoints --------------------------------------------------------------------------------------
 
     async def put_settings_endpoint(self, url: str | None) -> None:
-        """Set the URL of the endpoint of NOTIFY_URL; None pauses it: its deliveries wait."""
+        """Set the URL of the endpoint of NOTIFY_URL. None pauses it, so that its deliveries wait."""
         await self.store.write(endpoints.put_settings_endpoint(url, now=self._clock()))
 
     async def remove_settings_endpoint(self) -> int:
-        """Remove the endpoint of NOTIFY_URL on purpose, and discard its pending deliveries. Returns how many."""
+        """Remove the endpoint of NOTIFY_URL, discard its pending deliveries, and return how many."""
         return await self.store.write(endpoints.remove_settings_endpoint(now=self._clock()))
 
     async def put_signing(self, *, possible: bool) -> None:
-        """Say whether NOTIFY_SECRET is set: without it, the endpoints that it signs for are paused."""
+        """Pause the endpoints without secrets of their own unless signing is `possible`; resume them if it is."""
         await self.store.write(endpoints.put_signing(possible=possible, now=self._clock()))
 
     async def pause_endpoint(self, endpoint_id: str, reason: str) -> None:
-        """Pause an endpoint: its deliveries wait."""
+        """Pause an endpoint, so that its deliveries wait."""
         await self.store.write(endpoints.pause(endpoint_id, reason, now=self._clock()))
 
     async def count_paused_deliveries(self) -> Mapping[str, int]:
-        """Count the deliveries that wait because an endpoint is paused, by the reason."""
+        """Count the deliveries that wait for paused endpoints, by the reason of the pause."""
         return await endpoints.count_paused_deliveries(self.store)
 
     # --- deliveries -------------------------------------------------------------------------------------------------
@@ -176,7 +174,7 @@ class Ledger:
         reason: str | None = None,
         counted: bool = False,
     ) -> None:
-        """End a delivery, with the attempt that ended it if there was one."""
+        """End a delivery, and record the attempt that ended it if there was one."""
         attempted, reason = redacted_attempt(attempted, self._redact), reason and self._redact(reason)
         await self.store.write(
             deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason, counted=counted)
@@ -185,7 +183,7 @@ class Ledger:
     async def disable_endpoint(
         self, delivery: DueDelivery, attempted: Attempted, *, reason: str, counted: bool = False
     ) -> None:
-        """End a delivery as dead and disable its endpoint: event `endpoint.disabled` for the others."""
+        """End a delivery as dead, disable its endpoint, and create the event `endpoint.disabled`."""
         attempted = redacted_attempt(attempted, self._redact)
         await self.store.write(
             deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock(), counted=counted)
@@ -223,7 +221,7 @@ class Ledger:
     # --- health -----------------------------------------------------------------------------------------------------
 
     async def prove_writable(self) -> None:
-        """Commit a transaction that writes to the disk and changes nothing."""
+        """Commit a transaction that writes to the disk and changes no row."""
         await self.store.write(health.prove_writable())
 
     async def count_needing_attention(self) -> dict[str, int]:

@@ -62,6 +62,6 @@ class WorkQueue:
     def due(self, what: str) -> asyncio.Event:
         """Return the event that is set when a commit may have made something due.
 
-        `what` is a kind of work, or an endpoint's id for its deliveries. Hold the event to keep it.
+        `what` is a kind of work, or an endpoint's id for its deliveries. The event is kept while a caller holds it.
         """
         return self._store.due(what)

@@ -1,7 +1,7 @@
 """The HTTP client: one request and its response, within limits of time and size.
 
-It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent
-is not repeated, because both may be billed. The transport's exceptions decide: see `never_sent`.
+It distinguishes requests that were certainly not sent from those that may have been: a submission that may have been
+sent is not repeated, because both may be billed. The transport's exceptions decide: see `never_sent`.
 """
 
 import asyncio

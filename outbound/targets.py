@@ -25,7 +25,7 @@ _ISATAP = 0x0000_5EFE
 """Before the IPv4 address in the lower half of an ISATAP address. https://www.rfc-editor.org/rfc/rfc5214#section-6.1"""
 
 _ALSO_NOT_PUBLIC = (
-    # Networks that the ipaddress module of some supported Python version considers global.
+    # Networks that the ipaddress module of some Python versions considers global.
     ipaddress.IPv4Network("168.63.129.16/32"),  # Azure's platform, reachable from its virtual machines alone
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
     ipaddress.IPv4Network("192.88.99.0/24"),  # https://www.rfc-editor.org/rfc/rfc7526: relays of 6to4, deprecated
@@ -97,7 +97,7 @@ class Targets:
 
 
 class GuardedNames:
-    """Resolves names, and refuses those with any address that may not be connected to."""
+    """Resolve names, and refuse those with any address that may not be connected to."""
 
     def __init__(self, targets: Targets, resolve: Resolve) -> None:
         self._targets = targets

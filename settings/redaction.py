@@ -21,7 +21,7 @@ _PATTERNS = [
         (r"(/callbacks/[a-z0-9_-]+/|%2Fcallbacks%2F[a-z0-9_-]+%2F)[\w.~%-]+", rf"\1{REDACTED}"),
         (r"\b(job_[0-9a-v]{20,30})\.[\w-]{20,}", rf"\1.{REDACTED}"),
         # user and password of a URL, also of a database
-        (rf"\b([a-z][a-z0-9+.-]{{0,30}}://)[^\s/?#\"'<>@]*(?:@[^\s/?#\"'<>@]*)*@", rf"\1{REDACTED}@"),
+        (r"\b([a-z][a-z0-9+.-]{0,30}://)[^\s/?#\"'<>@]*(?:@[^\s/?#\"'<>@]*)*@", rf"\1{REDACTED}@"),
         (r"\b(password\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;'\"]+)", rf"\1{REDACTED}"),
         # the query of a URL, and of a path
         (rf"(://[^\s?\"'<>`\\]*\?){_URL_END}+", rf"\1{REDACTED}"),
@@ -37,7 +37,7 @@ _PATTERNS = [
         (r"\bwhsec_[\w+/=-]+", REDACTED),
     )
 ]
-_MAY_MATCH = re.compile(r"[?@]|/callbacks/|%2F|job_|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.I)
+_MAY_MATCH = re.compile(r"[?@]|/callbacks/|%2F|job_|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE)
 
 
 class Redactor:

@@ -3,11 +3,15 @@
 import atexit
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
 MOST_BYTES = 1_000_000
 """What may wait to be written. More is dropped and counted, as when standard error is a pipe without a reader."""
+
+GATHER_SECONDS = 0.005
+"""How long a line waits for more to be written with it: each time, the thread takes the interpreter from the work."""
 
 FLUSH_SECONDS = 1.0
 """How long the end of the process waits for what is still to be written."""
@@ -39,7 +43,8 @@ class LineWriter:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_forever, name="log lines", daemon=True)
                 self._thread.start()
-            self._changed.notify()
+            if not self._writing:
+                self._changed.notify()
 
     def drop(self) -> None:
         """Count a line that could not even be made."""
@@ -60,9 +65,11 @@ class LineWriter:
                 self._writing = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._lines)
+                self._writing = True
+            time.sleep(GATHER_SECONDS)
+            with self._changed:
                 lines = list(self._lines)
                 self._lines.clear()
-                self._writing = True
             try:
                 self._put(b"".join(lines))
                 lost = 0

@@ -21,9 +21,11 @@ def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDAR
     """Configure logging for the whole process. `log_format` is `json` or `text`, `log_level` a level's name."""
     open_standard_streams()
     level = logging.getLevelNamesMapping()[log_level.upper()]
-    processors: list[Any] = [_json_line]
+    processors: list[Any] = []
+    wrapper: Any = _json_logger(level)
     factory: Any = structlog.BytesLoggerFactory(writer)  # type: ignore[arg-type]  # it only writes and flushes
     if log_format == "text":
+        wrapper = structlog.make_filtering_bound_logger(level)
         processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -32,7 +34,7 @@ def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDAR
         ]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=wrapper,
         logger_factory=factory,
         cache_logger_on_first_use=True,
     )
@@ -47,11 +49,25 @@ def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDAR
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
 
 
+def _json_logger(level: int) -> type:
+    """Return a bound logger of structlog that writes JSON. Its own processors take four times as long for each line."""
+
+    class JsonLogger(structlog.BoundLoggerBase):
+        def info(self, event: str, **fields: Any) -> None:
+            if level <= logging.INFO:
+                self._logger.msg(_json_line("info", fields | {"event": event}))
+
+        def warning(self, event: str, **fields: Any) -> None:
+            if level <= logging.WARNING:
+                self._logger.msg(_json_line("warning", fields | {"event": event}))
+
+    return JsonLogger
+
+
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
 
-def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
-    """Encode an event, in a third of the time of structlog's own processors: each callback is a line."""
+def _json_line(level: str, event: MutableMapping[str, Any]) -> bytes:
     event["level"] = level
     event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     try:
@@ -71,7 +87,7 @@ class _JsonFormatter(logging.Formatter):
         event: dict[str, Any] = {"event": "library.logged", "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return _json_line(None, record.levelname.lower(), event).decode()
+        return _json_line(record.levelname.lower(), event).decode()
 
 
 class _Repeated(logging.Filter):

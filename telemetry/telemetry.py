@@ -36,7 +36,7 @@ class Telemetry:
 
     def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], int] = _now, log: Any = None) -> None:
         self._clock = clock
-        self._log = log if log is not None else structlog.get_logger()
+        self._log = log if log is not None else structlog.get_logger().bind()
         self._logged: dict[str, int] = {}
         self._counters = {
             name: Counter(counter_name(name), event.help, event.labels, registry=registry)
@@ -64,7 +64,7 @@ class Telemetry:
     def _counter(self, event: str, kind: EventType, fields: dict[str, object]) -> Counter:
         labels = [str(fields.get(label, "")) for label in kind.labels]
         key = (event, *labels)
-        if key not in self._children:  # prometheus_client's own look-up takes longer than counting
+        if key not in self._children:  # in prometheus_client this lookup takes longer than counting
             self._children[key] = self._counters[event].labels(*labels) if labels else self._counters[event]
         return self._children[key]
 

@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file: one connection that writes, and one that reads beside it."""
+"""The store on one SQLite file: one connection that writes and one that reads."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ A = TypeVar("A")
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # an answered callback is on the disk: https://sqlite.org/pragma.html#pragma_synchronous
+    "PRAGMA synchronous = FULL",  # a callback is durable before its response: https://sqlite.org/pragma.html#pragma_synchronous
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA trusted_schema = OFF",
@@ -62,9 +62,9 @@ class SQLiteStore:
         """Run a reading statement on the reader's connection."""
         if self._closed:
             raise Closed("the database is closed")
-        asked = statements()[statement]
+        found = statements()[statement]
         try:
-            return list(await self._reader.execute_fetchall(asked.text, asked.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
+            return list(await self._reader.execute_fetchall(found.text, found.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
         except sqlite3.Error as error:
             raise fault_of(error) from error
 
@@ -73,7 +73,7 @@ class SQLiteStore:
         return self._due.get(what)
 
     async def close(self) -> None:
-        """Commit what waits, close the file and give up its lock, within `CLOSE_SECONDS`.
+        """Commit what waits, close the file and release its lock, within `CLOSE_SECONDS`.
 
         If another process locks the file for longer, its thread is left behind: it ends with this process.
         """
@@ -96,9 +96,9 @@ class SQLiteStore:
 async def open_sqlite(
     path: Path, *, now: int, providers: Collection[str] = (), waiting_limit: int = 10_000, batch: int = 256
 ) -> SQLiteStore:
-    """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
+    """Open the ledger in `path`, created if it does not exist, and migrated to the newest schema.
 
-    A lock file beside it admits one process at a time, so the leases and claims of an earlier one are ended.
+    A lock file admits one process at a time, so the leases and claims of an earlier one are ended.
     `providers` are registered. `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises
     `CannotOpen`, whose message says what an operator must do.
     """
@@ -135,7 +135,7 @@ def _create_private(path: Path) -> None:
 async def _on_thread(
     connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection, A], T], argument: A
 ) -> T:
-    # aiosqlite offers single calls; a whole transaction in one hop needs its thread, hence the pin in pyproject.toml
+    # a private method of aiosqlite, which is pinned: its public ones switch threads for every statement
     execute: Callable[..., Awaitable[T]] = connection._execute
     return await execute(function, connection._conn, argument)
 
@@ -145,7 +145,7 @@ async def _open(path: Path, mode: str, undo: contextlib.AsyncExitStack) -> aiosq
     try:
         return await undo.enter_async_context(connection)
     except sqlite3.Error:
-        # aiosqlite does not wait for its thread, which uses our event loop until it ends
+        # aiosqlite does not wait for its thread, which uses the event loop until it ends
         await asyncio.to_thread(connection._thread.join, 5)
         raise
 
@@ -168,7 +168,7 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
 
 
 def take_lock(path: Path) -> int:
-    """Lock the file for writing and return the lock's file descriptor. Closing it gives up the lock.
+    """Lock the file for writing and return the lock's file descriptor. Closing it releases the lock.
 
     Raises `Locked` if another process holds it, `CannotOpen` if the folder cannot be written.
     """

@@ -1,6 +1,6 @@
-"""Group commit: transactions that wait are committed together, and one that fails never fails another.
+"""Group commit: transactions that wait are committed together, and each fails alone.
 
-Both databases use it. They differ in how a batch is run and in how many batches may be under way at once.
+The databases differ in how they run a batch, and in how many batches may run at once.
 """
 
 import asyncio
@@ -67,9 +67,9 @@ class GroupCommit:
         return waiting
 
     async def close(self, seconds: float | None = None) -> bool:
-        """Commit what waits, and end, within `seconds`. Return False if some was not committed: its callers get that.
+        """Commit what waits, then stop, within `seconds`. Returns False if some was not: its callers get errors.
 
-        A batch that is under way then may still be committed.
+        A batch that is running then may still be committed.
         """
         self._closing = True
         self._not_empty.set()
@@ -105,7 +105,7 @@ class GroupCommit:
             raise
         due: set[str] = set()
         for each, result in zip(batch, results, strict=True):
-            cancelled = each.done.done()  # the caller is gone; its transaction is committed all the same
+            cancelled = each.done.done()  # by its caller; the transaction is committed anyway
             if isinstance(result, Ran):
                 due.update(result.due)
                 if not cancelled:

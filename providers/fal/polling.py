@@ -130,4 +130,6 @@ def _request_url(queue_url: str, model: str, request_id: str) -> str:
 
 
 def _request(method: str, url: str, key: str) -> Request:
-    return Request(method=method, url=url, headers={"Authorization": f"Key {reveal(key)}", "Accept": "application/json"})
+    return Request(
+        method=method, url=url, headers={"Authorization": f"Key {reveal(key)}", "Accept": "application/json"}
+    )

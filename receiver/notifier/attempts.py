@@ -1,4 +1,4 @@
-"""One attempt of a delivery: sign, send, and record what came of it and what is next."""
+"""One attempt of a delivery: sign, send, record the result, and schedule the next attempt."""
 
 import asyncio
 import enum
@@ -72,7 +72,7 @@ class AttemptSender:
         self._room = asyncio.Semaphore(at_once)
 
     async def deliver(self, delivery: DueDelivery, *, start_by: int, name_seconds: float) -> Result:
-        """Make one attempt, and record it with what comes next.
+        """Make one attempt and record it with what comes next.
 
         It waits `name_seconds` at most for the addresses of the endpoint's host. An attempt that would begin after
         `start_by` (ms) is not made: it could outlast the lease. A response, once read, is recorded even if this task is

@@ -1,4 +1,4 @@
-"""The guard of what needs an API key."""
+"""Middleware that requires an API key."""
 
 import hmac
 import re

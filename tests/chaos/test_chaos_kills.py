@@ -18,7 +18,7 @@ from tests.process.test_process_killed import check_integrity
 SECONDS = 150.0
 EVERY = 0.12
 ALIVE = (0.05, 4.0)
-"""How long a receiver lives after its start, in seconds: some die before they have listened."""
+"""How long a receiver runs before it is killed, in seconds. The shortest end before it listens."""
 
 SETTINGS = {
     "FAL_RECONCILE_SECONDS": "2",

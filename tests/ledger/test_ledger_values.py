@@ -1,4 +1,4 @@
-"""Every statement of a transaction finds its values in it: one that did not would fail at its first commit."""
+"""Every transaction has the values that its statements name."""
 
 import inspect
 from collections.abc import Iterator
@@ -83,7 +83,7 @@ MADE: dict[str, list[Transaction[Any]]] = {
 
 
 def makers(module: ModuleType) -> Iterator[str]:
-    """Name the public functions of a module that make a transaction."""
+    """Yield the names of a module's public functions that return a transaction."""
     for name, function in inspect.getmembers(module, inspect.isfunction):
         made_here = function.__module__ == module.__name__ and not name.startswith("_")
         if made_here and str(inspect.signature(function).return_annotation).startswith(

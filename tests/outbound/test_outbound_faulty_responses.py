@@ -3,8 +3,8 @@
 import pytest
 
 from providers.http import Request, Response, Unread
-from tests.outbound.raw_server import Speak, raw_server, says
 from tests.outbound.loopback import result_of
+from tests.outbound.raw_server import Speak, raw_server, says
 from tests.submitter.conftest import Opening
 
 OK = b"HTTP/1.1 200 OK\r\n"

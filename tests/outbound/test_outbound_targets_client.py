@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+
 from outbound.client import Client, open_transport
 from outbound.targets import Resolve, TargetRefused, Targets
 from providers.http import NeverSent, Request, Unread

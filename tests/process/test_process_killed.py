@@ -54,7 +54,7 @@ CASES = [
     Case(crash_at="before insert_job"),
     Case(crash_at="after insert_job"),
     Case(crash_at="before claim_submission"),
-    # Killed before a byte was sent: that looks like a request that arrived, so it is not submitted again.
+    # Killed before a byte was sent, which cannot be known, so the job is not submitted again.
     Case(
         crash_at="after claim_submission",
         settings={"FAL_TIMEOUT_SECONDS": "0.5"},

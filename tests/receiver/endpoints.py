@@ -17,7 +17,7 @@ from receiver.notifier.attempts import KEPT_BYTES, AttemptSender, NameWaiter
 from receiver.notifier.bodies import Bodies
 from receiver.notifier.notifier import Notifier
 from tests.conftest import Clock, EmittedEvents
-from tests.ledger.conftest import Story
+from tests.ledger.conftest import Scenario
 
 SECRETS = (b"n" * 32, b"o" * 32)
 
@@ -128,9 +128,19 @@ class Outbox:
         name_ready: NameWaiter = every_name_is_ready,
         most_bytes: int = 32 << 20,
     ) -> None:
-        self.store, self.clock, self.emitted, self.story = store, clock, emitted, Story(store)
+        self.store, self.clock, self.emitted, self.scenario = store, clock, emitted, Scenario(store)
         self.ledger = Ledger(store, clock)
-        self.sender = AttemptSender(self.ledger, send, targets, name_ready=name_ready, bodies=Bodies(self.ledger, most_bytes=most_bytes), clock=clock, emit=emitted, secrets=secrets, at_once=100)
+        self.sender = AttemptSender(
+            self.ledger,
+            send,
+            targets,
+            name_ready=name_ready,
+            bodies=Bodies(self.ledger, most_bytes=most_bytes),
+            clock=clock,
+            emit=emitted,
+            secrets=secrets,
+            at_once=100,
+        )
         self.stop = asyncio.Event()
         self.notifier = Notifier(
             self.ledger,
@@ -143,9 +153,9 @@ class Outbox:
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:
         """Make a job with one due delivery for each URL: it ended before its submission was confirmed."""
-        job_id = await self.story.accept(at=0, notify=urls)
-        await self.story.begin(job_id, at=0)
-        await self.story.report(job_id, at=0, request_id=request_id)
+        job_id = await self.scenario.accept(at=0, notify=urls)
+        await self.scenario.begin(job_id, at=0)
+        await self.scenario.report(job_id, at=0, request_id=request_id)
         return job_id
 
     async def due(self) -> list[Task]:

@@ -92,8 +92,9 @@ async def test_a_large_notification_does_not_hold_the_event_loop(outbox: Outbox,
 
 
 async def test_jobs_with_many_outputs_are_large_too(outbox: Outbox, endpoint: Endpoint) -> None:
-    from tests.ledger.conftest import DONE
     import msgspec
+
+    from tests.ledger.conftest import DONE
 
     many = msgspec.structs.replace(DONE, outputs=DONE.outputs * 20)
     job_id = await outbox.story.accept(at=0, notify=[endpoint.url])
@@ -114,9 +115,7 @@ async def test_a_body_is_one_object_for_all_endpoints(outbox: Outbox, endpoint: 
     assert (bodies._in_flight, bodies._shared) == (0, {})
 
 
-async def test_bytes_of_large_bodies_are_bounded_and_small_ones_do_not_wait(
-    outbox: Outbox, endpoint: Endpoint
-) -> None:
+async def test_bytes_of_large_bodies_are_bounded_and_small_ones_do_not_wait(outbox: Outbox, endpoint: Endpoint) -> None:
     for number in range(4):
         await ended(outbox, f"{endpoint.url}&n={number}", request_id=f"req-{number}")
     await ended(outbox, f"{endpoint.url}&small", text='{"a": 1}', request_id="req-small")

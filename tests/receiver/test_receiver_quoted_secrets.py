@@ -98,9 +98,7 @@ async def test_a_poll_that_quotes_the_key_is_kept_without_it_and_a_callback_as_i
         assert (KEY.encode() in receipt.body) == (source == "callback")
 
 
-async def test_an_endpoint_that_quotes_its_url_is_kept_without_the_query(
-    outbox: Outbox, endpoint: Endpoint
-) -> None:
+async def test_an_endpoint_that_quotes_its_url_is_kept_without_the_query(outbox: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda _: answer(500, body=f"no route {endpoint.url} Authorization: Key {KEY}".encode())
     job_id = await outbox.ended(endpoint.url)
     await outbox.deliver()

@@ -31,7 +31,14 @@ def shown(value: object) -> str:
 
 def test_a_secret_shows_itself_nowhere() -> None:
     for secret in (Secret("the-key"), SecretBytes(b"the-key")):
-        for text in (str(secret), repr(secret), f"{secret}", f"{secret:>20}", "%s %r" % (secret, secret), shown([secret])):
+        for text in (
+            str(secret),
+            repr(secret),
+            f"{secret}",
+            f"{secret:>20}",
+            "%s %r" % (secret, secret),
+            shown([secret]),
+        ):
             assert "the-key" not in text
             assert HIDDEN in text
     assert msgspec.json.encode({"key": Secret("the-key")}, enc_hook=repr) == b'{"key":"***"}'
