@@ -7,7 +7,7 @@ from ledger.clock import Clock, wall_clock
 from ledger.errors import CannotOpen
 from ledger.ledger import Ledger
 from ledger.sqlite.store import open_sqlite
-from ledger.urls import SQLITE, on_postgres
+from ledger.urls import NEEDS_PSYCOPG, SQLITE, on_postgres
 
 
 async def open_ledger(
@@ -31,9 +31,7 @@ async def open_ledger(
     try:
         from ledger.postgres.store import open_postgres  # noqa: PLC0415 - an extra that SQLite does not need
     except ImportError as error:
-        raise CannotOpen(
-            f"DATABASE_URL names Postgres, which needs more packages ({error}): pip install 'renderhook[postgres]'"
-        ) from error
+        raise CannotOpen(f"DATABASE_URL: {NEEDS_PSYCOPG.format(error=error)}") from error
     store = await open_postgres(
         url, now=clock(), providers=providers, connections=connections, seconds=seconds, waiting_limit=waiting_limit
     )

@@ -28,7 +28,7 @@ async def open_database(settings: Settings, *, emit: Emit, shutdown: Shutdown) -
 
 
 async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
-    give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
+    give_up_at, reported = asyncio.get_running_loop().time() + OPEN_SECONDS, ""
     while True:
         opening = open_ledger(
             settings.database_url,
@@ -42,5 +42,7 @@ async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
-            emit("database.call_failed", error=str(error))
+            if str(error) != reported:
+                emit("database.call_failed", error=str(error), retried_for=f"{OPEN_SECONDS:g} s")
+            reported = str(error)
         await unless_shutdown(asyncio.sleep(RETRY_SECONDS), shutdown)

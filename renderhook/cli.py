@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from renderhook.errors import CommandError
-from renderhook.version import version
+from telemetry.version import VERSION
 
 
 class _Command(NamedTuple):
@@ -67,7 +67,7 @@ def _providers() -> Collection[str]:
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"renderhook {version()}")
+        click.echo(f"renderhook {VERSION}")
         context.exit()
 
 

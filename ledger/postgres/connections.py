@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from ledger.errors import CannotOpen
+from ledger.errors import CannotOpen, LedgerError, Unanswered, Unavailable
 from ledger.postgres.faults import fault_of
 from ledger.urls import UNREADABLE
 
@@ -76,9 +76,17 @@ async def connect(url: str, *, name: str = APPLICATION) -> Connection:
     """Open one connection in autocommit. Raises `CannotOpen` if an operator must act, else another LedgerError."""
     try:
         # nothing is prepared: the next client of a pooler's session would find it
-        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
+        connection = await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise refusal_of(error, url) from error
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        await connection.close()
+        raise CannotOpen(
+            f"the encoding of the database is {encoding}, which cannot hold every text: make one with "
+            f"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL"
+        )
+    return connection
 
 
 async def is_pooled(connection: Connection) -> bool:
@@ -121,16 +129,23 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
 
 def _options(url: str, name: str) -> dict[str, Any]:
     known = conninfo_to_dict(url)
-    return {"autocommit": True, "application_name": name} | (
+    # in the connection's own options, which come before those of the role, the database and PGCLIENTENCODING
+    return {"autocommit": True, "application_name": name, "client_encoding": "UTF8"} | (
         {} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS}
     )
 
 
-def _refused(error: psycopg.Error) -> Exception:
+def refusal_of(error: psycopg.Error, url: str) -> LedgerError:
+    """Convert an error of connecting to `url`. The message names DATABASE_URL and never has the password."""
     words = " ".join(str(error).split())
     # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
     if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
-        return CannotOpen(UNREADABLE)
+        option = re.search(r'invalid URI query parameter: "(\w+)"', words)
+        if option and "@" not in url.partition("?")[2]:  # else it may be a part of the password
+            return CannotOpen(f"DATABASE_URL: libpq knows no option {option[1]}: leave it out")
+        return CannotOpen(f"DATABASE_URL: {UNREADABLE}")
     if _NEEDS_OPERATOR.search(words):
         return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")
-    return fault_of(error)
+    fault = fault_of(error)
+    kind = Unavailable if isinstance(fault, Unanswered) else type(fault)  # nothing was sent
+    return kind(f"cannot connect to the database: {words}; see DATABASE_URL")

@@ -14,6 +14,7 @@ from receiver.views.status import StatusView
 from receiver.web.json import json_response
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
+from telemetry.version import VERSION
 
 _REASONS: Mapping[type[LedgerError], str] = {
     DiskFull: "the disk of the database is full",
@@ -48,7 +49,7 @@ class Health:
 
     async def alive(self, _: Request) -> Response:
         """Answer that the process responds. Neither disk nor database is used."""
-        return json_response(StatusView(status="alive"))
+        return json_response(StatusView(status="alive", version=VERSION))
 
     async def ready(self, _: Request) -> Response:
         """Answer whether callbacks are recorded and jobs worked on: the database commits and every worker runs."""

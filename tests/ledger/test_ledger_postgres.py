@@ -64,7 +64,7 @@ async def test_the_right_password_opens_it(guarded: PostgresServer, url: str, op
         (f"group:{WRONG}", "", 'role "group" is not permitted to log in'),
         (f"reader:{WRONG}", "?dbname=closed", 'permission denied for database "closed"'),
         (f"postgres:{WRONG}", "?sslmode=perhaps", "perhaps"),
-        (f"postgres:{WRONG}", "?colour=blue", "cannot be read"),
+        (f"postgres:{WRONG}", "?colour=blue", "libpq knows no option colour"),
         (f"postgres:{WRONG} staple", "", "cannot be read"),
     ],
     ids=["password", "rejected", "role", "database", "no login", "no right", "value", "option", "space"],
@@ -88,6 +88,8 @@ async def test_who_may_not_make_tables_is_told_so(guarded: PostgresServer, url: 
 async def test_a_server_that_is_not_there_may_come(host: str, opening: Opening) -> None:
     with pytest.raises(Unavailable) as refused:
         await opening(f"postgres://postgres:{WRONG}@{host}:{free_port()}/ledger")
+    assert "cannot connect to the database" in str(refused.value)
+    assert "DATABASE_URL" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
     assert "horse" not in str(refused.value)
 
