@@ -37,9 +37,9 @@ from work.worker_group import WorkerGroup
 
 
 async def serve(settings: Settings, variables: Collection[str]) -> None:
-    """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError.
+    """Serve until SIGTERM or SIGINT, with 503 until the database is open.
 
-    `variables` are the names in the environment.
+    `variables` are the names in the environment. Raises CannotListen, InvalidProvider, LedgerError.
     """
     raise_file_limit()
     listener = listen(settings)
@@ -60,9 +60,10 @@ async def serve(settings: Settings, variables: Collection[str]) -> None:
 
 
 async def work_alone(settings: Settings, variables: Collection[str]) -> None:
-    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError.
+    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
 
-    On SQLite it only waits: the process that serves does the work. `variables` are the names in the environment.
+    On SQLite it only waits: the process that serves does the work. `variables` are the names in the environment. Raises
+    InvalidProvider, LedgerError.
     """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
@@ -94,11 +95,12 @@ async def migrate(settings: Settings) -> None:
 async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
     emit = Telemetry(registry)
+    webhooks = open_webhooks(settings.providers)
     async with (
         contextlib.AsyncExitStack() as stack,
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
-            open_webhooks(settings.providers),
+            webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
             clock=wall_clock,

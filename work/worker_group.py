@@ -38,8 +38,12 @@ class WorkerGroup:
             self._tasks.append(task)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._stop.request()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._stop.seconds_left())
+            for task in late:  # one that waits for a database which does not answer
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
 

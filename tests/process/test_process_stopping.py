@@ -1,6 +1,8 @@
 """Shutdown while requests are on the wire: the receiver exits in time, and nothing is lost."""
 
+import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,20 @@ def test_a_submission_on_the_wire_is_not_sent_again(deployment: Deployment) -> N
     assert (job["state"], job["source"]) == ("completed", "callback")
     assert len(deployment.services.submissions(job_request)) == 1
     assert [each["type"] for each in deployment.services.received(job_id)] == ["job.completed"]
+    check_integrity(deployment)
+
+
+def test_shutdown_ends_in_time_while_another_process_locks_the_database(deployment: Deployment) -> None:
+    deployment.settings |= {"STOP_SECONDS": str(STOP_SECONDS)}
+    deployment.start()
+    deployment.submit(JobRequest(faults="late=0.5"))
+    with contextlib.closing(sqlite3.connect(deployment.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        stop_in_time(deployment, signal.SIGTERM)
+        assert [event["event"] for event in deployment.logged("receiver.shutdown_requested")]
+        other.execute("ROLLBACK")
+    deployment.start()
+    deployment.wait_settled()
     check_integrity(deployment)
 
 
