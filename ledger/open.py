@@ -18,11 +18,13 @@ async def open_ledger(
     waiting_limit: int,
     connections: int,
     seconds: float,
+    alone: bool = False,
 ) -> Ledger:
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are the names that jobs may have. `waiting_limit` bounds the writes that wait. `connections`, and
-    `seconds` for each response, are limits of Postgres. Raises `CannotOpen` if an operator must act, `Unavailable` if
+    `seconds` for each response, are limits of Postgres. With `alone` it is refused while another process has it open, which
+    SQLite always does. Raises `CannotOpen` if an operator must act, `Unavailable` if
     the database does not answer.
     """
     if not on_postgres(url):
@@ -33,6 +35,12 @@ async def open_ledger(
     except ImportError as error:
         raise CannotOpen(f"DATABASE_URL: {NEEDS_PSYCOPG.format(error=error)}") from error
     store = await open_postgres(
-        url, now=clock(), providers=providers, connections=connections, seconds=seconds, waiting_limit=waiting_limit
+        url,
+        now=clock(),
+        providers=providers,
+        connections=connections,
+        seconds=seconds,
+        waiting_limit=waiting_limit,
+        alone=alone,
     )
     return Ledger(store, clock)

@@ -91,6 +91,13 @@ async def migrate(settings: Settings) -> None:
         pass
 
 
+async def mark_restored(settings: Settings) -> int:
+    """Make each job that a restored database would submit `unconfirmed`; return how many. Raises LedgerError."""
+    emit, shutdown = Telemetry(CollectorRegistry()), Shutdown(settings.stop_seconds)
+    async with open_database(settings, emit=emit, shutdown=shutdown, alone=True) as ledger:
+        return await ledger.mark_restored()
+
+
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()

@@ -38,6 +38,17 @@ def migrate() -> None:
     click.echo("the database is up to date")
 
 
+@click.command()
+def restored() -> None:
+    """After a backup was restored: submit none of its jobs again silently. All receivers and workers have to be stopped.
+
+    A job that is accepted in the backup may have been submitted since. It becomes unconfirmed: its callback settles it,
+    or it expires with the advice to look at the provider's dashboard.
+    """
+    number = run(process.mark_restored(_settings()))
+    click.echo(f"{number} jobs are unconfirmed now: each may have been submitted after the backup was made")
+
+
 def _settings() -> Settings:
     try:
         settings = read_settings(os.environ)

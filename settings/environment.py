@@ -28,10 +28,27 @@ def read_struct(kind: type[Kind], environment: Mapping[str, str], faults: list[s
     return kind(**values, **others)
 
 
+def text_of(name: str, environment: Mapping[str, str]) -> str:
+    """Return the text of `name`, or of the file that `name`_FILE names; empty if neither is set.
+
+    Raises ValueError saying what is wrong.
+    """
+    given, file = _given(name, environment)
+    if given and file:
+        raise ValueError(f"set either {name} or {name}_FILE, not both")
+    text = _content(Path(file)) if file else given
+    _check_edges(text)
+    return text
+
+
+def _given(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    return environment.get(name, "").strip(), environment.get(f"{name}_FILE", "").strip()
+
+
 def _read(name: str, setting: Setting, environment: Mapping[str, str], faults: list[str]) -> Any:
-    given, file = environment.get(name, "").strip(), environment.get(f"{name}_FILE", "").strip()
+    given, file = _given(name, environment)
     try:
-        text = _text(name, given, file) or setting.default
+        text = text_of(name, environment) or setting.default
         if text is not None:
             return setting.read(text)
     except ValueError as error:
@@ -39,14 +56,6 @@ def _read(name: str, setting: Setting, environment: Mapping[str, str], faults: l
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a reader of an installed provider may raise anything
         faults.append(f"{name}: its reader raised {type(error).__name__}")  # whose text may hold the value
     return () if setting.many else None
-
-
-def _text(name: str, given: str, file: str) -> str:
-    if given and file:
-        raise ValueError(f"set either {name} or {name}_FILE, not both")
-    text = _content(Path(file)) if file else given
-    _check_edges(text)
-    return text
 
 
 def _content(path: Path) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-HOUR_MS = 3_600_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,7 @@ EVENTS: Mapping[str, EventType] = {
     "worker.idled": _event("Starts of a process that only works on SQLite, where it has nothing to do.", warning=True),
     "worker.shutdown_requested": _event("Shutdowns of a process that only works, at their beginning."),
     "database.call_failed": _event("Database calls that failed because the database did not answer.", warning=True),
+    "database.file_lost": _event("Files of SQLite deleted or replaced while the process had them open.", warning=True),
     "job.accepted": _event("Jobs accepted by the API.", "provider"),
     "job.submitted": _event("Jobs accepted by a provider.", "provider"),
     "job.submit_rescheduled": _event("Submissions postponed because a provider did not take them.", "provider", "code"),
@@ -91,7 +92,7 @@ EVENTS: Mapping[str, EventType] = {
     "endpoint.paused": _event("Settings that are absent, so that deliveries wait for them.", warning=True),
     "endpoint.removed": _event("Removals of the endpoint of NOTIFY_URL that discarded deliveries.", warning=True),
     "worker.task_failed": _event("Tasks whose handler raised an exception.", "kind", warning=True),
-    "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True),
+    "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True, repeat_after=MINUTE_MS),
     "worker.renew_failed": _event("Renewals of leases that failed.", "kind", warning=True),
     "worker.reschedule_failed": _event("Failed tasks that could not be rescheduled.", "kind", warning=True),
     "worker.lease_expired": _event("Tasks whose lease expired while they were still running.", "kind", warning=True),

@@ -12,7 +12,7 @@ from psycopg.rows import dict_row
 
 from ledger.copying.source import NOT_COPIED, Chunk, Summary, Table, Values
 from ledger.errors import CannotOpen, Locked, Unavailable
-from ledger.postgres.connections import APPLICATION, Connection, connect
+from ledger.postgres.connections import Connection, connect, refuse_others
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import migrate
 from ledger.postgres.store import open_postgres
@@ -22,8 +22,6 @@ from ledger.transitions.queue import enqueue_missing
 _LOCK = 0x636F7079  # "copy": any number, so long as it is always this one
 _NAME = "renderhook copy"
 _SECONDS = 30.0
-LEAVING_SECONDS, LEAVING_TRIES = 2.0, 20
-"""How long the connections of a receiver that has just been stopped may take to go."""
 
 _UNFINISHED = (
     "this ledger is a copy that is not finished: stop the receiver of the old ledger, and run "
@@ -46,7 +44,6 @@ JOIN pg_index AS k ON k.indrelid = t.oid AND k.indisprimary
 WHERE t.relkind = 'r' AND t.relnamespace = current_schema()::regnamespace
 ORDER BY t.relname, 4 NULLS LAST, c.attnum
 """
-_AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 _ANY = "SELECT 1 FROM {name} LIMIT 1"
 _READY = "ANALYZE {names}"
 _BEGUN = "INSERT INTO moved_to (copy, sentence, state, changed_at) VALUES (%s, %s, 'closed', %s)"
@@ -139,7 +136,7 @@ class Target:
 
     async def shut(self, now: int) -> None:
         """Let no receiver in any more: it is an unfinished copy, as it was before `finish`."""
-        await _refuse_workers(self._writer)
+        await refuse_others(self._writer)
         await self._mark("closed", now)
 
     async def check_tables(self, tables: Sequence[Table]) -> None:
@@ -201,7 +198,7 @@ async def _find_copy(
         if table.name != "providers" and await _holds(connection, _ANY.format(name=table.name)):
             raise CannotOpen("the database has a ledger of its own, which is kept: copy to an empty database")
     if ledger and not (moved and moved.state == "open"):
-        await _refuse_workers(connection)
+        await refuse_others(connection)
     return moved
 
 
@@ -220,14 +217,6 @@ async def _begin_copy(connection: Connection, identity: str, now: int) -> Moved:
     moved = Moved(f"{identity} {secrets.token_hex(8)}", _UNFINISHED, "closed")
     await connection.execute(_BEGUN, (moved.copy, moved.sentence, now))
     return moved
-
-
-async def _refuse_workers(connection: Connection) -> None:
-    for _ in range(LEAVING_TRIES):
-        if not await _holds(connection, _AT_WORK, APPLICATION):
-            return
-        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TRIES)
-    raise CannotOpen("a receiver is connected to the database: stop it first")
 
 
 async def _holds(connection: Connection, statement: str, *values: object) -> bool:

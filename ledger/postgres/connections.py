@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from ledger.errors import CannotOpen, LedgerError, Unanswered, Unavailable
+from ledger.errors import CannotOpen, LedgerError, Locked, Unanswered, Unavailable
 from ledger.postgres.faults import fault_of
 from ledger.urls import UNREADABLE
 
@@ -24,6 +24,11 @@ FRESH_SECONDS = 1.0
 
 APPLICATION = "renderhook"
 """The application_name of our connections in pg_stat_activity, by which a copy finds running receivers."""
+
+LEAVING_SECONDS, LEAVING_TRIES = 2.0, 20
+"""How long the connections of a receiver that has just been stopped may take to go."""
+
+_AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 
 _NEEDS_OPERATOR = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
@@ -93,6 +98,15 @@ async def is_pooled(connection: Connection) -> bool:
     """Return whether a pooler stands between: the backend that answers is not the one of the handshake."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     return row is not None and row[0] != connection.info.backend_pid
+
+
+async def refuse_others(connection: Connection) -> None:
+    """Wait until no receiver or worker has a connection to the database. Raises `Locked` if one stays."""
+    for _ in range(LEAVING_TRIES):
+        if await (await connection.execute(_AT_WORK, [APPLICATION])).fetchone() is None:
+            return
+        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TRIES)
+    raise Locked("a receiver or worker is connected to the database: stop it first")
 
 
 def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:

@@ -83,6 +83,17 @@ def error_values(error: JobError | None) -> dict[str, object]:
     }
 
 
+def mark_restored(*, now: int, limit: int) -> Transaction[int]:
+    """Make at most `limit` jobs that are `accepted` or `submitting` `unconfirmed`. The result is how many they were."""
+
+    def read(rows: Sequence[Rows]) -> int:
+        return len(rows[0])
+
+    event, transition = EventType.JOB_UNCONFIRMED, new_identifier("tran", now)
+    values = {"event": event.value, "public": int(event.public), "transition": transition, "now": now, "limit": limit}
+    return Transaction(steps=(Call("mark_restored"), Call("insert_restored_events")), values=values, read=read)
+
+
 def changed(rows: Sequence[Rows]) -> bool:
     """Return whether the first statement of a transaction changed its job."""
     return bool(rows[0])

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ledger.errors import DiskFull, LedgerError, Overloaded, Unanswered
+from ledger.errors import DiskFull, FileLost, LedgerError, Overloaded, Unanswered
 from ledger.ledger import Ledger
 from receiver.views.status import StatusView
 from receiver.web.json import json_response
@@ -18,6 +18,7 @@ from telemetry.version import VERSION
 
 _REASONS: Mapping[type[LedgerError], str] = {
     DiskFull: "the disk of the database is full",
+    FileLost: "the file of the database was deleted or replaced",
     Overloaded: "too many writes to the database wait",
     Unanswered: "the database did not confirm a write",
     LedgerError: "the database is not available",
