@@ -99,6 +99,7 @@ EVENTS: Mapping[str, EventType] = {
     "worker.tasks_abandoned": _event("Shutdowns that abandoned tasks when their time was over.", "kind"),
     "worker.stopped": _event("Workers that stopped although no shutdown was requested.", warning=True),
     "work.missing_enqueued": _event("Repairs of jobs or endpoints that had no task.", warning=True),
+    "work.hastened": _event("Set-backs of the clock, after which waiting work was made due sooner.", warning=True),
     "work.sweep_failed": _event("Sweeps for missing work that failed.", warning=True),
 }
 

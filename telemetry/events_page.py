@@ -32,9 +32,9 @@ WARNINGS = """\
 `delivery.finished` with `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`,
 `job.expired`, `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded`
 with `conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`,
-`receiver.became_unready`, `provider.warning_received` (once an hour), `setting.flagged`, `work.missing_enqueued`,
-`work.sweep_failed`, `worker.fetch_failed` (once a minute), `worker.idled`, `worker.lease_expired`,
-`worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
+`receiver.became_unready`, `provider.warning_received` (once an hour), `setting.flagged`, `work.hastened`,
+`work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed` (once a minute), `worker.idled`,
+`worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
 
 All other events are logged at level `info`.
 """

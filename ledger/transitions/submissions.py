@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.identifiers import new_identifier
 from ledger.records import EventType, JobError
-from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
+from ledger.requests import CLAIM_ENDED, RESTORED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from ledger.storage.transaction import Call, Rows, Transaction
 from ledger.transitions.events import event_values, publish
@@ -89,8 +89,9 @@ def mark_restored(*, now: int, limit: int) -> Transaction[int]:
     def read(rows: Sequence[Rows]) -> int:
         return len(rows[0])
 
-    event, transition = EventType.JOB_UNCONFIRMED, new_identifier("tran", now)
-    values = {"event": event.value, "public": int(event.public), "transition": transition, "now": now, "limit": limit}
+    transition = new_identifier("tran", now)
+    values = event_values(EventType.JOB_UNCONFIRMED, "", transition, now=now) | error_values(RESTORED)
+    values["limit"] = limit
     return Transaction(steps=(Call("mark_restored"), Call("insert_restored_events")), values=values, read=read)
 
 
