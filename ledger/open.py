@@ -23,9 +23,8 @@ async def open_ledger(
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are the names that jobs may have. `waiting_limit` bounds the writes that wait. `connections`, and
-    `seconds` for each response, are limits of Postgres. With `alone` it is refused while another process has it open, which
-    SQLite always does. Raises `CannotOpen` if an operator must act, `Unavailable` if
-    the database does not answer.
+    `seconds` for each response, are limits of Postgres. With `alone` it is refused while another process has it open,
+    as SQLite always does. Raises `CannotOpen` if an operator must act, `Unavailable` if the database does not answer.
     """
     if not on_postgres(url):
         path = Path(url.removeprefix(SQLITE))

@@ -59,9 +59,7 @@ class WorkQueue:
 
         A lease is left alone unless it would last longer than `longest_lease` (ms).
         """
-        return await queue.bring_forward(
-            self._store, now=self._clock(), set_back=set_back, longest_lease=longest_lease
-        )
+        return await queue.bring_forward(self._store, now=self._clock(), set_back=set_back, longest_lease=longest_lease)
 
     async def newest_job(self) -> int | None:
         """Return when the newest job was accepted (ms), or None without any job."""

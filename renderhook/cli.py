@@ -12,7 +12,6 @@ import click
 from renderhook.errors import INTERRUPTED, READER_GONE
 from telemetry.version import VERSION
 
-
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 

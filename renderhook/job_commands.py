@@ -120,7 +120,9 @@ def _create(client: ReceiverClient, body: Mapping[str, Any], key: str) -> dict[s
     def retrying(reason: str) -> None:
         click.echo(f"renderhook: {reason}; trying again under Idempotency-Key {key}", err=True)
 
-    unknown = f"it is unknown whether the job was created: the same command with --idempotency-key {key} creates no other"
+    unknown = (
+        f"it is unknown whether the job was created: the same command with --idempotency-key {key} creates no other"
+    )
     try:
         return client.create_job(body, key, retrying=retrying)
     except UnansweredError as error:

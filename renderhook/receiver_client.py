@@ -81,9 +81,7 @@ class ReceiverClient:
             sleep(pause)
         return _read(self._send(method, path, **content), fields)
 
-    def _send(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any
-    ) -> httpx.Response:
+    def _send(self, method: str, path: str, headers: Mapping[str, str] | None = None, **content: Any) -> httpx.Response:
         headers = self._headers | dict(headers or {})
         try:
             return httpx.request(

@@ -1,6 +1,5 @@
 """The target of a copy, a database of Postgres': summed up by itself, written, and opened to receivers at the end."""
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""A restored backup: what it would submit again becomes unconfirmed, and the callback of what was submitted settles it."""
+"""A restored backup: what it would submit again becomes unconfirmed, and a callback settles what was submitted."""
 
 import shutil
 import sqlite3

@@ -113,7 +113,20 @@ def test_without_a_command_it_prints_help() -> None:
     assert done.out == program("--help").out == program("-h").out
 
 
-COMMANDS = ["serve", "work", "migrate", "restored", "copy", "sandbox", "demo", "jobs", "status", "wait", "fal", "heygen"]
+COMMANDS = [
+    "serve",
+    "work",
+    "migrate",
+    "restored",
+    "copy",
+    "sandbox",
+    "demo",
+    "jobs",
+    "status",
+    "wait",
+    "fal",
+    "heygen",
+]
 
 
 def test_help_lists_every_command() -> None:

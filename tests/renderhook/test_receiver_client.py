@@ -316,7 +316,9 @@ def test_a_receiver_that_does_not_come_back_in_time_is_no_answer(server: Scripte
     assert done.exit_code in {4, 5}
 
 
-@pytest.mark.parametrize("words", [("wait", "job_1", "--json"), ("fal", "a/b", "--json", "--wait"), ("fal", "a/b", "--json")])
+@pytest.mark.parametrize(
+    "words", [("wait", "job_1", "--json"), ("fal", "a/b", "--json", "--wait"), ("fal", "a/b", "--json")]
+)
 def test_json_is_one_value_on_standard_output(words: tuple[str, ...], server: ScriptedServer, program: Program) -> None:
     server.replies = [reply(200, JOB | {"outputs": [{"url": "https://example.com/1.mp4"}]})]
     assert json.loads(program(*words).stdout) == JOB | {"outputs": [{"url": "https://example.com/1.mp4"}]}

@@ -46,6 +46,8 @@ def test_the_largest_numbers_are_taken() -> None:
     assert parse_faults(f"huge={MOST_MEGABYTES},long={MOST}") == {"huge": MOST_MEGABYTES, "long": MOST}
 
 
-@pytest.mark.parametrize("url", ["http://[#fault=lost", "http://[#fault=", "#fault=lost", "x" * 100_000 + "#fault=lost"])
+@pytest.mark.parametrize(
+    "url", ["http://[#fault=lost", "http://[#fault=", "#fault=lost", "x" * 100_000 + "#fault=lost"]
+)
 def test_a_fault_is_read_from_any_text(url: str, sandbox: Client) -> None:
     assert sandbox.submit(source_face_url=url).status_code == 200

@@ -1,5 +1,6 @@
 """Uploads of the official clients, small and in parts: what is read back is what was sent, and nothing is submitted."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,8 +49,9 @@ async def test_the_official_async_client_uploads_a_large_file_in_parts(
 ) -> None:
     (tmp_path / "clip.mp4").write_bytes(CONTENT)
     client = fal_client.AsyncClient(key="kid:secret")
-    assert http.get(await client.upload_file(tmp_path / "clip.mp4")).content == CONTENT
+    url = await client.upload_file(tmp_path / "clip.mp4")
     await (await client._client).aclose()
+    assert (await asyncio.to_thread(http.get, url)).content == CONTENT
 
 
 def initiated(sandbox: Client) -> str:

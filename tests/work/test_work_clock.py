@@ -60,9 +60,7 @@ def test_a_clock_that_was_ahead_and_is_put_right_is_reported(clock: Clock) -> No
 
 @pytest.fixture
 def sweeping(harness: Harness) -> Sweeper:
-    return Sweeper(
-        Ledger(harness.store, harness.clock).queue, emit=harness.emitted, watch=Watched(harness.clock)
-    )
+    return Sweeper(Ledger(harness.store, harness.clock).queue, emit=harness.emitted, watch=Watched(harness.clock))
 
 
 def due(database: Database) -> list[int]:
