@@ -152,8 +152,8 @@ async def open_postgres(
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are registered. `connections` bounds what this process opens, besides one to listen on; `seconds` bounds
-    every response. With `alone` it is refused while a receiver or worker has it open. Raises `CannotOpen` if an operator
-    must act, `Unavailable` if the database does not answer.
+    every response. With `alone` it is refused while a receiver or worker has it open. Raises `CannotOpen` if an
+    operator must act, `Unavailable` if the database does not answer.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
