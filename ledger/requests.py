@@ -25,6 +25,14 @@ CLAIM_ENDED = JobError(
 )
 """Why a job is unconfirmed whose claim ended."""
 
+RESTORED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="restored",
+    message="it is unknown whether the provider runs this job: the database was restored from a backup that was made "
+    "before it was submitted, or before its response was recorded",
+)
+"""Why a job is unconfirmed that was not submitted yet in a restored backup."""
+
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 

@@ -55,8 +55,8 @@ class Settings(Declared, frozen=True, kw_only=True):
             help="An SQLite file: three slashes for a relative path, four for an absolute one; its folder is created. "
             "Or a Postgres database: `postgres://user:password@host:5432/name`, `postgresql://` as well, with "
             "[libpq's options](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING) after a "
-            "`?`, such as `sslmode=verify-full`. Several hosts and `target_session_attrs=read-write` follow a "
-            "failover.",
+            "`?`, such as `sslmode=verify-full`. Its encoding has to be UTF8. Several hosts and "
+            "`target_session_attrs=read-write` follow a failover.",
         ),
     ]
     database_connections: Annotated[
@@ -232,12 +232,13 @@ class Settings(Declared, frozen=True, kw_only=True):
     @property
     def public(self) -> bool:
         """Whether other machines may reach this process."""
-        return not _is_loopback(self.host) or (
-            self.public_url is not None and not _is_loopback(urlsplit(self.public_url).hostname or "")
+        return not is_loopback(self.host) or (
+            self.public_url is not None and not is_loopback(urlsplit(self.public_url).hostname or "")
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the host: `localhost`, or a loopback address."""
     if host == "localhost":
         return True
     try:
