@@ -56,7 +56,7 @@ def open_accounts(
     return found
 
 
-def open_webhooks(settings: Mapping[str, msgspec.Struct]) -> dict[str, Webhook[Any, Any]]:
+def open_webhooks(settings: Mapping[str, msgspec.Struct]) -> dict[str, Webhook[Any, Any, Any]]:
     """Return the webhook of every provider that has one. `settings` has the settings of each provider by its name."""
     webhooks = {name: provider.webhook(settings[name]) for name, provider in providers().items()}
     return {name: webhook for name, webhook in webhooks.items() if webhook is not None}

@@ -5,19 +5,38 @@ from collections.abc import Mapping
 import msgspec
 
 from ledger.clock import Clock
+from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
-from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.records import Fault, JobError, JobState, Outcome, RecordResult
 from ledger.requests import Report, Task
 from ledger.rows import Job
-from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
+from providers.http import (
+    AskNext,
+    Ended,
+    NeverSent,
+    NotFound,
+    PollResult,
+    Request,
+    Response,
+    RetryLater,
+    Running,
+    Send,
+    TooLong,
+    Unread,
+    Unreadable,
+)
 from providers.provider import Account
 from submitter.backoff import next_poll
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.off_loop import run_off_loop
 
 NOT_FOUND_TRIES = 5
 """How often a provider may not find a request before the job fails: the provider may not know it yet."""
+
+UNREADABLE_TRIES = 5
+"""How often the result of a job that has ended may be unreadable before the job fails: a proxy may answer instead."""
 
 MOST_REQUESTS = 4
 """Requests of one poll. A provider that asks for more is polled again later."""
@@ -61,20 +80,25 @@ class Poller:
                 break
             try:
                 response = await self._send(result.request)
+            except TooLong as error:
+                return _read_too_long(job, result.request, error)
             except (NeverSent, Unread) as error:
-                message = f"{job.provider} did not answer: {error}"
+                message = f"no response of {job.provider} was read: {error}"
                 return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
+            result = await run_off_loop(len(response.body), calls.read_poll, result, response)
             calls.emit_warning(response)
-            result = calls.read_poll(result, response)
         return result, response
 
     async def _settle(
         self, task: Task, job: Job, account: Account, result: PollResult, response: Response | None
     ) -> None:
+        receipt = new_identifier("rcpt", self._clock())
+        if isinstance(result, Unreadable) and self._is_last_try(task, job, account, result):
+            result = Ended(outcome=_unreadable_outcome(result, receipt))
         if isinstance(result, Ended) and response is not None:
-            await self._record(job, result.outcome, response)
+            await self._record(job, result.outcome, response, receipt)
             return
-        if isinstance(result, RetryLater):
+        if isinstance(result, RetryLater | Unreadable):
             error = result.error
             self._emit(
                 "poll.failed",
@@ -86,18 +110,31 @@ class Poller:
             )
         await self._reschedule_or_expire(task, job, account, result)
 
-    async def _record(self, job: Job, outcome: Outcome, response: Response) -> None:
+    def _is_last_try(self, task: Task, job: Job, account: Account, result: Unreadable) -> bool:
+        now = self._clock()
+        return (result.ended and task.tries >= UNREADABLE_TRIES) or (
+            now >= (job.submitted_at or now) + account.give_up_after
+        )
+
+    async def _record(self, job: Job, outcome: Outcome, response: Response, receipt: str) -> None:
+        headers: dict[str, object] = {"status": response.status}
+        if response.longer_than is not None:
+            headers["longer_than"] = response.longer_than
         report = Report(
             job_id=job.id,
             provider=job.provider,
             source="poll",
             request_id=job.provider_request_id or "",
             outcome=outcome,
-            headers=msgspec.json.encode({"status": response.status}).decode(),
+            headers=msgspec.json.encode(headers).decode(),
             body=response.body,
+            receipt=receipt,
         )
         result = await self._ledger.record(report)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
+        error = outcome.error
+        if error is not None and outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED:
+            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
 
     async def _reschedule_or_expire(self, task: Task, job: Job, account: Account, result: PollResult) -> None:
         now = self._clock()
@@ -110,11 +147,28 @@ class Poller:
             if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
-        retry_after = result.retry_after if isinstance(result, Running | RetryLater) else None
+        retry_after = result.retry_after if isinstance(result, Running | RetryLater | Unreadable) else None
         delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
-        failed = isinstance(result, NotFound)  # the only result that counts as a try: a running job may take long
+        # Nothing else counts as a try: a running job may take long.
+        failed = isinstance(result, NotFound) or (isinstance(result, Unreadable) and result.ended)
         await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
+
+
+def _read_too_long(job: Job, request: Request, error: TooLong) -> tuple[PollResult, Response | None]:
+    """Return what a response means that is longer than the limit: to poll again would not shorten it."""
+    message = f"{job.provider} answered HTTP {error.status} with more than {error.limit} bytes"
+    if not 200 <= error.status < 300:
+        return RetryLater(error=JobError(fault=Fault.PROVIDER, code=f"http_{error.status}", message=message)), None
+    message += f", the limit MAX_RESULT_BYTES; the result is at {request.url}, with your key"
+    outcome = Outcome.failed(JobError(fault=Fault.RENDERHOOK, code="result_too_long", message=message))
+    return Ended(outcome=outcome), Response(status=error.status, longer_than=error.limit)
+
+
+def _unreadable_outcome(result: Unreadable, receipt: str) -> Outcome:
+    message = f"{result.error.message}; the receipt {receipt} has them"
+    error = msgspec.structs.replace(result.error, message=message)
+    return Outcome.failed(error) if result.ended else Outcome.expired(error)
 
 
 def _not_found_error(job: Job) -> JobError:
@@ -132,9 +186,10 @@ def _last_poll_error(job: Job, age: int, result: PollResult) -> JobError:
             f"be billed. At the last poll: {result.error.message}"
         )
         return JobError(fault=result.error.fault, code="unread", message=message)
+    seen = "does not know" if isinstance(result, NotFound) else "has not ended"
     return JobError(
         fault=Fault.PROVIDER,
         code="timed_out",
-        message=f"{job.provider} did not report the end of request {job.provider_request_id} within {age // 1000} s; "
-        f"it may still finish, and be billed",
+        message=f"{job.provider} answered the last poll, {age // 1000} s after the submission, that it {seen} request "
+        f"{job.provider_request_id}; it may still finish, and be billed",
     )

@@ -20,6 +20,7 @@ from submitter.backoff import next_poll, next_submit
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.off_loop import run_off_loop
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a callback."""
@@ -120,8 +121,9 @@ class Submitter:
             return RetryLater(error=_network_error("never_sent", f"{job.provider} was not reached: {error}"))
         except Unread as error:
             return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
+        result = await run_off_loop(len(response.body), calls.read_submission, response)
         calls.emit_warning(response)
-        return calls.read_submission(response)
+        return result
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -195,7 +197,7 @@ class Submitter:
             fault=Fault.NETWORK,
             code="unconfirmed",
             message=f"{job.provider} may have taken this job and billed it, but no response was read and no "
-            f"callback came; check the provider's own dashboard before submitting it again",
+            f"callback was verified; check the provider's own dashboard before submitting it again",
         )
         if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
             self._emit_error("job.expired", job, error)

@@ -11,12 +11,13 @@ FROM jobs WHERE id = :job_id AND last_transition = :transition
 -- The provider reports the end: the next poll must not wait for one that is running.
 UPDATE work SET lease = NULL
 WHERE kind = 'poll' AND subject = :job_id AND lease IS NOT NULL
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id);
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted'
+              AND (provider_request_id = :request_id OR :request_id IS NULL));
 
 -- enqueue: poll_now
 -- Poll now: the provider reports the end, but the result has to be fetched.
 SELECT 'poll' AS kind, id AS subject, :now AS due_at
-FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
+FROM jobs WHERE id = :job_id AND state = 'submitted' AND (provider_request_id = :request_id OR :request_id IS NULL)
 
 -- enqueue: enqueue_deliveries
 -- The endpoint of every delivery that fan_out just made. They are read from the same view and not from the deliveries,
