@@ -10,7 +10,7 @@ from typing import Literal
 
 from ledger.clock import Clock, wall_clock
 from ledger.queue import WorkQueue
-from ledger.records import JobState, Outcome, RecordResult
+from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
@@ -95,9 +95,11 @@ class Ledger:
             submissions.return_to_accepted(task, claim=claim, now=self._clock(), due_at=due_at)
         )
 
-    async def mark_unconfirmed(self, task: Task, *, claim: str, due_at: int) -> bool:
-        """Make a claimed job `unconfirmed`, and apply the policy at `due_at` (ms): the provider may have it."""
-        return await self.store.write(submissions.mark_unconfirmed(task, claim=claim, now=self._clock(), due_at=due_at))
+    async def mark_unconfirmed(self, task: Task, *, claim: str, error: JobError, due_at: int) -> bool:
+        """Make a claimed job `unconfirmed` because of `error`, and apply the policy at `due_at` (ms)."""
+        return await self.store.write(
+            submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
+        )
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 

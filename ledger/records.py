@@ -67,7 +67,7 @@ class EventType(enum.StrEnum):
 
     @property
     def public(self) -> bool:
-        """Return whether endpoints hear of it; the others are for the subject's own history."""
+        """Return whether endpoints receive it; the others are for the subject's own history."""
         return self not in _PRIVATE
 
     @classmethod

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from ledger.canonical import digest
-from ledger.records import Outcome, Source
+from ledger.records import Fault, JobError, Outcome, Source
 from ledger.rows import Job
 
 AFTER_ALL_IDENTIFIERS = "~"
@@ -16,6 +16,14 @@ Kind = Literal["submit", "poll", "deliver"]
 
 UNSIGNED = "NOTIFY_SECRET is not set"
 """Why an endpoint is paused that has no secrets of its own."""
+
+CLAIM_ENDED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="claim_ended",
+    message="it is unknown whether the provider runs this job: the worker that claimed it stopped before it recorded a "
+    "response",
+)
+"""Why a job is unconfirmed whose claim ended."""
 
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""

@@ -195,4 +195,17 @@ class Provider(Protocol[SettingsT]):
 
 
 MEMBERS = ("name", "settings", "missing", "check_input", "open", "webhook")
-"""The members of `Provider`, for the registry to check."""
+ACCOUNT_MEMBERS = (
+    "calls_back",
+    "poll_interval",
+    "give_up_after",
+    "submission",
+    "read_submission",
+    "poll",
+    "read_poll",
+    "cancel",
+    "read_cancel",
+    "warning",
+)
+WEBHOOK_MEMBERS = ("keys", "open", "body_hash", "verify", "request_id", "parse", "receipt_headers")
+"""The members of `Provider`, `Account` and `Webhook`, for the registry to check."""

@@ -32,7 +32,10 @@ from work.worker_group import WorkerGroup
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError."""
+    """Serve until SIGTERM or SIGINT, with 503 until the database is open.
+
+    Raises CannotListen, InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     listener = listen(settings)
     shutdown = Shutdown(settings.stop_seconds)
@@ -46,13 +49,16 @@ async def serve(settings: Settings) -> None:
     except ShutdownRequested:
         pass  # before anything was claimed
     finally:
-        shutdown.ask()
+        shutdown.request()
         await serving
         listener.close()
 
 
 async def work_alone(settings: Settings) -> None:
-    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError."""
+    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
+
+    Raises InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
@@ -61,8 +67,8 @@ async def work_alone(settings: Settings) -> None:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(work.accounts))
-            await shutdown.asked.wait()
-            emit("worker.shutdown_requested")
+            shutdown.on_request(lambda: emit("worker.shutdown_requested"))
+            await shutdown.requested.wait()
     except ShutdownRequested:
         pass  # before anything was claimed
 
@@ -78,16 +84,18 @@ async def migrate(settings: Settings) -> None:
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
     emit = Telemetry(registry)
+    webhooks = open_webhooks(settings.providers)
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
-            open_webhooks(settings.providers),
+            webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
             emit=emit,
         ) as sources,
     ):
         freeze_startup_objects()
+        shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
         yield compose_application(
             settings,
@@ -100,7 +108,6 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
             stopped_workers=work.workers.stopped,
             emit=emit,
         )
-        emit("receiver.shutdown_requested")
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +150,7 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
             request_seconds=settings.provider_timeout_seconds,
             give_up_seconds=settings.submit_timeout_seconds,
         )
-        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.asked)
+        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.requested)
         kinds = [*submitter, notifier] if workers else []
         async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)

@@ -18,8 +18,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 _WAIT_SECONDS = 3600.0
 _COLUMNS = ("id", "provider", "state", "created_at", "model")
 
-Server = tuple[str, str]
-"""URL and API key, as the group `renderhook` read them."""
+Server = tuple[str, str, str]
+"""URL, API key, and the option or setting that gave the key, as the group `renderhook` read them."""
 
 
 @click.command()

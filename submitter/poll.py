@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ledger.clock import Clock
+from ledger.errors import Contradiction
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome, RecordResult
@@ -16,7 +17,6 @@ from providers.http import (
     NeverSent,
     NotFound,
     PollResult,
-    Request,
     Response,
     RetryLater,
     Running,
@@ -27,6 +27,14 @@ from providers.http import (
 )
 from providers.provider import Account
 from submitter.backoff import next_poll
+from submitter.poll_results import (
+    last_poll_error,
+    not_found_error,
+    read_too_long,
+    says_enough,
+    unreadable_outcome,
+    unrecordable_error,
+)
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
@@ -65,14 +73,14 @@ class Poller:
             self._emit("provider.not_configured", job=job.id, provider=job.provider)
             await self._ledger.queue.reschedule(task, due_at=self._clock() + 60_000, failed=False)
             return
-        result, response = await self._poll(account, job)
-        if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
-            result = Ended(outcome=Outcome.failed(_not_found_error(job)))
-        # A response that was read is recorded even if this task is cancelled.
-        await run_shielded(self._settle(task, job, account, result, response))
-
-    async def _poll(self, account: Account, job: Job) -> tuple[PollResult, Response | None]:
         calls = ProviderCalls(account, job, self._emit)
+        result, response = await self._poll(calls, job)
+        if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
+            result = Ended(outcome=Outcome.failed(not_found_error(job)))
+        # A response that was read is recorded even if this task is cancelled.
+        await run_shielded(self._settle(task, job, calls, result, response))
+
+    async def _poll(self, calls: ProviderCalls, job: Job) -> tuple[PollResult, Response | None]:
         result: PollResult = calls.poll()
         response = None
         for _ in range(MOST_REQUESTS):
@@ -81,7 +89,7 @@ class Poller:
             try:
                 response = await self._send(result.request)
             except TooLong as error:
-                return _read_too_long(job, result.request, error)
+                return read_too_long(job, result.request, error)
             except (NeverSent, Unread) as error:
                 message = f"no response of {job.provider} was read: {error}"
                 return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
@@ -90,14 +98,16 @@ class Poller:
         return result, response
 
     async def _settle(
-        self, task: Task, job: Job, account: Account, result: PollResult, response: Response | None
+        self, task: Task, job: Job, calls: ProviderCalls, result: PollResult, response: Response | None
     ) -> None:
         receipt = new_identifier("rcpt", self._clock())
-        if isinstance(result, Unreadable) and self._is_last_try(task, job, account, result):
-            result = Ended(outcome=_unreadable_outcome(result, receipt))
+        if isinstance(result, Unreadable) and self._is_last_try(task, job, calls, result):
+            result = Ended(outcome=unreadable_outcome(result, receipt))
         if isinstance(result, Ended) and response is not None:
-            await self._record(job, result.outcome, response, receipt)
-            return
+            unrecordable = await self._record(job, result.outcome, response, receipt)
+            if unrecordable is None:
+                return
+            result = RetryLater(error=unrecordable)
         if isinstance(result, RetryLater | Unreadable):
             error = result.error
             self._emit(
@@ -108,15 +118,15 @@ class Poller:
                 code=error.code,
                 message=error.message,
             )
-        await self._reschedule_or_expire(task, job, account, result)
+        await self._reschedule_or_expire(task, job, calls, result)
 
-    def _is_last_try(self, task: Task, job: Job, account: Account, result: Unreadable) -> bool:
-        now = self._clock()
-        return (result.ended and task.tries >= UNREADABLE_TRIES) or (
-            now >= (job.submitted_at or now) + account.give_up_after
-        )
+    def _is_last_try(self, task: Task, job: Job, calls: ProviderCalls, result: Unreadable) -> bool:
+        if result.ended:
+            return task.tries >= UNREADABLE_TRIES
+        return self._clock() >= (job.submitted_at or 0) + 2 * calls.give_up_after
 
-    async def _record(self, job: Job, outcome: Outcome, response: Response, receipt: str) -> None:
+    async def _record(self, job: Job, outcome: Outcome, response: Response, receipt: str) -> JobError | None:
+        """Record an outcome. Returns an error if the database rejects it, as it may one of an installed provider."""
         headers: dict[str, object] = {"status": response.status}
         if response.longer_than is not None:
             headers["longer_than"] = response.longer_than
@@ -130,66 +140,31 @@ class Poller:
             body=response.body,
             receipt=receipt,
         )
-        result = await self._ledger.record(report)
+        try:
+            result = await self._ledger.record(report)
+        except Contradiction as error:
+            self._emit("poll.record_failed", job=job.id, provider=job.provider, error=str(error))
+            return unrecordable_error(job, response)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
         error = outcome.error
         if error is not None and outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED:
             self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+        return None
 
-    async def _reschedule_or_expire(self, task: Task, job: Job, account: Account, result: PollResult) -> None:
+    async def _reschedule_or_expire(self, task: Task, job: Job, calls: ProviderCalls, result: PollResult) -> None:
         now = self._clock()
         submitted_at = job.submitted_at or now
-        deadline = submitted_at + account.give_up_after
-        still_running = isinstance(result, Running | AskNext)
-        if now >= deadline and (still_running or now >= deadline + account.give_up_after):
+        give_up_after = calls.give_up_after
+        deadline = submitted_at + give_up_after
+        if now >= deadline and (says_enough(result) or now >= deadline + give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
-            error = _last_poll_error(job, now - submitted_at, result)
+            error = last_poll_error(job, now - submitted_at, result)
             if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
         retry_after = result.retry_after if isinstance(result, Running | RetryLater | Unreadable) else None
-        delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)
+        delay = next_poll(calls.poll_interval, now - submitted_at, retry_after, stretch=calls.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
         # Nothing else counts as a try: a running job may take long.
         failed = isinstance(result, NotFound) or (isinstance(result, Unreadable) and result.ended)
         await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
-
-
-def _read_too_long(job: Job, request: Request, error: TooLong) -> tuple[PollResult, Response | None]:
-    """Return what a response means that is longer than the limit: to poll again would not shorten it."""
-    message = f"{job.provider} answered HTTP {error.status} with more than {error.limit} bytes"
-    if not 200 <= error.status < 300:
-        return RetryLater(error=JobError(fault=Fault.PROVIDER, code=f"http_{error.status}", message=message)), None
-    message += f", the limit MAX_RESULT_BYTES; the result is at {request.url}, with your key"
-    outcome = Outcome.failed(JobError(fault=Fault.RENDERHOOK, code="result_too_long", message=message))
-    return Ended(outcome=outcome), Response(status=error.status, longer_than=error.limit)
-
-
-def _unreadable_outcome(result: Unreadable, receipt: str) -> Outcome:
-    message = f"{result.error.message}; the receipt {receipt} has them"
-    error = msgspec.structs.replace(result.error, message=message)
-    return Outcome.failed(error) if result.ended else Outcome.expired(error)
-
-
-def _not_found_error(job: Job) -> JobError:
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="not_found",
-        message=f"{job.provider} does not know request {job.provider_request_id} (any more)",
-    )
-
-
-def _last_poll_error(job: Job, age: int, result: PollResult) -> JobError:
-    if isinstance(result, RetryLater):
-        message = (
-            f"the end of request {job.provider_request_id} was not read within {age // 1000} s; it may have ended, and "
-            f"be billed. At the last poll: {result.error.message}"
-        )
-        return JobError(fault=result.error.fault, code="unread", message=message)
-    seen = "does not know" if isinstance(result, NotFound) else "has not ended"
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="timed_out",
-        message=f"{job.provider} answered the last poll, {age // 1000} s after the submission, that it {seen} request "
-        f"{job.provider_request_id}; it may still finish, and be billed",
-    )

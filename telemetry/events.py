@@ -76,6 +76,7 @@ EVENTS: Mapping[str, EventType] = {
         "Polls that found a job ended, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
     "poll.failed": _event("Polls without a response that says how the job is.", "provider", "code"),
+    "poll.record_failed": _event("Outcomes that a poll read and the database rejected.", "provider", warning=True),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
     "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),
     "provider.warning_received": _event(

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import time
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
@@ -10,19 +11,25 @@ from typing import Any
 import msgspec
 import structlog
 
+from telemetry.line_writer import STANDARD_ERROR, LineWriter, open_standard_streams
 
-def configure_logs(log_format: str, log_level: str) -> None:
+REPEAT_SECONDS = 60.0
+"""A library's line without an exception is written once in so long: strangers can cause one with every request."""
+
+
+def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDARD_ERROR) -> None:
     """Configure logging for the whole process. `log_format` is `json` or `text`, `log_level` a level's name."""
+    open_standard_streams()
     level = logging.getLevelNamesMapping()[log_level.upper()]
     processors: list[Any] = [_json_line]
-    factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
+    factory: Any = structlog.BytesLoggerFactory(writer)  # type: ignore[arg-type]  # it only writes and flushes
     if log_format == "text":
         processors = [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty()),
+            _text_line,
         ]
-        factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -31,9 +38,13 @@ def configure_logs(log_format: str, log_level: str) -> None:
     )
     for library in ("psycopg", "psycopg.pool"):  # their warnings are events of ours
         logging.getLogger(library).setLevel(logging.ERROR)
-    logging.basicConfig(
-        level=max(level, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    logging.raiseExceptions = False  # it would print to standard error, which may be closed
+    handler = logging.StreamHandler(writer)
+    handler.addFilter(_Repeated())
+    handler.setFormatter(
+        _JsonFormatter() if log_format == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s")
     )
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=repr)
@@ -47,3 +58,31 @@ def _json_line(_: object, level: str, event: MutableMapping[str, Any]) -> bytes:
         return _ENCODER.encode(event)
     except UnicodeEncodeError:  # a lone surrogate, as in a header that is not UTF-8; json can escape it
         return json.dumps(event, default=repr).encode()
+
+
+def _text_line(_: object, __: str, line: Any) -> bytes:
+    return str(line).encode(errors="backslashreplace")
+
+
+class _JsonFormatter(logging.Formatter):
+    """Makes a library's line an event: `library.logged`, with the logger's name and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {"event": "library.logged", "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return _json_line(None, record.levelname.lower(), event).decode()
+
+
+class _Repeated(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._until: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now, message = time.monotonic(), f"{record.name} {record.msg}"
+        if record.exc_info or now >= self._until.get(message, 0.0):
+            self._until = {old: until for old, until in self._until.items() if now < until}
+            self._until[message] = now + REPEAT_SECONDS
+            return True
+        return False

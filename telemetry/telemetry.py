@@ -1,19 +1,34 @@
 """Logs and counts events, as the table of events says."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from telemetry.events import EVENTS, EventType, counter_name
+from telemetry.line_writer import STANDARD_ERROR, LineWriter
 
 _UNKNOWN = EventType(help="An event that is not in the table.", warning=True)
 
 
 def _now() -> int:
     return time.monotonic_ns() // 1_000_000
+
+
+class _DroppedLines(Collector):
+    """Counts the lines that standard error did not take."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        yield CounterMetricFamily(
+            "renderhook_log_lines_dropped", "Log lines that standard error did not take.", value=self._writer.dropped
+        )
 
 
 class Telemetry:
@@ -28,6 +43,7 @@ class Telemetry:
             for name, event in EVENTS.items()
         }
         self._children: dict[tuple[str, ...], Counter] = {}
+        registry.register(_DroppedLines(STANDARD_ERROR))
 
     def __call__(self, event: str, /, **fields: object) -> None:
         """Count and log one event."""
@@ -36,6 +52,12 @@ class Telemetry:
             self._counter(event, kind, fields).inc()
         if kind.repeat_after and self._logged_lately(f"{event} {fields}", kind.repeat_after):
             return
+        try:
+            self._write(event, kind, fields)
+        except Exception:  # noqa: BLE001 - what was done must not fail because it cannot be logged
+            STANDARD_ERROR.drop()
+
+    def _write(self, event: str, kind: EventType, fields: dict[str, object]) -> None:
         warning = kind.warning or any(fields.get(field) in values for field, values in kind.warning_when.items())
         (self._log.warning if warning else self._log.info)(event, **fields)
 

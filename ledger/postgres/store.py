@@ -1,4 +1,4 @@
-"""The ledger on Postgres: a few transactions at a time, each of whatever was waiting, and word of it to others."""
+"""The store on Postgres: group commit, two batches at a time, and notifications to other processes."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from psycopg_pool import PoolTimeout
 
-from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.postgres.connections import Pool, SessionSettings, connect, is_pooled, make_pool
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
@@ -63,7 +63,7 @@ class PostgresStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement within DATABASE_TIMEOUT_SECONDS, or raise `Unavailable`."""
         if self._closed:
-            raise Unavailable("the database is closed")
+            raise Closed("the database is closed")
         reading = asyncio.create_task(self._read(statement, values))
         try:
             await asyncio.wait({reading}, timeout=self.session.seconds)

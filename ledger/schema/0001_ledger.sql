@@ -8,7 +8,7 @@
 -- Every provider that a release or an extension has registered, inserted when a process starts.
 CREATE TABLE providers (name ID NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64)) STRICT, WITHOUT ROWID;
 
--- What can happen, to what kind of subject, and whether endpoints hear of it. `EventType` in ledger/records.py.
+-- What can happen, to what kind of subject, and whether endpoints receive it. `EventType` in ledger/records.py.
 CREATE TABLE event_types (
     type ID NOT NULL PRIMARY KEY, subject ID NOT NULL, public INTEGER NOT NULL CHECK (public IN (0, 1)),
     UNIQUE (type, public)
@@ -153,9 +153,9 @@ CREATE TABLE endpoints (
     timeout_ms      INTEGER CHECK (timeout_ms >= 1),
     schedule        TEXT,
     created_at      INTEGER NOT NULL,
-    -- paused: it goes on hearing of events, and its deliveries wait
+    -- paused: it still gets deliveries, and they wait
     paused_at INTEGER, paused_reason TEXT,
-    -- disabled: it answered 410, and what it hears of is dead at once
+    -- disabled: it answered 410, and its new deliveries are dead at once
     disabled_at INTEGER, disabled_reason TEXT,
     removed_at      INTEGER,
     last_sequence   INTEGER NOT NULL DEFAULT 0,
@@ -163,7 +163,7 @@ CREATE TABLE endpoints (
     CHECK ((paused_at IS NULL) = (paused_reason IS NULL) AND (disabled_at IS NULL) = (disabled_reason IS NULL))
 ) STRICT;
 
--- query: fan_out, the endpoints that may hear of every event
+-- query: fan_out, the endpoints that may receive every event
 CREATE INDEX endpoints_for_all ON endpoints (id) WHERE source <> 'job' AND removed_at IS NULL;
 -- rule: the same `notify` URL in many jobs is one endpoint; query: subscribe_job_endpoint
 CREATE UNIQUE INDEX endpoints_of_jobs ON endpoints (url) WHERE source = 'job';
@@ -176,8 +176,8 @@ CREATE TABLE subscriptions (
     PRIMARY KEY (job_id, endpoint_id)
 ) STRICT, WITHOUT ROWID;
 
--- The endpoints that may hear of every event, and of which they hear: public ones that pass their filters. An endpoint
--- does not hear of itself. A job's metadata must have each pair of a metadata filter; nothing else has metadata.
+-- The endpoints that may receive every event, and which they receive: public ones that pass their filters. An endpoint
+-- receives none about itself. A job's metadata must have each pair of a metadata filter; nothing else has metadata.
 -- only sqlite: it filters by json_each(text)
 CREATE VIEW general_listeners AS
 SELECT v.subject, v.sequence, v.transition, e.id AS endpoint_id, e.url, e.paused_at, e.disabled_at, e.disabled_reason
@@ -219,8 +219,8 @@ WHERE v.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
        OR passes(e.event_filter, e.metadata_filter, v.type, v.subject));
 -- end only
 
--- Who hears of an event, the one place that says so: those above, and the job's own endpoints, but one delivery for
--- each URL where one of those above is at work under the same.
+-- Which endpoints receive an event, the one place that says so: those above, and the job's own. One of the job's own is
+-- left out where one of those above, neither paused nor disabled, has the same URL.
 CREATE VIEW listeners AS
 SELECT subject, sequence, transition, endpoint_id, paused_at, disabled_at, disabled_reason FROM general_listeners
 UNION ALL

@@ -25,7 +25,7 @@ WHERE paused_at IS NOT NULL AND paused_reason = :reason
 RETURNING id;
 
 -- name: remove_endpoint
--- On purpose: it hears of nothing more.
+-- On purpose: it receives nothing more.
 UPDATE endpoints SET removed_at = :now, paused_at = NULL, paused_reason = NULL
 WHERE id = :endpoint_id AND removed_at IS NULL;
 

@@ -1,4 +1,4 @@
--- Events: what happened to a job, a run, an endpoint or an output, and who hears of it.
+-- Events: what happened to a job, a run, an endpoint or an output, and which endpoints receive it.
 
 -- name: insert_event
 -- The event of the job's transition just made, numbered within the job. Repeated because an answer was lost, it is
@@ -16,7 +16,7 @@ FROM endpoints WHERE id = :subject AND last_transition = :transition
 ON CONFLICT (subject, sequence) DO NOTHING;
 
 -- name: fan_out
--- One delivery for every endpoint that hears of the event. A disabled endpoint's is dead at once: visible, and
+-- One delivery for every endpoint that receives the event. A disabled endpoint's is dead at once: visible, and
 -- replayable. The id is made of what the delivery is, so it is the same however often this runs.
 INSERT INTO deliveries (id, subject, sequence, endpoint_id, state, created_at, due_at, finalized_at, reason)
 SELECT 'msg_' || subject || '_' || CAST(sequence AS TEXT) || '_' || substr(endpoint_id, 4),

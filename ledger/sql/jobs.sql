@@ -43,8 +43,9 @@ SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key AND
 -- name: expire_claim
 -- submitting -> unconfirmed, when the claim has ended.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1,
-    last_transition = :expiry
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, error_fault = :error_fault,
+    error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    last_sequence = last_sequence + 1, last_transition = :expiry
 WHERE id = :job_id AND state = 'submitting' AND claimed_until <= :now
 RETURNING id;
 
@@ -69,6 +70,7 @@ RETURNING id;
 UPDATE jobs
 SET state = 'submitted', provider_request_id = :request_id, submitted_at = :now, claimed_until = NULL,
     status_url = :status_url, response_url = :response_url, cancel_url = :cancel_url,
+    error_fault = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,
     last_sequence = last_sequence + 1, last_transition = :transition
 WHERE id = :job_id AND provider = :provider AND state IN ('submitting', 'unconfirmed', 'accepted')
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
@@ -85,10 +87,11 @@ WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
 -- name: mark_unconfirmed
--- submitting -> unconfirmed: the request left and no answer was read. Only by the claim's holder.
+-- submitting -> unconfirmed, with the reason: the request left and no answer was read. Only by the claim's holder.
 UPDATE jobs
-SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, last_sequence = last_sequence + 1,
-    last_transition = :transition
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, error_fault = :error_fault,
+    error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    last_sequence = last_sequence + 1, last_transition = :transition
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 

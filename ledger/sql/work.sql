@@ -97,3 +97,7 @@ DELETE FROM work WHERE kind = :kind AND subject = :subject AND lease = :lease;
 -- Later, if the lease still holds. `failed` is 0 for a task that only waits; that ends a row of failures.
 UPDATE work SET due_at = :due_at, lease = NULL, tries = CASE :failed WHEN 1 THEN tries + 1 ELSE 0 END
 WHERE kind = :kind AND subject = :subject AND lease = :lease;
+
+-- name: give_back_work
+-- Its handler did not finish, if the lease still holds: that is no failure, and the failures before it still count.
+UPDATE work SET due_at = :due_at, lease = NULL WHERE kind = :kind AND subject = :subject AND lease = :lease;

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
+from ledger.errors import CannotOpen, Closed, LedgerError, Locked
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
@@ -33,6 +33,10 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",  # RETURNING makes a temporary table: in memory, recording costs a tenth less
     "PRAGMA journal_size_limit = 67108864",
 )
+
+
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a file that another process has locked, after all the work has ended."""
 
 
 class SQLiteStore:
@@ -57,7 +61,7 @@ class SQLiteStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement on the reader's connection."""
         if self._closed:
-            raise Unavailable("the database is closed")
+            raise Closed("the database is closed")
         asked = statements()[statement]
         try:
             return list(await self._reader.execute_fetchall(asked.text, asked.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
@@ -69,13 +73,17 @@ class SQLiteStore:
         return self._due.get(what)
 
     async def close(self) -> None:
-        """Commit what waits, close the file and give up its lock."""
+        """Commit what waits, close the file and give up its lock, within `CLOSE_SECONDS`.
+
+        If another process locks the file for longer, its thread is left behind: it ends with this process.
+        """
         if self._closed:
             return
         self._closed = True
-        await self._commits.close()
+        committed = await self._commits.close(CLOSE_SECONDS)
         await self._reader.close()
-        await self._writer.close()
+        if committed:
+            await self._writer.close()
         os.close(self._lock)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -97,6 +105,7 @@ async def open_sqlite(
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
+        _create_private(path)
         try:
             writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
@@ -112,6 +121,15 @@ async def open_sqlite(
             raise kind(f"cannot open {path}: {fault}") from error
         undo.pop_all()
     return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
+
+
+def _create_private(path: Path) -> None:
+    """Create a file that only its owner may read, unless it exists: inputs and outputs are faces, and signed URLs.
+
+    SQLite gives its other files the mode of this one (findCreateFileMode in its os_unix.c).
+    """
+    with contextlib.suppress(OSError):  # it exists, or SQLite says why it cannot be created
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 async def _on_thread(

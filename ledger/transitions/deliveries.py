@@ -24,7 +24,7 @@ def finish(
 
 
 def disable_endpoint(delivery: DueDelivery, attempted: Attempted, *, reason: str, now: int) -> Transaction[None]:
-    """End a delivery as dead and disable its endpoint, which the other endpoints hear of."""
+    """End a delivery as dead and disable its endpoint, of which the other endpoints are notified."""
     endpoint = delivery.endpoint
     data = {"id": endpoint.id, "url": endpoint.url, "reason": reason}
     values: dict[str, object] = {

@@ -10,7 +10,7 @@ from ledger.requests import Report, Task
 from ledger.storage.transaction import Call, Rows, Transaction
 from ledger.transitions.events import event_values, publish
 from ledger.transitions.queue import finished
-from ledger.transitions.submissions import changed
+from ledger.transitions.submissions import changed, error_values
 
 
 def record(report: Report, *, now: int) -> Transaction[RecordResult]:
@@ -92,16 +92,11 @@ def _report_values(report: Report, event: EventType, now: int) -> dict[str, obje
 
 
 def _outcome_values(outcome: Outcome) -> dict[str, object]:
-    error = outcome.error
-    return {
+    return error_values(outcome.error) | {
         "state": outcome.state.value,
         "fingerprint": outcome.fingerprint,
         "processing_time_ms": outcome.processing_time_ms,
         "warning": outcome.warning,
-        "error_fault": error and error.fault.value,
-        "error_code": error and error.code,
-        "error_message": error and error.message,
-        "error_retryable": None if error is None else int(error.retryable),
     }
 
 

@@ -47,6 +47,12 @@ def reschedule(task: Task, *, due_at: int, failed: bool) -> Transaction[None]:
     return Transaction(steps=(step,), values=task.values, read=_nothing)
 
 
+def give_back(tasks: Sequence[Task], *, due_at: int) -> Transaction[None]:
+    """Make tasks that were not finished due at `due_at` (ms) without a lease. Their tries are kept."""
+    steps = tuple(Call("give_back_work", task.values | {"due_at": due_at}, wakes=(task.kind,)) for task in tasks)
+    return Transaction(steps=steps, values={}, read=_nothing)
+
+
 def finished(task: Task) -> Call:
     """Return the step of another transaction that deletes `task`."""
     return Call("finish_work", task.values)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from ledger.identifiers import new_identifier
-from ledger.records import EventType
-from ledger.requests import ClaimResult, ProviderRequest, Task
+from ledger.records import EventType, JobError
+from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from ledger.storage.transaction import Call, Rows, Transaction
 from ledger.transitions.events import event_values, publish
@@ -26,6 +26,7 @@ def claim(
     """
     claim, expiry = claim or new_identifier("claim", now), new_identifier("tran", now)
     values: dict[str, object] = {"job_id": job_id, "now": now, "until": until, "transition": claim, "expiry": expiry}
+    values |= error_values(CLAIM_ENDED)
     unconfirmed = event_values(EventType.JOB_UNCONFIRMED, job_id, expiry, now=now)
     steps = [Call("expire_claim"), Call("insert_event", unconfirmed), Call("claim_submission")]
     if unconfirmed_before is not None:
@@ -61,15 +62,25 @@ def return_to_accepted(task: Task, *, claim: str, now: int, due_at: int) -> Tran
     return Transaction(steps=steps, values=values, read=changed)
 
 
-def mark_unconfirmed(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Make the job `unconfirmed`, its policy to be applied at `due_at` (ms): the provider may have it."""
-    values = _values(EventType.JOB_UNCONFIRMED, task.subject, now) | {"claim": claim}
+def mark_unconfirmed(task: Task, *, claim: str, error: JobError, now: int, due_at: int) -> Transaction[bool]:
+    """Make the job `unconfirmed` because of `error`, its policy to be applied at `due_at` (ms)."""
+    values = _values(EventType.JOB_UNCONFIRMED, task.subject, now) | error_values(error) | {"claim": claim}
     steps = (
         Call("mark_unconfirmed"),
         *publish(EventType.JOB_UNCONFIRMED),
         rescheduled(task, due_at=due_at, failed=False),
     )
     return Transaction(steps=steps, values=values, read=changed)
+
+
+def error_values(error: JobError | None) -> dict[str, object]:
+    """Return the columns of a job's error."""
+    return {
+        "error_fault": error and error.fault.value,
+        "error_code": error and error.code,
+        "error_message": error and error.message,
+        "error_retryable": None if error is None else int(error.retryable),
+    }
 
 
 def changed(rows: Sequence[Rows]) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from ledger.clock import Clock
-from ledger.errors import CannotOpen, Unavailable
+from ledger.errors import CannotOpen, Contradiction, Unavailable
 from ledger.ledger import Ledger
 from ledger.records import RecordResult
 from ledger.requests import Report
@@ -113,8 +113,11 @@ class Callbacks:
             return self._unread(source, job_id, opened, "provider_raised", type(error).__name__)
 
     def _unread(self, source: Source, job_id: str, opened: Any, reason: str, error: str) -> Callback:
-        self._emit("callback.unread", provider=source.provider, job=job_id, reason=reason, error=error)
+        self._emit_unread(source, job_id, reason, error)
         return Callback(request_id=source.webhook.request_id(opened))
+
+    def _emit_unread(self, source: Source, job_id: str, reason: str, error: str) -> None:
+        self._emit("callback.unread", provider=source.provider, job=job_id, reason=reason, error=error)
 
     async def _record(
         self, source: Source, job_id: str, opened: Any, body: CallbackBody, callback: Callback
@@ -131,7 +134,12 @@ class Callbacks:
             headers=msgspec.json.encode(headers).decode(),
             body=body.kept or b"",
         )
-        result = await self._ledger.record(report)
+        try:
+            result = await self._ledger.record(report)
+        except Contradiction as error:  # an installed provider's outcome may be one that the database rejects
+            self._emit_unread(source, job_id, "unrecordable", str(error))
+            callback = msgspec.structs.replace(callback, outcome=None)
+            result = await self._ledger.record(msgspec.structs.replace(report, outcome=None))
         if result is RecordResult.FOREIGN:
             raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=job_id)
         self._emit(

@@ -25,7 +25,7 @@ _LONG_AGO = float("inf")
 class Notifier:
     """Handles `deliver` tasks, whose subject is an endpoint, `at_once` at most.
 
-    `hold_ms` bounds how long one is held, `stop` ends it early. The lease must last for a hold and one more attempt.
+    `hold_ms` bounds how long one is held, `stop` ends it early. The lease is renewed for a hold and one more attempt.
     """
 
     def __init__(

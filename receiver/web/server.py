@@ -79,7 +79,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, 
     server = _Server(config)
 
     async def exit_on_shutdown() -> None:
-        await shutdown.asked.wait()
+        await shutdown.requested.wait()
         server.should_exit = True
 
     exiting = asyncio.create_task(exit_on_shutdown(), name="exit on shutdown")

@@ -20,7 +20,12 @@ EVERY = 0.12
 ALIVE = (0.05, 4.0)
 """How long a receiver lives after its start, in seconds: some die before they have listened."""
 
-SETTINGS = {"FAL_RECONCILE_SECONDS": "2", "FAL_TIMEOUT_SECONDS": "25", "HEYGEN_POLL_SECONDS": "0.5"}
+SETTINGS = {
+    "FAL_RECONCILE_SECONDS": "2",
+    "FAL_TIMEOUT_SECONDS": "25",
+    "HEYGEN_TIMEOUT_SECONDS": "25",
+    "HEYGEN_POLL_SECONDS": "0.5",
+}
 
 
 @pytest.mark.chaos

@@ -19,6 +19,7 @@ from tests.postgres.servers import PostgresServer, serving
 
 DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4", content_type="video/mp4", file_size=7),))
 BROKEN = Outcome.failed(JobError(fault=Fault.INPUT, code="face_detection_error", message="no face"))
+UNREAD = JobError(fault=Fault.NETWORK, code="answer_unread", message="it is unknown whether fal runs this job")
 
 
 class Story:

@@ -118,8 +118,11 @@ class LifeOfAJob(RuleBasedStateMachine):
     def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
         assert self.task is not None
         assert self.claim is not None
-        transaction = submissions.mark_unconfirmed if doubtful else submissions.return_to_accepted
-        assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
+        values = {"claim": self.claim, "now": self.now, "due_at": self.now + 5_000}
+        if doubtful:
+            assert self.write(submissions.mark_unconfirmed(self.task, error=ERROR, **values))  # type: ignore[arg-type]
+        else:
+            assert self.write(submissions.return_to_accepted(self.task, **values))  # type: ignore[arg-type]
         if doubtful:
             self.move("unconfirmed", "job.unconfirmed")
         else:
@@ -143,7 +146,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         task, claim = self.stale[-1]
         transactions = {
             "put_back": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
-            "doubt": submissions.mark_unconfirmed(task, claim=claim, now=self.now, due_at=self.now),
+            "doubt": submissions.mark_unconfirmed(task, claim=claim, error=ERROR, now=self.now, due_at=self.now),
             "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
         }
         assert self.write(transactions[how]) is False

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,22 @@ async def test_the_file_is_whole_after_use(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
+
+
+async def test_the_files_of_a_new_database_can_be_read_by_their_owner_only(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "ledger.db", now=NOON)
+    modes = modes_of(tmp_path)
+    await store.close()
+    assert {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+async def test_the_mode_of_a_database_that_exists_is_kept(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path / "ledger.db", now=NOON)).close()
+    (tmp_path / "ledger.db").chmod(0o640)
+    await (await open_sqlite(tmp_path / "ledger.db", now=NOON)).close()
+    assert modes_of(tmp_path)["ledger.db"] == 0o640
+
+
+def modes_of(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}

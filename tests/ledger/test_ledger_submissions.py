@@ -1,9 +1,9 @@
 """The right to submit is a claim: a row held until an hour, and believed only while it is held."""
 
-from ledger.records import JobState
-from ledger.requests import Task
+from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.requests import CLAIM_ENDED, Task
 from ledger.transitions import outcomes, submissions
-from tests.ledger.conftest import BROKEN, Story, ms
+from tests.ledger.conftest import BROKEN, UNREAD, Story, ms
 
 
 async def claimed_job(story: Story) -> tuple[Task, str]:
@@ -29,7 +29,7 @@ async def test_a_stale_worker_finds_its_claim_gone_and_changes_nothing(story: St
     assert before.state is JobState.UNCONFIRMED
     for transaction in (
         submissions.return_to_accepted(task, claim=stale, now=ms(62), due_at=ms(63)),
-        submissions.mark_unconfirmed(task, claim=stale, now=ms(62), due_at=ms(63)),
+        submissions.mark_unconfirmed(task, claim=stale, error=UNREAD, now=ms(62), due_at=ms(63)),
         outcomes.refuse(task, BROKEN, claim=stale, now=ms(62)),
     ):
         assert await story.store.write(transaction) is False
@@ -45,7 +45,7 @@ async def test_an_answer_read_after_the_claim_ended_still_confirms(story: Story)
 
 async def test_an_unconfirmed_job_is_begun_again_only_when_the_policy_says_so(story: Story) -> None:
     task, claim = await claimed_job(story)
-    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, now=ms(10), due_at=ms(100)))
+    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, error=UNREAD, now=ms(10), due_at=ms(100)))
     for before in (None, ms(9)):
         claimed = await story.store.write(
             submissions.claim(task.subject, now=ms(50), until=ms(110), unconfirmed_before=before)
@@ -61,7 +61,7 @@ async def test_an_unconfirmed_job_is_begun_again_only_when_the_policy_says_so(st
 
 async def test_after_a_resubmission_either_request_may_end_the_job(story: Story) -> None:
     task, claim = await claimed_job(story)
-    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, now=ms(10), due_at=ms(11)))
+    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, error=UNREAD, now=ms(10), due_at=ms(11)))
     await story.store.write(submissions.claim(task.subject, now=ms(20), until=ms(80), unconfirmed_before=ms(15)))
     assert await story.confirm(task.subject, "req-second", at=21)
     assert await story.report(task.subject, request_id="req-first") == "recorded"
@@ -89,18 +89,32 @@ async def test_a_request_id_of_another_job_confirms_nothing(story: Story) -> Non
 
 async def test_the_history_tells_of_the_doubt(story: Story) -> None:
     task, claim = await claimed_job(story)
-    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, now=ms(10), due_at=ms(100)))
+    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, error=UNREAD, now=ms(10), due_at=ms(100)))
     await story.report(task.subject)
     assert await story.events(task.subject) == ["job.accepted", "job.unconfirmed", "job.completed"]
 
 
+async def test_an_unconfirmed_job_has_the_reason_until_it_is_submitted_or_ends(story: Story) -> None:
+    task, claim = await claimed_job(story)
+    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, error=UNREAD, now=ms(10), due_at=ms(100)))
+    assert (await story.job(task.subject)).error == UNREAD
+    await story.confirm(task.subject)
+    assert (await story.job(task.subject)).error is None
+
+
+async def test_a_job_whose_claim_ended_has_that_as_its_reason(story: Story) -> None:
+    task, _ = await claimed_job(story)
+    await story.store.write(submissions.claim(task.subject, now=ms(61), until=ms(121)))
+    assert (await story.job(task.subject)).error == CLAIM_ENDED
+    await story.report(task.subject)
+    assert (await story.job(task.subject)).error is None
+
+
 async def test_expiring_leaves_a_job_alone_that_moved_since_it_was_read(story: Story) -> None:
     task, claim = await claimed_job(story)
-    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, now=ms(10), due_at=ms(100)))
+    await story.store.write(submissions.mark_unconfirmed(task, claim=claim, error=UNREAD, now=ms(10), due_at=ms(100)))
     read = await story.job(task.subject)
     await story.report(task.subject)
-    from ledger.records import Fault, JobError, Outcome
-
     late = Outcome.expired(JobError(fault=Fault.NETWORK, code="unconfirmed", message="nobody came"))
     assert (
         await story.store.write(outcomes.expire(task, late, last_transition=read.last_transition, now=ms(200))) is False

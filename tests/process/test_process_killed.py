@@ -90,7 +90,7 @@ def unconfirmed(provider: str, **settings: str) -> list[Case]:
         Case(
             crash_at=crash_at,
             job_request=JobRequest(provider=provider),
-            settings=settings | {"RESUBMIT_UNCONFIRMED": "never"},
+            settings=settings | {"RESUBMIT_UNCONFIRMED": "never", f"{provider.upper()}_TIMEOUT_SECONDS": "0.5"},
             state="expired",
             source=None,
             events=GIVEN_UP,

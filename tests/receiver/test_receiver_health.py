@@ -86,13 +86,13 @@ async def test_prometheus_can_parse_the_metrics(receiver: Receiver) -> None:
     assert (sample.labels["result"], sample.value) == ("orphan", 1.0)
 
 
-async def test_a_worker_that_fails_is_reported_as_stopped(
+async def test_a_worker_that_ends_by_itself_is_reported_as_stopped(
     receiver: Receiver, clock: Clock, emitted: EmittedEvents
 ) -> None:
     async def nothing(task: Task) -> None: ...
 
     class Broken(Worker):
-        async def run_once(self) -> int:
+        async def run(self, stop: asyncio.Event) -> None:
             raise RuntimeError("a mistake")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:

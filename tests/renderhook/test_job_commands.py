@@ -80,7 +80,7 @@ def test_a_wrong_api_key_is_one_clear_error_that_does_not_print_it(key: str, rec
     assert (done.code, done.out) == (2, "")
     [line] = done.err.splitlines()
     assert line.startswith("renderhook: ")
-    assert ("cannot be sent" if key == "schlüssel" else "401") in line
+    assert ("API_KEY: must be" if key == "schlüssel" else "401") in line
     assert "a-wrong-key-altogether" not in line
 
 

@@ -75,7 +75,7 @@ async def test_a_status_that_stays_unreadable_expires_the_job_with_the_receipt_t
         await harness.poll_due(Script(PAGE))
         assert (await harness.job(job_id)).state is JobState.SUBMITTED
         harness.clock.pass_seconds(await harness.seconds_until_due("poll") or 0)
-    harness.clock.pass_seconds(86_400)
+    harness.clock.pass_seconds(2 * 86_400)
     await harness.poll_due(Script(PAGE))
     job = await harness.job(job_id)
     [receipt] = await harness.receipts(job_id)

@@ -192,4 +192,7 @@ def test_metrics_have_the_names_and_sentences_of_the_table(emit: Telemetry, regi
     emit("job.submitted", provider="fal")
     text = generate_latest(registry).decode()
     assert "# HELP renderhook_job_submitted_total Jobs accepted by a provider.\n" in text
-    assert set(re.findall(r"^# TYPE (\S+_total) counter$", text, re.MULTILINE)) == set(map(counter_name, EVENTS))
+    assert set(re.findall(r"^# TYPE (\S+_total) counter$", text, re.MULTILINE)) == {
+        "renderhook_log_lines_dropped_total",
+        *map(counter_name, EVENTS),
+    }
