@@ -9,7 +9,6 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from ledger.clock import wall_clock
 from ledger.ledger import Ledger
 from ledger.urls import on_postgres
 from outbound.clients import Clients, Limits, open_clients
@@ -110,7 +109,6 @@ async def _open_receiver(settings: Settings, variables: Collection[str], shutdow
             webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
-            clock=wall_clock,
             emit=emit,
         ) as sources,
     ):
@@ -161,7 +159,12 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
     accounts = open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
     async with (
         open_database(settings, emit=emit, shutdown=shutdown) as ledger,
-        open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
+        open_clients(
+            requests,
+            delivery_limits(settings),
+            longest_result=settings.max_result_bytes,
+            allow_private_targets=targets,
+        ) as clients,
     ):
         await put_notify_settings(settings, ledger, emit=emit)
         submitter = open_submitter(

@@ -191,8 +191,18 @@ class Settings(Declared, frozen=True, kw_only=True):
         Setting(
             count_between(1024, 1 << 30),
             default="4194304",
-            help="Longest body of a request, a callback or a provider's response, 1024 to 1073741824. A longer request "
-            "is answered 413; a longer response counts as unread.",
+            help="Longest body of a request to `/v1`, and of a provider's response to a submission, 1024 to "
+            "1073741824. A longer request is answered 413; a longer response counts as unread.",
+        ),
+    ]
+    max_result_bytes: Annotated[
+        int,
+        Setting(
+            count_between(1024, 1 << 30),
+            default="33554432",
+            help="Longest callback, and longest response to a poll, 1024 to 1073741824. A longer callback is verified "
+            "but not kept, and the job is polled; a job whose response is longer is `failed` with the code "
+            "`result_too_long` and the URL of its result.",
         ),
     ]
     max_waiting_writes: Annotated[

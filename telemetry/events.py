@@ -63,6 +63,9 @@ EVENTS: Mapping[str, EventType] = {
     "callback.recorded": _event(
         "Verified callbacks, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
+    "callback.unread": _event(
+        "Verified callbacks whose outcome could not be read: the job is polled.", "provider", "reason", warning=True
+    ),
     "callback.refused": _event("Callbacks that were refused, by reason.", "provider", "reason"),
     "callback.deferred": _event(
         "Callbacks answered 503 because keys or database were unavailable; the provider retries.",
@@ -75,7 +78,7 @@ EVENTS: Mapping[str, EventType] = {
     "poll.recorded": _event(
         "Polls that found a job ended, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
-    "poll.failed": _event("Polls that a provider did not answer.", "provider", "code"),
+    "poll.failed": _event("Polls without a response that says how the job is.", "provider", "code"),
     "poll.record_failed": _event("Outcomes that a poll read and the database rejected.", "provider", warning=True),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
     "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),

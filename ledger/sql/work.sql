@@ -11,12 +11,13 @@ FROM jobs WHERE id = :job_id AND last_transition = :transition
 -- The job has ended at the provider, and its result is needed: a running poll must not delay the next one.
 UPDATE work SET lease = NULL
 WHERE kind = 'poll' AND subject = :job_id AND lease IS NOT NULL
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id);
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted'
+              AND (provider_request_id = :request_id OR :request_id IS NULL));
 
 -- enqueue: poll_now
 -- A poll that is due now, for the result.
 SELECT 'poll' AS kind, id AS subject, :now AS due_at
-FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
+FROM jobs WHERE id = :job_id AND state = 'submitted' AND (provider_request_id = :request_id OR :request_id IS NULL)
 
 -- enqueue: enqueue_deliveries
 -- The endpoints of the deliveries that fan_out inserted. From the same view, because Postgres would read every pending
