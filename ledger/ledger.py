@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ledger.clock import Clock, wall_clock
+from ledger.errors import LedgerError
 from ledger.queue import WorkQueue
 from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.redacted import redacted_attempt, redacted_outcome, redacted_report
@@ -25,6 +26,7 @@ from ledger.requests import (
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
+from ledger.transitions.queue import PAGE
 from settings.redaction import Redactor
 
 NO_SECRETS = Redactor()
@@ -45,6 +47,10 @@ class Ledger:
     async def close(self) -> None:
         """Commit what is waiting, then close the database."""
         await self.store.close()
+
+    def fault(self) -> LedgerError | None:
+        """Return why nothing can be recorded until an operator acts, or None: its file was deleted or replaced."""
+        return self.store.fault()
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -107,6 +113,16 @@ class Ledger:
         return await self.store.write(
             submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
         )
+
+    async def mark_restored(self) -> int:
+        """Make every job that is `accepted` or `submitting` `unconfirmed`, and return how many they were.
+
+        For a database restored from a backup, before anything is submitted: each may have been submitted since.
+        """
+        number = 0
+        while marked := await self.store.write(submissions.mark_restored(now=self._clock(), limit=PAGE)):
+            number += marked
+        return number
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 

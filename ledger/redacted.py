@@ -1,4 +1,4 @@
-"""Removes secrets from what others said, before it is written: a provider may quote our request, an endpoint its URL."""
+"""Removes secrets from what others sent, before it is written: a provider may quote a request, an endpoint its URL."""
 
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ A = TypeVar("A", Attempted, Attempted | None)
 
 
 def redacted_outcome(outcome: Outcome, redact: Redactor) -> Outcome:
-    """Return `outcome` with its error and its warning redacted. The URLs of outputs stay: they are what was paid for."""
+    """Return `outcome` with its error and its warning redacted. The URLs of outputs stay: they were paid for."""
     if outcome.error is None and outcome.warning is None:
         return outcome
     error = outcome.error and msgspec.structs.replace(outcome.error, message=redact(outcome.error.message))

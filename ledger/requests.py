@@ -25,6 +25,14 @@ CLAIM_ENDED = JobError(
 )
 """Why a job is unconfirmed whose claim ended."""
 
+RESTORED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="restored",
+    message="it is unknown whether the provider runs this job: the database was restored from a backup that was made "
+    "before it was submitted, or before its response was recorded",
+)
+"""Why a job is unconfirmed that was not submitted yet in a restored backup."""
+
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 
@@ -76,16 +84,18 @@ class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said about a job, verified, as the bytes it came in.
 
-    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
+    `outcome` is None when the report is believed but the outcome has to be fetched. `request_id` is None when it does
+    not name its request. `headers` is JSON text. `receipt` is the id of its receipt, where its outcome names it.
     """
 
     job_id: str
     provider: str
     source: Source
-    request_id: str
+    request_id: str | None
     outcome: Outcome | None
     headers: str
     body: bytes
+    receipt: str | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):

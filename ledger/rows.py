@@ -116,7 +116,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one attempt needs. `job` is None if the event's subject is not a job, or a job that is `large`."""
+    """Everything that one attempt needs. `job` is None if the subject is not a job, or a job that is `large`."""
 
     delivery_id: str
     attempts: int

@@ -12,13 +12,14 @@ import zlib
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 
 from outbound.gunzip import gunzip
 from outbound.names import Busy, Names
 from outbound.response_heads import HeadLimits
 from outbound.targets import Resolve, SocketFactory
 from outbound.transport import HEAD_LIMITS, Progress, Transport
-from providers.http import NeverSent, Request, Response, Unread
+from providers.http import NeverSent, Request, Response, TooLong, Unread
 
 CONNECT_SECONDS = 10.0
 """The longest wait for a connection, or half of the client's time limit when that is less."""
@@ -51,13 +52,11 @@ class Client:
         seconds: float,
         max_bytes: int,
         status_suffices: bool = False,
-        limit_name: str = "the limit",
     ) -> None:
         self._transport = transport
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._status_suffices = status_suffices
-        self._limit_name = limit_name
 
     async def __call__(self, request: Request) -> Response:
         """Send `request` and read the whole response. Raises `NeverSent` or `Unread`."""
@@ -100,13 +99,10 @@ class Client:
         async for part in self._parts(response):
             body += part
             if len(body) > self._max_bytes:
-                if not self._status_suffices:
-                    del body[self._max_bytes :]
-                    raise httpx.RemoteProtocolError(
-                        f"the response is longer than {self._max_bytes} bytes ({self._limit_name})"
-                    )
                 del body[self._max_bytes :]
-                return
+                if self._status_suffices or not response.is_success:
+                    return
+                raise TooLong(response.status_code, self._max_bytes)
 
     def _parts(self, response: httpx.Response) -> AsyncIterator[bytes]:
         encoding = response.headers.get("content-encoding", "").strip().lower()
@@ -120,11 +116,17 @@ class Client:
         self, progress: Progress, response: httpx.Response | None, body: bytearray, fault: str, error: Exception
     ) -> Response:
         """Return what was read before `fault`, if that suffices. Raises `Unread`."""
-        if progress.status is not None:
-            read = _response(progress.status, response, body)
-            if self._status_suffices or not read.ok or isinstance(read.json, dict):
-                return read
+        status = progress.status
+        if status is not None and (self._status_suffices or not 200 <= status < 300 or _is_json_object(body)):
+            return _response(status, response, body)
         raise Unread(fault) from error
+
+
+def _is_json_object(body: bytearray) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body, type=dict[str, msgspec.Raw]), dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def never_sent(error: BaseException) -> bool:

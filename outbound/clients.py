@@ -1,7 +1,6 @@
 """The HTTP clients of the process, each with its own connections and limits."""
 
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
@@ -39,9 +38,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.asynccontextmanager
 async def open_clients(
-    providers: Limits, deliveries: Limits, *, allow_private_targets: Sequence[str]
+    providers: Limits, deliveries: Limits, *, longest_result: int, allow_private_targets: Sequence[str]
 ) -> AsyncIterator[Clients]:
-    """Open the clients. That of deliveries is guarded, and the status line of a response suffices it."""
+    """Open the clients. That of deliveries is guarded, and the status line of a response suffices it.
+
+    `longest_result` is the limit of a response to a poll, in bytes.
+    """
     targets = Targets(allow_private_targets)
     names = Names(most=MOST_LOOK_UPS)
     async with contextlib.AsyncExitStack() as stack:
@@ -55,12 +57,9 @@ async def open_clients(
         submitting = open_transport(connections=providers.concurrency, keep_alive=False)
         for transport in (guarded, polling, submitting):
             stack.push_async_callback(transport.aclose)
-        ask = functools.partial(
-            Client, seconds=providers.seconds, max_bytes=providers.max_bytes, limit_name="MAX_BODY_BYTES"
-        )
         yield Clients(
-            submit=ask(submitting),
-            poll=ask(polling),
+            submit=Client(submitting, seconds=providers.seconds, max_bytes=providers.max_bytes),
+            poll=Client(polling, seconds=providers.seconds, max_bytes=longest_result),
             fetch_keys=Client(polling, seconds=KEYS_SECONDS, max_bytes=LONGEST_KEYS),
             deliver=Client(guarded, seconds=deliveries.seconds, max_bytes=deliveries.max_bytes, status_suffices=True),
             targets=targets,

@@ -104,7 +104,7 @@ class UntilClose:
 
 
 class ChunkedBody:
-    """A body in chunks. It is complete with the chunk of size 0: what follows that decides only about the connection."""
+    """A body in chunks. The chunk of size 0 completes it; what follows that chunk matters to the connection only."""
 
     def __init__(self, *, keeps: bool) -> None:
         self._received = bytearray()

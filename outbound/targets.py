@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from outbound.names import Addresses, AddressInfo
 
 SEND_BUFFER = 65_536
-"""Bytes that the system holds for one connection (it takes twice as much), or endpoints that read nothing would fill its
-memory with copies of one body."""
+"""Bytes that the system buffers for a connection (it takes twice as much). Its default is megabytes for each endpoint
+that does not read."""
 
 Resolve = Callable[[str, int], Awaitable[Addresses]]
 SocketFactory = Callable[[AddressInfo], socket.socket]

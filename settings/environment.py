@@ -11,12 +11,18 @@ from settings.setting import Setting, declared
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 
+LONGEST_FILE = 65_536
+"""Bytes of a file that holds a value."""
+
+_QUOTATION_MARKS = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
+
 
 def read_struct(kind: type[Kind], environment: Mapping[str, str], faults: list[str], **others: object) -> Kind:
     """Read the settings that `kind` declares. `others` are its fields that are no settings.
 
-    Every fault is appended to `faults` as "NAME: what is wrong and what would be right", without the value: it may be
-    a secret in the wrong place. A faulty setting is then None (or empty), so that the rest can be checked too.
+    Every fault is appended to `faults` as "NAME: what is wrong and what would be right", or "NAME_FILE: …" for a value
+    that is in a file, without the value: it may be a secret in the wrong place. The value of a faulty setting is then
+    None (or empty), so that the rest can be checked too.
     """
     values: dict[str, Any] = {
         name.lower(): _read(name, setting, environment, faults) for name, setting in declared(kind).items()
@@ -24,29 +30,61 @@ def read_struct(kind: type[Kind], environment: Mapping[str, str], faults: list[s
     return kind(**values, **others)
 
 
+def text_of(name: str, environment: Mapping[str, str]) -> str:
+    """Return the text of `name`, or of the file that `name`_FILE names; empty if neither is set.
+
+    Raises ValueError saying what is wrong.
+    """
+    given, file = _given(name, environment)
+    if given and file:
+        raise ValueError(f"set either {name} or {name}_FILE, not both")
+    text = _content(Path(file)) if file else given
+    _check_edges(text)
+    return text
+
+
+def _given(name: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    return environment.get(name, "").strip(), environment.get(f"{name}_FILE", "").strip()
+
+
 def _read(name: str, setting: Setting, environment: Mapping[str, str], faults: list[str]) -> Any:
+    given, file = _given(name, environment)
     text = None
     try:
-        text = _text(name, environment) or setting.default
+        text = text_of(name, environment) or setting.default
         if text is not None:
             value = setting.read(text)
             return hide(value) if setting.secret else value
-    except OSError as error:  # not its text: a secret that was put in the place of a file's name would be in it
-        faults.append(f"{name}: the file that {name}_FILE names cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        faults.append(f"{name}: the file that {name}_FILE names is not UTF-8 text")
     except ValueError as error:
         message = str(error).replace(text, HIDDEN) if setting.secret and text else str(error)
-        faults.append(f"{name}: {message}")
+        faults.append(f"{name}_FILE: {message}" if file and not given else f"{name}: {message}")
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a reader of an installed provider may raise anything
         faults.append(f"{name}: its reader raised {type(error).__name__}")  # whose text may hold the value
     return () if setting.many else None
 
 
-def _text(name: str, environment: Mapping[str, str]) -> str | None:
-    text, file = environment.get(name, "").strip(), environment.get(f"{name}_FILE", "").strip()
-    if text and file:
-        raise ValueError(f"set either {name} or {name}_FILE, not both")
-    if file:
-        return Path(file).read_text(encoding="utf-8").strip() or None
-    return text or None
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE + 1)
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        # A path that does not exist is not repeated: it may be a secret that was meant for the other variable.
+        shown = path if isinstance(error, IsADirectoryError | PermissionError) else "the file"
+        raise ValueError(f"cannot read {shown}: {error.strerror}") from None
+    if len(content) > LONGEST_FILE:
+        raise ValueError(f"{path} is longer than {LONGEST_FILE} bytes")
+    return text
+
+
+def _check_edges(text: str) -> None:
+    """Refuse what is no part of the value that was meant, and is not seen where settings are shown."""
+    if text.startswith("\ufeff"):
+        raise ValueError("begins with a byte order mark, which is a part of the value: save it as UTF-8 without BOM")
+    if len(text) > 1 and text[0] + text[-1] in _QUOTATION_MARKS:
+        raise ValueError(
+            "is in quotation marks, which are a part of the value here, as in a file of docker run --env-file: "
+            "leave them out"
+        )

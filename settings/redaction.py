@@ -37,7 +37,9 @@ _PATTERNS = [
         (r"\bwhsec_[\w+/=-]+", REDACTED),
     )
 ]
-_MAY_MATCH = re.compile(r"[?@]|/callbacks/|%2F|job_|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE)
+_MAY_MATCH = re.compile(
+    r"[?@]|/callbacks/|%2F|job_|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE
+)
 
 
 class Redactor:

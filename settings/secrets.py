@@ -1,4 +1,4 @@
-"""Secrets hide themselves: what a log, an exception or an f-string makes of one is `***`. `reveal` returns the value."""
+"""Secrets hide themselves: in a log, an exception or an f-string they are `***`. `reveal` returns the value."""
 
 import base64
 from typing import Any

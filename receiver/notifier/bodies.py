@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import msgspec
 
@@ -53,7 +54,7 @@ class Bodies:
         size = 0
         while True:
             async with self._room:
-                await self._room.wait_for(lambda: self._fits(size))
+                await self._room.wait_for(partial(self._fits, size))
             async with self._rendering:  # one at a time: rendering needs the memory of several
                 job = await self._ledger.job(delivery.event.subject)
                 body = notification(delivery.event, delivery.subject_kind, job)

@@ -1,5 +1,6 @@
 """The parser of responses: h11 reads the same from what is valid, and no bytes make it raise anything unexpected."""
 
+import itertools
 from collections.abc import Iterator
 
 import h11
@@ -46,7 +47,7 @@ def chunks(body: bytes, sizes: list[int]) -> Iterator[bytes]:
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     bounds = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False) if end > start]
+    return [data[start:end] for start, end in itertools.pairwise(bounds) if end > start]
 
 
 def ours(parts: list[bytes]) -> tuple[Head | None, bytes, str | None]:

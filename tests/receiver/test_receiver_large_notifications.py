@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 
+import msgspec
 import pytest
 
 from ledger.ledger import Ledger
@@ -14,6 +15,7 @@ from receiver.notifier.bodies import Bodies
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import Clock, EmittedEvents
 from tests.database import ON_BOTH_DATABASES
+from tests.ledger.conftest import DONE
 from tests.loop_monitor import loop_never_held
 from tests.receiver.endpoints import Endpoint, Outbox, answer, guarded_client
 from tests.receiver.harness import until
@@ -92,10 +94,6 @@ async def test_a_large_notification_does_not_hold_the_event_loop(outbox: Outbox,
 
 
 async def test_jobs_with_many_outputs_are_large_too(outbox: Outbox, endpoint: Endpoint) -> None:
-    import msgspec
-
-    from tests.ledger.conftest import DONE
-
     many = msgspec.structs.replace(DONE, outputs=DONE.outputs * 20)
     job_id = await outbox.story.accept(at=0, notify=[endpoint.url])
     await outbox.story.begin(job_id, at=0)

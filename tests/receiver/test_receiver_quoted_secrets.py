@@ -2,10 +2,12 @@
 
 import json
 
+import msgspec
 import pytest
 
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, Outcome
+from ledger.requests import Report
 from ledger.storage.store import Store
 from outbound.client import Client, open_transport
 from providers.http import Request
@@ -38,8 +40,6 @@ class QuotingProvider:
 async def test_a_provider_that_quotes_the_request_reveals_nothing(
     store: Store, clock: Clock, emitted: EmittedEvents, status: int
 ) -> None:
-    import msgspec
-
     redact = Redactor([KEY])
     harness = Harness(store, clock, emitted)
     harness.ledger = Ledger(store, clock, redact)
@@ -71,8 +71,6 @@ async def test_a_provider_that_quotes_the_request_reveals_nothing(
 async def test_a_poll_that_quotes_the_key_is_kept_without_it_and_a_callback_as_it_was_signed(
     store: Store, clock: Clock
 ) -> None:
-    from ledger.requests import Report
-
     ledger = Ledger(store, clock, Redactor([KEY]))
     harness = Harness(store, clock, EmittedEvents())
     failed = Outcome.failed(JobError(fault=Fault.PROVIDER, code="failed", message=f"Key {KEY} at {TARGET}"))

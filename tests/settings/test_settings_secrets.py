@@ -36,7 +36,6 @@ def test_a_secret_shows_itself_nowhere() -> None:
             repr(secret),
             f"{secret}",
             f"{secret:>20}",
-            "%s %r" % (secret, secret),
             shown([secret]),
         ):
             assert "the-key" not in text
@@ -99,7 +98,7 @@ def test_a_faulty_setting_is_not_repeated(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", ["FAL_KEY", "API_KEY", "FAL_POLL_SECONDS", "ALLOW_PRIVATE_TARGETS"])
 def test_a_secret_in_the_place_of_a_files_name_is_not_repeated(name: str) -> None:
     environment = {key: value for key, value in ENVIRONMENT.items() if key != name}
-    with pytest.raises(SettingsError, match=f"{name}: the file that {name}_FILE names cannot be read") as caught:
+    with pytest.raises(SettingsError, match=f"{name}_FILE: cannot read the file: No such file") as caught:
         read_settings(environment | {f"{name}_FILE": "/the-value-of-someone"})
     assert "the-value" not in str(caught.value)
 
