@@ -15,7 +15,9 @@ def redacted_outcome(outcome: Outcome, redact: Redactor) -> Outcome:
     """Return `outcome` with its error and its warning redacted. The URLs of outputs stay: they were paid for."""
     if outcome.error is None and outcome.warning is None:
         return outcome
-    error = outcome.error and msgspec.structs.replace(outcome.error, message=redact(outcome.error.message))
+    error = outcome.error and msgspec.structs.replace(
+        outcome.error, code=redact(outcome.error.code), message=redact(outcome.error.message)
+    )
     return msgspec.structs.replace(outcome, error=error, warning=outcome.warning and redact(outcome.warning))
 
 

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import functools
 import re
+import socket
 import zlib
 from collections.abc import AsyncIterator
 
@@ -30,7 +31,9 @@ STATUS_LINE_LIMITS = HeadLimits(max_bytes=65_536, max_fields=1_000)
 _HEADERS = {"accept": "*/*", "accept-encoding": "identity", "user-agent": "renderhook"}
 _SPLIT_URL = re.compile(r"[A-Za-z]+://[^/?#]*([^#]*)")
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
-_OUR_ERRNOS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+_OUR_ERRNOS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, socket.EAI_MEMORY}
+)
 
 
 class NotReached(NeverSent):

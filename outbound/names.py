@@ -62,7 +62,7 @@ class Names:
                 raise OSError(None, f"no name server answered within {ANSWER_SECONDS:g} s")
             found = looking.result()
             if isinstance(found, OSError):
-                raise OSError(found.errno, found.strerror)
+                raise type(found)(found.errno, found.strerror)
             addresses = found
         return [(*info[:4], (info[4][0], port, *info[4][2:])) for info in addresses]
 
@@ -95,8 +95,11 @@ class Names:
             return now, looking
         if len(self._begun) >= self._most + (KNOWN_SHARE if host in self._known else 0):
             raise Busy
+        try:
+            threading.Thread(target=self._run, args=(loop, host), name="resolve", daemon=True).start()
+        except RuntimeError as error:  # there can be no more threads
+            raise Busy from error
         self._begun[host] = (now, looking)
-        threading.Thread(target=self._run, args=(loop, host), name="resolve", daemon=True).start()
         return now, looking
 
     def _run(self, loop: asyncio.AbstractEventLoop, host: str) -> None:
@@ -105,7 +108,7 @@ class Names:
             result = self._look_up(host, 0)
         except OSError as error:
             result = error
-        except (UnicodeError, ValueError):
+        except ValueError:
             result = OSError(None, "not a host name")
         try:
             loop.call_soon_threadsafe(self._end, host, result)
@@ -126,7 +129,7 @@ def numeric(host: str, port: int) -> Addresses | None:
     """Return the address that `host` is, in any notation that the system reads; None for a name."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         return None
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from ledger.errors import Unavailable
+from ledger.errors import LedgerError, Unavailable
 from ledger.ledger import Ledger
 from ledger.open import open_ledger
 from receiver.settings import Settings
@@ -30,7 +30,11 @@ async def open_database(
 
     With `alone` it is refused while another process has it open.
     """
-    ledger = await _open(settings, emit, redact, shutdown, alone=alone)
+    try:
+        ledger = await _open(settings, emit, redact, shutdown, alone=alone)
+    except LedgerError as error:  # which may quote a driver's text, and end as the command's
+        error.args = (redact(str(error)),)
+        raise
     watching = asyncio.create_task(_watch(ledger, emit), name="watch the database's file")
     try:
         yield ledger

@@ -22,12 +22,11 @@ from receiver.notifier.notify_settings import put_notify_settings
 from receiver.notifier.open_notifier import delivery_limits, open_notifier
 from receiver.reachability import flag_unreachable
 from receiver.setting_warnings import setting_warnings
-from receiver.settings import Settings
+from receiver.settings import Settings, redactor_of
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
 from receiver.web.startup_gate import StartupGate
-from settings.redaction import Redactor, password_of
-from settings.setting import secret_texts
+from settings.redaction import Redactor
 from submitter.open_submitter import open_submitter
 from telemetry.emit import Emit
 from telemetry.redacted_emit import redacted
@@ -70,7 +69,7 @@ async def work_alone(settings: Settings, variables: Collection[str]) -> None:
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
-    redact = _redactor(settings)
+    redact = redactor_of(settings)
     emit = redacted(Telemetry(CollectorRegistry()), redact)
     if not on_postgres(settings.database_url):
         emit("worker.idled", reason="DATABASE_URL is an SQLite file: the process that serves does the work")
@@ -89,7 +88,7 @@ async def work_alone(settings: Settings, variables: Collection[str]) -> None:
 
 async def migrate(settings: Settings) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
-    redact = _redactor(settings)
+    redact = redactor_of(settings)
     emit = redacted(Telemetry(CollectorRegistry()), redact)
     async with open_database(settings, emit=emit, redact=redact, shutdown=Shutdown(settings.stop_seconds)):
         pass
@@ -97,7 +96,7 @@ async def migrate(settings: Settings) -> None:
 
 async def mark_restored(settings: Settings) -> int:
     """Make each job that a restored database would submit `unconfirmed`; return how many. Raises LedgerError."""
-    redact, shutdown = _redactor(settings), Shutdown(settings.stop_seconds)
+    redact, shutdown = redactor_of(settings), Shutdown(settings.stop_seconds)
     emit = redacted(Telemetry(CollectorRegistry()), redact)
     async with open_database(settings, emit=emit, redact=redact, shutdown=shutdown, alone=True) as ledger:
         return await ledger.mark_restored()
@@ -106,7 +105,7 @@ async def mark_restored(settings: Settings) -> int:
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    redact = _redactor(settings)
+    redact = redactor_of(settings)
     emit = redacted(Telemetry(registry), redact)
     webhooks = open_webhooks(settings.providers)
     async with (
@@ -190,9 +189,3 @@ async def _open_work(
         kinds = [*submitter, notifier] if workers else []
         async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)
-
-
-def _redactor(settings: Settings) -> Redactor:
-    """Return what removes the secrets of all settings, and the password in DATABASE_URL."""
-    secrets = [secret for each in (settings, *settings.providers.values()) for secret in secret_texts(each)]
-    return Redactor([*secrets, password_of(settings.database_url)])

@@ -1,10 +1,9 @@
 """Whether PUBLIC_URL and NOTIFY_URL are reached from here, asked once after the start. What is not is a warning."""
 
-import socket
 from urllib.parse import urlsplit
 
 from outbound.clients import Clients
-from outbound.targets import GuardedResolver, TargetRefused
+from outbound.targets import GuardedNames, TargetRefused
 from providers.http import NeverSent, Request, Response, Send, Unread
 from receiver.setting_declarations import NO_ENDPOINT, Settings, is_loopback
 from telemetry.emit import Emit
@@ -18,7 +17,9 @@ async def flag_unreachable(settings: Settings, clients: Clients, *, emit: Emit) 
         if fault is not None:
             emit("setting.flagged", setting="PUBLIC_URL", message=fault)
     if notify and notify != NO_ENDPOINT:
-        fault = await why_unresolved(urlsplit(notify).hostname or "", GuardedResolver(clients.targets))
+        fault = await why_unresolved(
+            urlsplit(notify).hostname or "", GuardedNames(clients.targets, clients.names.resolve)
+        )
         if fault is not None:
             emit("setting.flagged", setting="NOTIFY_URL", message=fault)
 
@@ -36,16 +37,14 @@ async def why_unreachable(public_url: str, send: Send) -> str | None:
     return None
 
 
-async def why_unresolved(host: str, resolver: GuardedResolver) -> str | None:
+async def why_unresolved(host: str, names: GuardedNames) -> str | None:
     """Return why no notification can be sent to a host, a name or an address, or None."""
     try:
-        await resolver.resolve(host.strip("[]"), family=socket.AF_UNSPEC)
+        await names.resolve(host.strip("[]"), 443)
     except TargetRefused as error:
         return f"no notification will be sent there: {error}"
-    except socket.gaierror as error:
+    except OSError as error:
         return f"its host is not found ({error.strerror})"
-    finally:
-        await resolver.close()
     return None
 
 

@@ -12,8 +12,10 @@ from providers.registry import discovered, fault_in
 from receiver.setting_declarations import NO_ENDPOINT, Settings
 from settings.certificates import certificate_faults
 from settings.environment import read_struct
+from settings.redaction import Redactor, password_of
+from settings.setting import secret_texts
 
-__all__ = ["Settings", "SettingsError", "read_settings"]
+__all__ = ["Settings", "SettingsError", "read_settings", "redactor_of"]
 
 
 class SettingsError(Exception):
@@ -46,6 +48,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def redactor_of(settings: Settings) -> Redactor:
+    """Return what removes the secrets of all settings from a text, and the password in DATABASE_URL."""
+    secrets = [secret for each in (settings, *settings.providers.values()) for secret in secret_texts(each)]
+    return Redactor([*secrets, password_of(settings.database_url)])
 
 
 _MAKE_KEY = 'make one with python -c "import secrets; print(secrets.token_urlsafe(32))"'

@@ -5,7 +5,7 @@ import os
 import click
 
 from receiver import process
-from receiver.settings import Settings, SettingsError, read_settings
+from receiver.settings import Settings, SettingsError, read_settings, redactor_of
 from receiver.web.server import CannotListen
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
@@ -54,5 +54,5 @@ def _settings() -> Settings:
         settings = read_settings(os.environ)
     except SettingsError as error:
         raise CommandError(*error.faults) from None
-    configure_logs(settings.log_format, settings.log_level)
+    configure_logs(settings.log_format, settings.log_level, redact=redactor_of(settings))
     return settings

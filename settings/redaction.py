@@ -38,7 +38,7 @@ _PATTERNS = [
     )
 ]
 _MAY_MATCH = re.compile(
-    r"[?@]|/callbacks/|%2F|job_|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE
+    r"[?@]|/callbacks/|%2F|job_[0-9a-v]+\.|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE
 )
 
 
@@ -47,13 +47,13 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
-        self._longest_first = sorted(known, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, self._longest_first))) if known else None
+        self._known = [(secret[:SHORTEST], secret) for secret in sorted(known, key=len, reverse=True)]
 
     def __call__(self, text: str) -> str:
-        """Return `text` with `[redacted]` in the place of every secret, also of one that is cut at its end."""
-        if self._known is not None:
-            text = self._known.sub(REDACTED, self._without_cut_secret(text))
+        """Return `text` with `[redacted]` in place of every secret, also of one that is cut at the end."""
+        for beginning, secret in self._known:
+            if beginning in text:
+                text = _without_cut(text.replace(secret, REDACTED), secret)
         if not _MAY_MATCH.search(text):
             return text
         for pattern, replacement in _PATTERNS:
@@ -62,17 +62,15 @@ class Redactor:
 
     def known(self, body: bytes) -> bytes:
         """Return `body` without the secrets that are known: the rest of it stays as it came."""
-        for secret in self._longest_first:
+        for _, secret in self._known:
             body = body.replace(secret.encode(), REDACTED.encode())
         return body
 
-    def _without_cut_secret(self, text: str) -> str:
-        whole = text.rstrip("….")
-        for secret in self._longest_first:
-            last = whole.rfind(secret[:SHORTEST])
-            if last >= 0 and secret.startswith(whole[last:]):
-                return whole[:last] + REDACTED
-        return text
+
+def _without_cut(text: str, secret: str) -> str:
+    whole = text.rstrip("….")
+    last = whole.rfind(secret[:SHORTEST])
+    return whole[:last] + REDACTED if last >= 0 and secret.startswith(whole[last:]) else text
 
 
 def without_query(url: str) -> str:

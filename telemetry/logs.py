@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +17,13 @@ REPEAT_SECONDS = 60.0
 """A library's line without an exception is written once in so long: strangers can cause one with every request."""
 
 
-def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDARD_ERROR) -> None:
-    """Configure logging for the whole process. `log_format` is `json` or `text`, `log_level` a level's name."""
+def configure_logs(
+    log_format: str, log_level: str, writer: LineWriter = STANDARD_ERROR, *, redact: Callable[[str], str] = str
+) -> None:
+    """Configure logging for the whole process. `log_format` is `json` or `text`, `log_level` a level's name.
+
+    `redact` is applied to what libraries log. Events are redacted before: see `redacted_emit.py`.
+    """
     open_standard_streams()
     level = logging.getLevelNamesMapping()[log_level.upper()]
     processors: list[Any] = []
@@ -43,9 +48,7 @@ def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDAR
     logging.raiseExceptions = False  # it would print to standard error, which may be closed
     handler = logging.StreamHandler(writer)
     handler.addFilter(_Repeated())
-    handler.setFormatter(
-        _JsonFormatter() if log_format == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s")
-    )
+    handler.setFormatter(_JsonFormatter(redact) if log_format == "json" else _TextFormatter(redact))
     logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
 
 
@@ -83,11 +86,25 @@ def _text_line(_: object, __: str, line: Any) -> bytes:
 class _JsonFormatter(logging.Formatter):
     """Makes a library's line an event: `library.logged`, with the logger's name and the message."""
 
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._redact = redact
+
     def format(self, record: logging.LogRecord) -> str:
-        event: dict[str, Any] = {"event": "library.logged", "logger": record.name, "message": record.getMessage()}
+        event: dict[str, Any] = {"event": "library.logged", "logger": record.name}
+        event["message"] = self._redact(record.getMessage())
         if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
+            event["exception"] = self._redact(self.formatException(record.exc_info))
         return _json_line(record.levelname.lower(), event).decode()
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s")
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
 
 
 class _Repeated(logging.Filter):

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from outbound.client import Client, open_transport
-from outbound.targets import GuardedResolver, Targets
+from outbound.names import Names
+from outbound.targets import GuardedNames, Targets
 from receiver.reachability import why_unreachable, why_unresolved
 from tests.outbound.loopback import Connection, refused_port, serve
 from tests.receiver.harness import Receiver
@@ -57,10 +58,10 @@ async def test_an_address_where_nothing_answers_is_named_with_the_reason() -> No
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 async def test_a_private_host_of_notifications_is_flagged_unless_it_is_allowed(host: str) -> None:
-    fault = await why_unresolved(host, GuardedResolver(Targets(())))
+    fault = await why_unresolved(host, GuardedNames(Targets(()), Names(most=1).resolve))
     assert str(fault).startswith("no notification will be sent there: ")
     assert "ALLOW_PRIVATE_TARGETS" in str(fault)
-    assert await why_unresolved(host, GuardedResolver(Targets((host,)))) is None
+    assert await why_unresolved(host, GuardedNames(Targets((host,)), Names(most=1).resolve)) is None
 
 
 async def test_a_host_of_notifications_that_does_not_exist_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,5 +69,5 @@ async def test_a_host_of_notifications_that_does_not_exist_is_flagged(monkeypatc
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    fault = await why_unresolved("nowhere.example", GuardedResolver(Targets(())))
+    fault = await why_unresolved("nowhere.example", GuardedNames(Targets(()), Names(most=1).resolve))
     assert fault == "its host is not found (Name or service not known)"

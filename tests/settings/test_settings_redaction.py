@@ -1,13 +1,20 @@
 """Redaction: no secret, token, credential, password or query is left in a text of others, and nothing else is lost."""
 
+import asyncio
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.errors import LedgerError
 from providers.callback_tokens import CallbackTokens
+from receiver.database import open_database
+from receiver.settings import read_settings, redactor_of
 from settings.redaction import REDACTED, Redactor, password_of, without_query
+from tests.conftest import EmittedEvents
+from work.shutdown import Shutdown
 
 KEY = "0123abcd-key-id:the-secret-half-of-it"
 WORD = "pass word/with+signs"
@@ -102,3 +109,18 @@ def test_a_url_is_shown_without_what_only_its_owner_may_know() -> None:
     assert without_query("https://me:pw@h.example:8443/a/b?token=1#x") == f"https://h.example:8443/a/b?{REDACTED}"
     assert without_query("https://h.example/a") == "https://h.example/a"
     assert without_query("http://[") == REDACTED
+
+
+def test_a_database_that_cannot_be_opened_is_named_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    url = f"sqlite:///{tmp_path}/file/{KEY}/x.db"
+    settings = read_settings({"DATABASE_URL": url, "FAL_KEY": KEY})
+
+    async def open_it() -> None:
+        redact = redactor_of(settings)
+        async with open_database(settings, emit=EmittedEvents(), redact=redact, shutdown=Shutdown(1)):
+            pass
+
+    with pytest.raises(LedgerError) as caught:
+        asyncio.run(open_it())
+    assert KEY not in str(caught.value)

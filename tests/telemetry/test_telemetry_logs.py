@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.records import RecordResult
+from settings.redaction import Redactor
 from telemetry.line_writer import STANDARD_ERROR
 from telemetry.logs import configure_logs
 from telemetry.telemetry import Telemetry
@@ -71,3 +72,17 @@ def test_lines_below_the_log_level_are_not_written(written: Callable[[], list[st
     emit("job.accepted", provider="fal")
     emit("endpoint.disabled", endpoint="ep_1")
     assert [json.loads(line)["event"] for line in written()] == ["endpoint.disabled"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_secrets_in_what_libraries_log_are_redacted(written: Callable[[], list[str]], log_format: str) -> None:
+    configure_logs(log_format, "info", redact=Redactor(["the-key-of-our-account"]))
+    try:
+        raise ValueError("cannot reach https://u.example/?token=in-the-query with the-key-of-our-account")
+    except ValueError:
+        logging.getLogger("library").exception("refused: Key %s", "the-key-of-our-account")
+    lines = "\n".join(written())
+    assert "ValueError" in lines
+    assert "[redacted]" in lines
+    assert "the-key" not in lines
+    assert "in-the-query" not in lines
