@@ -17,9 +17,8 @@ async def flag_unreachable(settings: Settings, clients: Clients, *, emit: Emit) 
         if fault is not None:
             emit("setting.flagged", setting="PUBLIC_URL", message=fault)
     if notify and notify != NO_ENDPOINT:
-        fault = await why_unresolved(
-            urlsplit(notify).hostname or "", GuardedNames(clients.targets, clients.names.resolve)
-        )
+        names = GuardedNames(clients.targets, clients.names.resolve)
+        fault = await why_unresolved(urlsplit(notify).hostname or "", names)
         if fault is not None:
             emit("setting.flagged", setting="NOTIFY_URL", message=fault)
 

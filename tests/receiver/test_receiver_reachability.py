@@ -65,7 +65,7 @@ async def test_a_private_host_of_notifications_is_flagged_unless_it_is_allowed(h
 
 
 async def test_a_host_of_notifications_that_does_not_exist_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(*_: object) -> None:
+    def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
