@@ -11,7 +11,7 @@ from ledger.clock import Clock, wall_clock
 from ledger.errors import LedgerError
 from ledger.queue import WorkQueue
 from ledger.records import JobError, JobState, Outcome, RecordResult
-from ledger.redacted import redacted_attempt, redacted_outcome, redacted_report
+from ledger.redacted import redacted_attempt, redacted_error, redacted_outcome, redacted_report
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
@@ -110,6 +110,7 @@ class Ledger:
 
     async def mark_unconfirmed(self, task: Task, *, claim: str, error: JobError, due_at: int) -> bool:
         """Make a claimed job `unconfirmed` because of `error`, and apply the policy at `due_at` (ms)."""
+        error = redacted_error(error, self._redact)
         return await self.store.write(
             submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
         )

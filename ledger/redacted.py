@@ -4,20 +4,23 @@ from typing import TypeVar
 
 import msgspec
 
-from ledger.records import Outcome
+from ledger.records import JobError, Outcome
 from ledger.requests import Attempted, Report
 from settings.redaction import Redactor
 
 A = TypeVar("A", Attempted, Attempted | None)
 
 
+def redacted_error(error: JobError, redact: Redactor) -> JobError:
+    """Return `error` with its code and its message redacted."""
+    return msgspec.structs.replace(error, code=redact(error.code), message=redact(error.message))
+
+
 def redacted_outcome(outcome: Outcome, redact: Redactor) -> Outcome:
     """Return `outcome` with its error and its warning redacted. The URLs of outputs stay: they were paid for."""
     if outcome.error is None and outcome.warning is None:
         return outcome
-    error = outcome.error and msgspec.structs.replace(
-        outcome.error, code=redact(outcome.error.code), message=redact(outcome.error.message)
-    )
+    error = outcome.error and redacted_error(outcome.error, redact)
     return msgspec.structs.replace(outcome, error=error, warning=outcome.warning and redact(outcome.warning))
 
 

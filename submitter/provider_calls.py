@@ -4,7 +4,6 @@ What it returns is checked too: a value that could not be sent or recorded would
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -44,7 +43,6 @@ DEFAULT_POLL_INTERVAL, DEFAULT_GIVE_UP_AFTER = 60_000, 86_400_000
 _ANYTHING = (Exception, SystemExit, asyncio.CancelledError)
 """No call awaits, so that a CancelledError is the provider's own and not the cancellation of our task."""
 
-_CALLBACK = re.compile(r"(/callbacks/[a-z0-9_-]+/)[\w.~-]+")
 _LONGEST_REQUEST_ID = 200
 
 
@@ -55,7 +53,6 @@ class ProviderCalls:
         self._account = account
         self._job = job
         self._emit = emit
-        self._secrets: frozenset[str] = frozenset()
 
     @property
     def poll_interval(self) -> int:
@@ -78,8 +75,6 @@ class ProviderCalls:
         built = self._call("submission", lambda: _checked_request(self._account.submission(self._job)))
         if isinstance(built, _Raised):
             return Refused(error=_error(built, "Nothing was sent, so nothing is billed"))
-        words = (word for value in built.headers.values() for word in value.split())
-        self._secrets = frozenset(word for word in words if len(word) >= 8)
         return built
 
     def read_submission(self, response: Response) -> SubmitResult:
@@ -87,7 +82,7 @@ class ProviderCalls:
         read = self._call(
             "read_submission",
             lambda: _checked_submission(self._account.read_submission(response)),
-            response=self._shown(response),
+            response=response.body[:SHOWN].decode(errors="replace"),
         )
         return Unknown(error=_error(read, _seen(response))) if isinstance(read, _Raised) else read
 
@@ -129,13 +124,6 @@ class ProviderCalls:
             **seen,
         )
         return raised
-
-    def _shown(self, response: Response) -> str:
-        """Return the beginning of a response without what our request had in its headers, and without tokens."""
-        text = response.body[:SHOWN].decode(errors="replace")
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return _CALLBACK.sub(r"\1***", text)
 
 
 class _Raised(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 import json
 
-import msgspec
 import pytest
 
 from ledger.ledger import Ledger
@@ -10,16 +9,13 @@ from ledger.records import Fault, JobError, Outcome
 from ledger.requests import Report
 from ledger.storage.store import Store
 from outbound.client import Client, open_transport
-from providers.http import Request
+from providers.http import Request, Response
 from settings.redaction import Redactor
-from submitter.submit import Submitter
-from telemetry.redacted_emit import redacted
 from tests.conftest import Clock, EmittedEvents
 from tests.database import ON_BOTH_DATABASES
 from tests.receiver.endpoints import Endpoint, Outbox, answer
-from tests.submitter.harness import TOKENS, Harness, fal_account, response
+from tests.submitter.harness import KEY, TOKENS, Harness, response
 
-KEY = "kid:the-secret-of-our-account"
 TARGET = "https://u.example/hook?token=in-the-query-of-a-user"
 
 
@@ -30,7 +26,7 @@ class QuotingProvider:
         self.status = status
         self.quoted = ""
 
-    async def __call__(self, request: Request) -> object:
+    async def __call__(self, request: Request) -> Response:
         self.quoted = f"{request.method} {request.url} Authorization: {request.headers['Authorization']} for {TARGET}"
         return response(self.status, {"detail": self.quoted})
 
@@ -40,29 +36,15 @@ class QuotingProvider:
 async def test_a_provider_that_quotes_the_request_reveals_nothing(
     store: Store, clock: Clock, emitted: EmittedEvents, status: int
 ) -> None:
-    redact = Redactor([KEY])
-    harness = Harness(store, clock, emitted)
-    harness.ledger = Ledger(store, clock, redact)
-    account = msgspec.structs.replace(fal_account(), key=KEY)
-    provider = QuotingProvider(status)
-    submitter = Submitter(
-        harness.ledger,
-        {"fal": account},
-        provider,  # type: ignore[arg-type]  # it is called as a Send is
-        clock=clock,
-        emit=redacted(emitted, redact),
-        resubmit="never",
-        lease_ms=70_000,
-        give_up_after=1,
-        sleep=harness.sleep,
-    )
+    harness, provider = Harness(store, clock, emitted), QuotingProvider(status)
+    submitter = harness.submitter(provider)
     job_id = await harness.accept()
     for _ in range(3):
         for task in await harness.due("submit"):
             await submitter.handle(task)
         clock.pass_seconds(86_400)
     kept = repr(await harness.ledger.job(job_id)) + repr(emitted)
-    for secret in (KEY, "the-secret-of-our-account", TOKENS.sign(job_id), "in-the-query-of-a-user"):
+    for secret in (KEY, TOKENS.sign(job_id), "in-the-query-of-a-user"):
         assert secret in provider.quoted
         assert secret not in kept
 

@@ -13,11 +13,14 @@ from providers.fal.provider import FalAccount
 from providers.heygen.provider import HeygenAccount
 from providers.http import Request, Response, Send
 from providers.provider import Account, Context
+from settings.redaction import Redactor
 from submitter.poll import Poller
 from submitter.submit import Resubmit, Submitter
+from telemetry.redacted_emit import redacted
 from tests.conftest import Clock, EmittedEvents
 
 TOKENS = CallbackTokens(["a key of the tests"])
+KEY = "kid:secret"
 LEASE = 70_000
 DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4"),))
 
@@ -28,7 +31,7 @@ def fal_account(*, calls_back: bool = True) -> FalAccount:
     public_url = "https://hooks.example" if calls_back else None
     return FalAccount(
         queue_url="https://queue.fal.run",
-        key="kid:secret",
+        key=KEY,
         context=Context(provider="fal", public_url=public_url, tokens=TOKENS),
         poll_every=5_000,
         reconcile_every=60_000,
@@ -72,13 +75,15 @@ class Script:
 
 
 class Harness:
-    """The parts that submit and poll, and shortcuts to what they work on."""
+    """The parts that submit and poll, and shortcuts to what they work on. Texts are redacted as the process does."""
 
     def __init__(self, store: Store, clock: Clock, emitted: EmittedEvents) -> None:
         self.store = store
         self.clock = clock
         self.emitted = emitted
-        self.ledger = Ledger(store, clock)
+        redact = Redactor([KEY])
+        self.emit = redacted(emitted, redact)
+        self.ledger = Ledger(store, clock, redact)
         self.accounts: dict[str, Account] = {"fal": fal_account(), "heygen": heygen_account()}
         self.resubmit: Resubmit = "never"
         self.give_up_after = 3_600_000
@@ -90,7 +95,7 @@ class Harness:
             self.accounts,
             send,
             clock=self.clock,
-            emit=self.emitted,
+            emit=self.emit,
             resubmit=self.resubmit,
             lease_ms=LEASE,
             give_up_after=self.give_up_after,
@@ -103,7 +108,7 @@ class Harness:
         self.clock.pass_seconds(seconds)
 
     def poller(self, send: Send) -> Poller:
-        return Poller(self.ledger, self.accounts, send, clock=self.clock, emit=self.emitted)
+        return Poller(self.ledger, self.accounts, send, clock=self.clock, emit=self.emit)
 
     async def accept(
         self,
