@@ -37,9 +37,20 @@ _PATTERNS = [
         (r"\bwhsec_[\w+/=-]+", REDACTED),
     )
 ]
-_MAY_MATCH = re.compile(
-    r"[?@]|/callbacks/|%2F|job_[0-9a-v]+\.|whsec_|password|authorization|api.?key|bearer|basic|\bkey\s", re.IGNORECASE
+_SIGNS = (
+    "?",
+    "@",
+    "%3f",
+    "/callbacks/",
+    "%2fcallbacks",
+    "password",
+    "authorization",
+    "key",
+    "bearer",
+    "basic",
+    "whsec_",
 )
+"""A text without one of these, or a job's id and a full stop, matches no pattern. To know that is much cheaper."""
 
 
 class Redactor:
@@ -54,7 +65,8 @@ class Redactor:
         for beginning, secret in self._known:
             if beginning in text:
                 text = _without_cut(text.replace(secret, REDACTED), secret)
-        if not _MAY_MATCH.search(text):
+        lower = text.lower()
+        if not any(sign in lower for sign in _SIGNS) and not ("job_" in lower and "." in lower):
             return text
         for pattern, replacement in _PATTERNS:
             text = pattern.sub(replacement, text)
