@@ -37,7 +37,7 @@ _PATTERNS = [
         (r"\bwhsec_[\w+/=-]+", REDACTED),
     )
 ]
-_SIGNS = (
+_SIGNS = ("?", "@", "%3f", "/callbacks/", "%2fcallbacks", "password", "authorization", "key", "bearer", "basic", "whsec")
     "?",
     "@",
     "%3f",
