@@ -125,7 +125,7 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
     subject_kind: str
     job: Job | None
-    large: bool
+    large: bool = False
 
     @classmethod
     def from_rows(cls, rows: Rows) -> Self:

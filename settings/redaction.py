@@ -29,8 +29,8 @@ _PATTERNS = [
         (r"(%3A%2F%2F[\w.~%-]*?%3F)[\w.~%+*-]+", rf"\1{REDACTED}"),
         # credentials in headers
         (
-            r"((?:authorization|x-api-key|api[_-]?key)[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|key|basic|token)\s+)?)"
-            r"[^\s\"',;}\]]+",
+            r"((?:authorization|x-api-key|api[_-]?key)[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|key|basic|token)\s+)?+)"
+            r"(?!\[redacted\])[^\s\"',;}\]]+",
             rf"\1{REDACTED}",
         ),
         (r"\b((?:bearer|key|basic)\s+)[\w.~+/=:-]{20,}", rf"\1{REDACTED}"),

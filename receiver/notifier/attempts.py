@@ -2,8 +2,7 @@
 
 import asyncio
 import enum
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 from ledger.clock import Clock
@@ -38,11 +37,8 @@ class Result(enum.Enum):
     """Nothing: no request was made, for a reason on our side. The delivery is as it was."""
 
 
-class NameWaiter(Protocol):
-    """Waits for the addresses of a host."""
-
-    async def __call__(self, host: str, seconds: float) -> bool:
-        """Return whether a request to `host` would know soon where to go, or that it cannot. Wait `seconds` at most."""
+NameWaiter = Callable[[str, float], Awaitable[bool]]
+"""Waits some seconds at most for the addresses of a host. False if they are still not known: `outbound/names.py`."""
 
 
 class AttemptSender:

@@ -84,7 +84,11 @@ async def test_a_long_body_waits_in_one_copy_for_a_server_that_does_not_read(ope
 
     over = threading.Event()
     body = b"a" * 20_000_000
-    with raw_server(lambda _: over.wait(10) and None) as there:
+
+    def wait(_: socket.socket) -> None:
+        over.wait(10)
+
+    with raw_server(wait) as there:
         send = opening(seconds=0.5, connections=10)
         tracemalloc.start()
         try:

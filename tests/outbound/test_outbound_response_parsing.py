@@ -98,7 +98,7 @@ def test_valid_responses_are_read_as_h11_reads_them_however_they_are_cut(data: b
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=6))
 def test_arbitrary_bytes_after_a_status_line_are_read_or_refused(data: bytes, cuts: list[int]) -> None:
     whole = b"HTTP/1.1 200 OK\r\n" + data
-    results = []
+    results: list[object] = []
     for parts in (pieces(whole, cuts), [whole]):
         try:
             results.append(ours(parts))

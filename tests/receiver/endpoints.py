@@ -13,6 +13,7 @@ from ledger.storage.store import Store
 from outbound.client import STATUS_LINE_LIMITS, Client, open_transport
 from outbound.names import Names
 from outbound.targets import GuardedNames, Resolve, Targets
+from providers.http import Send
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender, NameWaiter
 from receiver.notifier.bodies import Bodies
 from receiver.notifier.notifier import Notifier
@@ -120,7 +121,7 @@ class Outbox:
         store: Store,
         clock: Clock,
         emitted: EmittedEvents,
-        send: Client,
+        send: Send,
         targets: Targets,
         *,
         secrets: Sequence[bytes] = SECRETS,

@@ -5,6 +5,7 @@ import base64
 import hmac
 
 from ledger.rows import DueDelivery
+from receiver.notifier.attempts import Result
 from tests.conftest import NOON
 from tests.ledger.queues import ask
 from tests.receiver.endpoints import Endpoint, Outbox, answer
@@ -53,12 +54,12 @@ def count_in_flight(outbox: Outbox) -> list[int]:
     deliver = outbox.sender.deliver
     in_flight = 0
 
-    async def counted(delivery: DueDelivery, *, start_by: int) -> bool:
+    async def counted(delivery: DueDelivery, *, start_by: int, name_seconds: float) -> Result:
         nonlocal in_flight
         in_flight += 1
         counts.append(in_flight)
         try:
-            return await deliver(delivery, start_by=start_by)
+            return await deliver(delivery, start_by=start_by, name_seconds=name_seconds)
         finally:
             in_flight -= 1
 

@@ -27,9 +27,9 @@ STOPPED = "the process stopped during this attempt"
 
 async def ended(outbox: Outbox, *urls: str, text: str = MEGABYTE, request_id: str = "req-1") -> str:
     """Make a job with a long input and one due delivery for each URL."""
-    job_id = await outbox.story.accept(at=0, notify=urls, input=text)
-    await outbox.story.begin(job_id, at=0)
-    await outbox.story.report(job_id, at=0, request_id=request_id)
+    job_id = await outbox.scenario.accept(at=0, notify=urls, input=text)
+    await outbox.scenario.begin(job_id, at=0)
+    await outbox.scenario.report(job_id, at=0, request_id=request_id)
     return job_id
 
 
@@ -65,7 +65,7 @@ async def test_an_attempt_that_ends_the_process_counts(
         outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         job_id = await ended(outbox, endpoint.url)
         running = asyncio.create_task(outbox.deliver())
-        await until(lambda: endpoint.received)
+        await until(lambda: bool(endpoint.received))
         [attempt] = await outbox.attempts(job_id)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -95,9 +95,9 @@ async def test_a_large_notification_does_not_hold_the_event_loop(outbox: Outbox,
 
 async def test_jobs_with_many_outputs_are_large_too(outbox: Outbox, endpoint: Endpoint) -> None:
     many = msgspec.structs.replace(DONE, outputs=DONE.outputs * 20)
-    job_id = await outbox.story.accept(at=0, notify=[endpoint.url])
-    await outbox.story.begin(job_id, at=0)
-    await outbox.story.report(job_id, many, at=0)
+    job_id = await outbox.scenario.accept(at=0, notify=[endpoint.url])
+    await outbox.scenario.begin(job_id, at=0)
+    await outbox.scenario.report(job_id, many, at=0)
     await outbox.deliver()
     assert len(json.loads(endpoint.received[0].body)["data"]["job"]["outputs"]) == 20
 
@@ -153,7 +153,7 @@ async def test_a_body_that_cannot_be_read_fails_every_attempt_that_waits_for_it(
     deliveries = await due(outbox)
 
     class Broken(Ledger):
-        async def job(self, job_id: str) -> None:  # type: ignore[override]  # it never returns
+        async def job(self, job_id: str) -> None:
             raise OSError("the disk is gone")
 
     bodies = Bodies(Broken(outbox.store, outbox.clock), most_bytes=10_000_000)

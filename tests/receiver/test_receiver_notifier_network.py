@@ -9,6 +9,7 @@ from ledger.ledger import Ledger
 from ledger.rows import DueDelivery
 from ledger.storage.store import Store
 from outbound.targets import Targets
+from receiver.notifier.attempts import Result
 from receiver.notifier.requests import FIRST_WINDOW, WIDEST_WINDOW
 from tests.conftest import Clock, EmittedEvents
 from tests.outbound.test_outbound_targets import Names
@@ -175,12 +176,12 @@ def count_at_once(outbox: Outbox) -> list[int]:
     deliver = outbox.sender.deliver
     in_flight = 0
 
-    async def counted(delivery: DueDelivery, *, start_by: int) -> bool:
+    async def counted(delivery: DueDelivery, *, start_by: int, name_seconds: float) -> Result:
         nonlocal in_flight
         in_flight += 1
         at_once.append(in_flight)
         try:
-            return await deliver(delivery, start_by=start_by)
+            return await deliver(delivery, start_by=start_by, name_seconds=name_seconds)
         finally:
             in_flight -= 1
 

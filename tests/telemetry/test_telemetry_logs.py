@@ -75,7 +75,10 @@ def test_lines_below_the_log_level_are_not_written(written: Callable[[], list[st
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_secrets_in_what_libraries_log_are_redacted(written: Callable[[], list[str]], log_format: str) -> None:
+def test_secrets_in_what_libraries_log_are_redacted(
+    written: Callable[[], list[str]], log_format: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own
     configure_logs(log_format, "info", redact=Redactor(["the-key-of-our-account"]))
     error = ValueError("cannot reach https://u.example/?token=in-the-query with the-key-of-our-account")
     logging.getLogger("library").error("refused: Key %s", "the-key-of-our-account", exc_info=error)
