@@ -7,7 +7,7 @@ from typing import Any
 WRITE_STEP = 65_536
 """Bytes that are handed to the operating system at once; the rest of a body waits in the one copy that there is."""
 
-READ_STEP = 16_384
+READ_STEP = 8_192
 """Bytes that are returned at once: between two steps the event loop serves others."""
 
 MOST_UNREAD = 262_144

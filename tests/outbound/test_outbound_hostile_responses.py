@@ -49,8 +49,8 @@ async def test_a_flood_ends_the_exchange_and_never_holds_the_event_loop(
 ) -> None:
     limit = 2048 if status_suffices else LARGE
     with raw_server(FLOODS[name]) as there:
+        send = opening(status_suffices=status_suffices, max_bytes=limit, seconds=1.0)
         async with loop_never_held():
-            send = opening(status_suffices=status_suffices, max_bytes=limit, seconds=1.0)
             assert isinstance(await result_of(send(post(there.url))), Unread | Response)
 
 

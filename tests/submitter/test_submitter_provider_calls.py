@@ -109,7 +109,7 @@ async def submit(harness: Harness, step: str | Account, script: Script) -> None:
         {"fal": raising(step) if isinstance(step, str) else step},
         script,
         clock=harness.clock,
-        emit=harness.emitted,
+        emit=harness.emit,
         resubmit="never",
         lease_ms=LEASE,
         give_up_after=86_400_000,
@@ -120,7 +120,7 @@ async def submit(harness: Harness, step: str | Account, script: Script) -> None:
 
 async def poll(harness: Harness, step: str | Account, script: Script) -> None:
     account = raising(step) if isinstance(step, str) else step
-    poller = Poller(harness.ledger, {"fal": account}, script, clock=harness.clock, emit=harness.emitted)
+    poller = Poller(harness.ledger, {"fal": account}, script, clock=harness.clock, emit=harness.emit)
     [task] = await harness.due("poll")
     await poller.handle(task)
 
