@@ -217,7 +217,7 @@ def test_unreadable_files_and_values_given_twice_are_faults(tmp_path: Path) -> N
     )
     assert [fault.partition(":")[0] for fault in found] == ["SECRET_KEY", "API_KEY_FILE", "FAL_KEY_FILE"]
     assert "not both" in found[0]
-    assert "nowhere" in found[1]
+    assert "No such file" in found[1]
 
 
 def test_a_fault_of_a_file_is_the_only_fault_of_its_setting(tmp_path: Path) -> None:
