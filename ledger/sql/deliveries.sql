@@ -49,8 +49,8 @@ WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state
 
 -- name: read_due_deliveries
 -- Everything that the next attempts need, longest due first: each delivery with its endpoint, its event and, if the
--- subject is a job, the job with its outputs. A large job has no `input`: it is read by itself, when there is memory for
--- it. No rows while the endpoint is paused. Without the view job_rows, because SQLite would materialize all of it for a
+-- subject is a job, the job with its outputs. A large job has no `input`: it is read by itself when there is room.
+-- No rows while the endpoint is paused. Without the view job_rows, because SQLite would materialize all of it for a
 -- LEFT JOIN.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,

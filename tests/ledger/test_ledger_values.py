@@ -52,6 +52,8 @@ def report(outcome: Outcome | None) -> Report:
 MADE: dict[str, list[Transaction[Any]]] = {
     "deliveries.finish": [deliveries.finish("msg_1", attempted, "dead", now=1) for attempted in (TRIED, None)],
     "deliveries.disable_endpoint": [deliveries.disable_endpoint(DUE, TRIED, reason="gone", now=1)],
+    "deliveries.begin": [deliveries.begin("msg_1", at=1, due_at=1)],
+    "deliveries.withdraw": [deliveries.withdraw("msg_1", due_at=1)],
     "deliveries.retry": [deliveries.retry("msg_1", TRIED, due_at=1)],
     "deliveries.release": [deliveries.release(TASK, now=1)],
     "deliveries.replay": [deliveries.replay("msg_1", now=1)],
