@@ -45,6 +45,10 @@ class Ledger:
         """Make a job durable in state `accepted` and enqueue its submission."""
         return await self.store.write(jobs.accept(job, now=self._clock()))
 
+    async def find_accepted(self, job: NewJob) -> Accepted | None:
+        """Find the job that was accepted under the Idempotency-Key of `job`, or None."""
+        return await jobs.find_accepted(self.store, job)
+
     async def job(self, job_id: str) -> Job | None:
         """Read one job with its outputs, or None."""
         return await jobs.read_job(self.store, job_id)

@@ -1,10 +1,12 @@
 """What the methods of the ledger take and return, frozen. Times are milliseconds since the epoch, UTC."""
 
 import hashlib
+from functools import cached_property
 from typing import Literal
 
 import msgspec
 
+from ledger.canonical_json import canonical_json
 from ledger.records import Outcome, Source
 from ledger.rows import Job
 
@@ -21,7 +23,7 @@ Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+class NewJob(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own."""
 
     provider: str
@@ -31,10 +33,16 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     notify: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """Identify the request: a repeated one under the same Idempotency-Key is equal."""
-        parts = [self.provider, self.model, self.input, self.metadata, *self.notify]
+        """Identify what was asked for, to compare requests under one Idempotency-Key; empty without a key.
+
+        Requests that differ in how their JSON is written, or in the order of `notify`, are equal.
+        """
+        if self.idempotency_key is None:
+            return ""
+        texts = [canonical_json(self.input), canonical_json(self.metadata)]
+        parts = [self.provider, self.model, *map(msgspec.Raw, texts), *sorted(set(self.notify))]
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
 

@@ -40,6 +40,9 @@ SELECT id, request_digest FROM jobs WHERE id = :job_id
 UNION ALL
 SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key AND id <> :job_id;
 
+-- name: find_by_idempotency_key
+SELECT id, request_digest FROM jobs WHERE idempotency_key = :idempotency_key;
+
 -- name: expire_claim
 -- submitting -> unconfirmed, when the claim has ended.
 UPDATE jobs

@@ -48,6 +48,16 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
     return Transaction(steps=steps, values=values, read=read)
 
 
+async def find_accepted(store: Store, job: NewJob) -> Accepted | None:
+    """Find the job that has the Idempotency-Key of `job`, or None when there is none."""
+    if job.idempotency_key is None:
+        return None
+    rows = await store.read("find_by_idempotency_key", {"idempotency_key": job.idempotency_key})
+    if not rows:
+        return None
+    return Accepted(job_id=rows[0]["id"], new=False, same_request=rows[0]["request_digest"] == job.digest)
+
+
 async def read_job(store: Store, job_id: str) -> Job | None:
     """Read one job with its outputs, or None when there is no such job."""
     rows = await store.read("read_job", {"job_id": job_id})

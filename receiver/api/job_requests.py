@@ -1,7 +1,7 @@
 """The body of `POST /v1/jobs`: read, and checked before a provider is asked."""
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Annotated, Any
 
 import msgspec
 
@@ -9,6 +9,8 @@ from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers import registry
 from providers.errors import InputRefused
+from receiver.bodies.json_fields import read_fields, read_values, too_deep
+from receiver.web.fields import fields_problem
 from receiver.web.problems import Problem
 from settings.urls import parse_http_url
 
@@ -16,21 +18,36 @@ MOST_NOTIFY_URLS = 10
 LONGEST_METADATA = 16_384
 LONGEST_IDEMPOTENCY_KEY = 255
 
+_OTHER_NAMES = dict.fromkeys(("webhook", "webhook_url", "callback_url", "notify_url"), "notify")
+"""What other services call a field of ours."""
 
-class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The body, as the user sends it. `input` is kept byte for byte: decoding loses duplicate keys and long numbers."""
 
-    provider: str
-    model: str
-    input: msgspec.Raw
-    metadata: dict[str, Any] = {}
-    notify: list[str] = []
+    provider: Annotated[str, msgspec.Meta(description="the name of a provider")]
+    model: Annotated[
+        str,
+        msgspec.Meta(min_length=1, max_length=200, description="a model of the provider, 1 to 200 characters"),
+    ]
+    input: Annotated[msgspec.Raw, msgspec.Meta(description="an object, the model's input")]
+    metadata: Annotated[msgspec.Raw, msgspec.Meta(description="an object")] = msgspec.Raw(b"{}")
+    notify: Annotated[list[str], msgspec.Meta(description="a list of http or https URLs")] = []
 
 
-_DECODER = msgspec.json.Decoder(JobRequest)
+class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was read, and what would be wrong with it if it were new.
 
-_INPUT_DECODER = msgspec.json.Decoder(dict[str, Any], float_hook=float)
-"""For the checks only. `float` reads what is too large for a double as infinity, where msgspec refuses it."""
+    `errors` depend on this receiver's settings and release. A job that was accepted before is answered all the same.
+    """
+
+    job: NewJob
+    errors: tuple[tuple[str, str], ...]
+
+    def check(self) -> None:
+        """Raise Problem 422 if anything is wrong."""
+        if self.errors:
+            raise fields_problem(self.errors)
 
 
 class JobRequests:
@@ -41,21 +58,20 @@ class JobRequests:
         self._targets = targets
         self._signing = signing
 
-    def read(self, body: bytes, idempotency_key: str | None) -> NewJob:
-        """Read a job from a request's body. Raises Problem: 400 when it cannot be read, 422 when it cannot be done."""
-        request, input_values = _decode(body)
+    def read(self, body: bytes, idempotency_key: str | None) -> ReadRequest:
+        """Read a job from a request's body. Raises Problem 400, 413 or 422 when it cannot be read."""
         _check_idempotency_key(idempotency_key)
-        errors = [
-            *self._provider_errors(request),
-            *_input_errors(request, input_values),
-            *self._notify_errors(request.notify),
-        ]
-        metadata = msgspec.json.encode(request.metadata)
-        if len(metadata) > LONGEST_METADATA:
-            errors.append(("metadata", f"is longer than {LONGEST_METADATA} bytes"))
-        if errors:
-            raise Problem(422, "; ".join(f"{field}: {message}" for field, message in errors), errors=errors)
-        return NewJob(
+        known = {"provider": registry.providers()}
+        request = read_fields(body, JobRequest, of="a job", other_names=_OTHER_NAMES, allowed=known)
+        try:
+            return self._read(request, idempotency_key)
+        except RecursionError:
+            raise too_deep() from None
+
+    def _read(self, request: JobRequest, idempotency_key: str | None) -> ReadRequest:
+        values = read_values(request.input, "input")
+        metadata = msgspec.json.encode(read_values(request.metadata, "metadata"))
+        job = NewJob(
             provider=request.provider,
             model=request.model,
             input=bytes(request.input).decode(),
@@ -63,24 +79,31 @@ class JobRequests:
             notify=tuple(dict.fromkeys(request.notify)),
             idempotency_key=idempotency_key,
         )
+        _ = job.digest  # here, because for a large body this runs in a thread
+        return ReadRequest(job=job, errors=tuple(self._errors(job, values)))
 
-    def _provider_errors(self, request: JobRequest) -> list[tuple[str, str]]:
-        if request.provider in self._providers:
-            return []
-        provider = registry.providers().get(request.provider)
-        if provider is None:
-            return [("provider", f"must be one of {', '.join(registry.providers())}")]
-        return [("provider", f"{request.provider} cannot be used: {provider.missing} is not set on this receiver")]
+    def _errors(self, job: NewJob, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        yield from self._provider_errors(job)
+        yield from _input_errors(job, values)
+        yield from self._notify_errors(job.notify)
+        if len(job.metadata) > LONGEST_METADATA:
+            yield "metadata", f"is longer than {LONGEST_METADATA} bytes"
 
-    def _notify_errors(self, urls: list[str]) -> list[tuple[str, str]]:
+    def _provider_errors(self, job: NewJob) -> Iterator[tuple[str, str]]:
+        if job.provider not in self._providers:
+            missing = registry.providers()[job.provider].missing
+            yield "provider", f"{job.provider} cannot be used: {missing} is not set on this receiver"
+
+    def _notify_errors(self, urls: Collection[str]) -> Iterator[tuple[str, str]]:
         if not urls:
-            return []
+            return
         if not self._signing:
-            return [("notify", "NOTIFY_SECRET is not set on this receiver, and notifications are signed")]
-        if len(urls) > MOST_NOTIFY_URLS:
-            return [("notify", f"has {len(urls)} URLs; {MOST_NOTIFY_URLS} at most")]
-        found = ((f"notify[{index}]", self._url_error(url)) for index, url in enumerate(urls))
-        return [(field, error) for field, error in found if error]
+            yield "notify", "NOTIFY_SECRET is not set on this receiver, and notifications are signed"
+        elif len(urls) > MOST_NOTIFY_URLS:
+            yield "notify", f"has {len(urls)} URLs; {MOST_NOTIFY_URLS} at most"
+        else:
+            found = ((f"notify[{index}]", self._url_error(url)) for index, url in enumerate(urls))
+            yield from ((field, error) for field, error in found if error)
 
     def _url_error(self, url: str) -> str | None:
         try:
@@ -90,31 +113,11 @@ class JobRequests:
         return None
 
 
-def _decode(body: bytes) -> tuple[JobRequest, dict[str, Any]]:
+def _input_errors(job: NewJob, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     try:
-        request = _DECODER.decode(body)
-        return request, _decode_input(request.input)
-    except msgspec.ValidationError as error:
-        raise Problem(422, f"the job is not of the expected shape: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, f"the body is not valid JSON: {str(error)[:200]}") from error
-
-
-def _decode_input(raw: msgspec.Raw) -> dict[str, Any]:
-    if not bytes(raw).startswith(b"{"):
-        raise msgspec.ValidationError("Expected `object` - at `$.input`")
-    return _INPUT_DECODER.decode(raw)
-
-
-def _input_errors(request: JobRequest, values: dict[str, Any]) -> list[tuple[str, str]]:
-    provider = registry.providers().get(request.provider)
-    if provider is None:
-        return []
-    try:
-        provider.check_input(request.model, values)
+        registry.providers()[job.provider].check_input(job.model, values)
     except InputRefused as refused:
-        return [(refused.field if refused.field == "model" else f"input.{refused.field}", refused.message)]
-    return []
+        yield refused.field if refused.field == "model" else f"input.{refused.field}", refused.message
 
 
 def _check_idempotency_key(key: str | None) -> None:

@@ -9,11 +9,12 @@ from starlette.routing import Route
 
 from ledger.ledger import Ledger
 from ledger.records import JobState
-from ledger.requests import AFTER_ALL_IDENTIFIERS
+from ledger.requests import AFTER_ALL_IDENTIFIERS, Accepted
 from ledger.rows import Job
 from providers.registry import providers
-from receiver.api.job_requests import JobRequests
+from receiver.api.job_requests import JobRequests, ReadRequest
 from receiver.api.paging import Paging, cut_page
+from receiver.bodies.large_bodies import LargeBodies
 from receiver.views.history import view_event, view_receipt
 from receiver.views.job import view_job
 from receiver.views.pages import EventsList, JobsPage, ReceiptsList
@@ -46,6 +47,7 @@ class JobsApi:
         self._requests = requests
         self._emit = emit
         self._max_body_bytes = max_body_bytes
+        self._large_bodies = LargeBodies()
         self.routes = [
             Route("/jobs", endpoint(get=self.list, post=self.create)),
             Route("/jobs/{job_id}", endpoint(get=self.read)),
@@ -59,12 +61,12 @@ class JobsApi:
         check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
-        new = self._requests.read(body, request.headers.get("idempotency-key"))
-        accepted = await self._ledger.accept(new)
+        read = await self._large_bodies.run(body, self._requests.read, body, request.headers.get("idempotency-key"))
+        accepted = await self._accept(read)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
         if accepted.new:
-            self._emit("job.accepted", job=accepted.job_id, provider=new.provider, model=new.model)
+            self._emit("job.accepted", job=accepted.job_id, provider=read.job.provider, model=read.job.model)
         job = await self._job(accepted.job_id)
         headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
         if not accepted.new:
@@ -107,6 +109,14 @@ class JobsApi:
         if not receipts:
             await self._job(job_id)
         return json_response(ReceiptsList(receipts=tuple(map(view_receipt, receipts))))
+
+    async def _accept(self, read: ReadRequest) -> Accepted:
+        if read.errors:  # not those of a job that was accepted when settings or release were others
+            accepted = await self._ledger.find_accepted(read.job)
+            if accepted is not None:
+                return accepted
+            read.check()
+        return await self._ledger.accept(read.job)
 
     async def _job(self, job_id: str) -> Job:
         job = await self._ledger.job(job_id)

@@ -1,10 +1,11 @@
 """Query parameters: each address declares its own as the fields of a Struct, and one function reads them."""
 
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
 
+from receiver.web.fields import describe
 from receiver.web.problems import Problem
 
 Query = TypeVar("Query", bound=msgspec.Struct)
@@ -38,13 +39,8 @@ def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
     except msgspec.ValidationError:
         value = None
     if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
-        raise parameter_problem(field.name, f"must be {_description(field.type)}, not {text[:100]!r}")
+        raise parameter_problem(field.name, f"must be {describe(field.type)}, not {text[:100]!r}")
     return value
-
-
-def _description(kind: Any) -> str:
-    notes = [note for note in get_args(kind)[1:] if isinstance(note, msgspec.Meta)]
-    return next((note.description for note in notes if note.description), "of another form")
 
 
 def parameter_problem(name: str, message: str) -> Problem:

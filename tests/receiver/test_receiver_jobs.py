@@ -2,10 +2,12 @@
 
 import asyncio
 
+import httpx
 import pytest
 
 from ledger.records import Fault, JobError, Outcome
 from tests.database import ON_BOTH_DATABASES
+from tests.receiver.conftest import MakeReceiver
 from tests.receiver.harness import Receiver, callback_body
 from tests.receiver.test_receiver_app import is_problem
 
@@ -120,6 +122,51 @@ async def test_a_key_used_for_another_request_is_refused(receiver: Receiver, cha
     assert is_problem(response, 422)
     assert "Idempotency-Key" in response.json()["detail"]
     assert await receiver.dump() == before
+
+
+async def post(receiver: Receiver, body: bytes) -> httpx.Response:
+    headers = {"idempotency-key": "key-1", "content-type": "application/json"}
+    return await receiver.http.post("/v1/jobs", content=body, headers=headers)
+
+
+WRITTEN = b'{"provider":"fal","model":"a/b","input":{"n":1,"m":{"x":0.5,"y":[]}},"notify":["https://a.example/","https://b.example/"]}'
+SAME = {
+    "white space": WRITTEN.replace(b",", b" ,\r\n "),
+    "order of the fields": b'{"model":"a/b",%s}' % WRITTEN[1:-1].replace(b'"model":"a/b",', b""),
+    "order of the input": WRITTEN.replace(b'"n":1,"m":{"x":0.5,"y":[]}', b'"m":{"y":[],"x":0.5},"n":1'),
+    "1.0 for 1": WRITTEN.replace(b'"n":1', b'"n":1.0'),
+    "5e-1 for 0.5": WRITTEN.replace(b"0.5", b"5e-1"),
+    "an escaped letter": WRITTEN.replace(b'"n"', b'"\\u006e"'),
+    "empty metadata": WRITTEN[:-1] + b',"metadata":{}}',
+    "metadata that is null": WRITTEN[:-1] + b',"metadata":null}',
+    "order of the notify URLs": WRITTEN.replace(b'a.example/","https://b.', b'b.example/","https://a.'),
+    "a notify URL that is repeated": WRITTEN.replace(b'"notify":[', b'"notify":["https://b.example/",'),
+}
+
+
+@pytest.mark.parametrize("same", SAME)
+async def test_the_same_request_written_in_another_way_returns_the_same_job(receiver: Receiver, same: str) -> None:
+    assert SAME[same] != WRITTEN
+    first, again = await post(receiver, WRITTEN), await post(receiver, SAME[same])
+    assert (first.status_code, again.status_code, again.json()["id"]) == (202, 202, first.json()["id"])
+    assert again.json()["input"] == first.json()["input"]
+    assert again.headers["idempotent-replayed"] == "true"
+
+
+async def test_a_large_integer_is_not_the_number_that_a_double_makes_of_it(receiver: Receiver) -> None:
+    assert (await post(receiver, WRITTEN.replace(b'"n":1', b'"n":9007199254740993'))).status_code == 202
+    assert is_problem(await post(receiver, WRITTEN.replace(b'"n":1', b'"n":9007199254740992.0')), 422)
+
+
+async def test_the_settings_are_no_part_of_what_is_compared(make_receiver: MakeReceiver) -> None:
+    """Neither NOTIFY_URL, nor whether the request would be accepted today."""
+    first = await post(make_receiver(), WRITTEN)
+    changes = {"NOTIFY_URL": "https://a.example/"}, {"NOTIFY_SECRET": ""}, {"FAL_KEY": ""}
+    for changed in (make_receiver(**change) for change in changes):
+        again = await post(changed, WRITTEN)
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+        assert is_problem(await post(changed, WRITTEN.replace(b'"n":1', b'"n":2')), 422)
+    assert is_problem(await make_receiver(FAL_KEY="").http.post("/v1/jobs", json=ANY), 422)
 
 
 async def test_without_a_key_the_same_request_makes_another_job(receiver: Receiver) -> None:
