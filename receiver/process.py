@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp
 
 from ledger.clock import wall_clock
 from ledger.ledger import Ledger
+from ledger.requests import Kind
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
 from providers.provider import Account
@@ -57,7 +59,7 @@ async def work_alone(settings: Settings) -> None:
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
-    emit = Telemetry(CollectorRegistry())
+    emit = _telemetry(CollectorRegistry(), settings)
     try:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
@@ -70,15 +72,19 @@ async def work_alone(settings: Settings) -> None:
 
 async def migrate(settings: Settings) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
-    emit = Telemetry(CollectorRegistry())
+    emit = _telemetry(CollectorRegistry(), settings)
     async with open_database(settings, emit=emit, shutdown=Shutdown(settings.stop_seconds)):
         pass
+
+
+def _telemetry(registry: CollectorRegistry, settings: Settings) -> Telemetry:
+    return Telemetry(registry, labels={"provider": settings.providers.keys(), "kind": get_args(Kind)})
 
 
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    emit = Telemetry(registry)
+    emit = _telemetry(registry, settings)
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(

@@ -34,6 +34,8 @@ def _event(help: str, *labels: str, warning: bool = False, repeat_after: int = 0
 EVENTS: Mapping[str, EventType] = {
     "receiver.started": _event("Starts of the process that serves HTTP."),
     "receiver.shutdown_requested": _event("Shutdowns of the process that serves HTTP, at their beginning."),
+    "receiver.became_unready": _event("Changes of GET /readyz from ready to not ready.", warning=True),
+    "receiver.became_ready": _event("Changes of GET /readyz from not ready to ready."),
     "worker.started": _event("Starts of a process that only works."),
     "worker.shutdown_requested": _event("Shutdowns of a process that only works, at their beginning."),
     "database.call_failed": _event("Database calls that failed because the database did not answer.", warning=True),

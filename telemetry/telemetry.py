@@ -1,7 +1,9 @@
 """Logs and counts events, as the table of events says."""
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -17,9 +19,20 @@ def _now() -> int:
 
 
 class Telemetry:
-    """The process's `Emit`. `clock` returns milliseconds. An event that is not in the table is logged as a warning."""
+    """The process's `Emit`. `clock` returns milliseconds. An event that is not in the table is logged as a warning.
 
-    def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], int] = _now, log: Any = None) -> None:
+    `labels` are labels all of whose values are known. Counters that have no others begin at 0 for each of them: a rate
+    over a counter that appears with its first event would miss that event.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        labels: Mapping[str, Collection[str]] = MappingProxyType({}),
+        clock: Callable[[], int] = _now,
+        log: Any = None,
+    ) -> None:
         self._clock = clock
         self._log = log if log is not None else structlog.get_logger()
         self._logged: dict[str, int] = {}
@@ -28,6 +41,9 @@ class Telemetry:
             for name, event in EVENTS.items()
         }
         self._children: dict[tuple[str, ...], Counter] = {}
+        for name, kind in EVENTS.items():
+            for values in itertools.product(*(labels.get(label, ()) for label in kind.labels)):
+                self._counter(name, kind, dict(zip(kind.labels, values, strict=True)))
 
     def __call__(self, event: str, /, **fields: object) -> None:
         """Count and log one event."""
@@ -39,7 +55,7 @@ class Telemetry:
         warning = kind.warning or any(fields.get(field) in values for field, values in kind.warning_when.items())
         (self._log.warning if warning else self._log.info)(event, **fields)
 
-    def _counter(self, event: str, kind: EventType, fields: dict[str, object]) -> Counter:
+    def _counter(self, event: str, kind: EventType, fields: Mapping[str, object]) -> Counter:
         labels = [str(fields.get(label, "")) for label in kind.labels]
         key = (event, *labels)
         if key not in self._children:  # prometheus_client's own look-up takes longer than counting

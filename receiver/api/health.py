@@ -12,17 +12,20 @@ from ledger.errors import LedgerError
 from ledger.ledger import Ledger
 from receiver.views.status import StatusView
 from receiver.web.json import json_response
-from receiver.web.problems import database_problem
+from receiver.web.problems import database_reason
 from receiver.web.routing import endpoint
+from telemetry.emit import Emit
 
 
 class Health:
     """Answers `/healthz`, `/readyz` and `/metrics`. `stopped_workers` returns the names of those that do not run."""
 
     def __init__(
-        self, ledger: Ledger, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]]
+        self, ledger: Ledger, registry: CollectorRegistry, *, stopped_workers: Callable[[], list[str]], emit: Emit
     ) -> None:
         self._ledger = ledger
+        self._emit = emit
+        self._ready = True
         self._registry = registry
         self._needs_attention = Gauge(
             "renderhook_needs_attention",
@@ -45,12 +48,21 @@ class Health:
         """Answer whether callbacks are recorded and jobs worked on: the database commits and every worker runs."""
         stopped = self._stopped_workers()
         if stopped:
-            return json_response(StatusView(status=f"not running: {', '.join(stopped)}"), status=503)
+            return self._not_ready(f"not running: {', '.join(stopped)}")
         try:
             await self._ledger.prove_writable()
         except LedgerError as error:
-            return json_response(StatusView(status=database_problem(error).detail), status=503)
+            return self._not_ready(database_reason(error), error=str(error))
+        if not self._ready:
+            self._ready = True
+            self._emit("receiver.became_ready")
         return json_response(StatusView(status="ready"))
+
+    def _not_ready(self, reason: str, **fields: object) -> Response:
+        if self._ready:
+            self._ready = False
+            self._emit("receiver.became_unready", reason=reason, **fields)
+        return json_response(StatusView(status=reason), status=503)
 
     async def metrics(self, _: Request) -> Response:
         """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database."""
