@@ -27,9 +27,9 @@ WARNINGS = """\
 `callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `delivery.finished` with
 `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`, `job.expired`,
 `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded` with
-`conflict` or `orphan`, `provider.not_configured`, `provider.raised`,
-`provider.warning_received` (once an hour), `receiver.became_unready`, `work.missing_enqueued`, `work.sweep_failed`,
-`worker.fetch_failed`, `worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
+`conflict` or `orphan`, `provider.not_configured`, `provider.raised`, `provider.warning_received` (once an hour),
+`receiver.became_unready`, `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed`,
+`worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
 
 All other events are logged at level `info`.
 """

@@ -43,6 +43,12 @@ CREATE TABLE IF NOT EXISTS moved_to (
 ) STRICT;
 """
 
+_BEFORE_RELEASE = (
+    "the database was made by a version before the first release, 0.1.0: its migration 1 is another. "
+    "Let its jobs end with that version, then set DATABASE_URL to a new database (docs/operations/upgrade.md)"
+)
+_EDITED = "migration {} in the database is not the one of this release: was it edited?"
+
 READ_APPLIED = "SELECT number, phase, checksum FROM migrations ORDER BY number"
 READ_MOVED = "SELECT copy, sentence, state FROM moved_to"
 RECORD = "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (%s, %s, %s, %s, %s)"
@@ -146,5 +152,5 @@ def new_migrations(applied: Iterable[Applied], moved: Moved | None, known: Seque
                 f"may need: run a newer release"
             )
         if each.number in ours and ours[each.number].checksum != each.checksum:
-            raise CannotOpen(f"migration {each.number} in the ledger is not the one of this release: was it edited?")
+            raise CannotOpen(_BEFORE_RELEASE if each.number == 1 else _EDITED.format(each.number))
     return [migration for migration in known if migration.number not in done]

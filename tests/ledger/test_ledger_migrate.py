@@ -42,10 +42,11 @@ def test_a_migration_that_fails_leaves_nothing_behind(
 
 
 def test_an_edited_migration_is_refused(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = migration(1, "CREATE TABLE a (x INTEGER);\n"), migration(2, "CREATE TABLE b (x INTEGER);\n")
+    monkeypatch.setattr(migrate_module, "migrations", lambda _: [first, second])
     migrate(connection, 1)
-    edited = migration(1, "CREATE TABLE a (x INTEGER);")
-    monkeypatch.setattr(migrate_module, "migrations", lambda _: [edited])
-    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+    monkeypatch.setattr(migrate_module, "migrations", lambda _: [first, migration(2, "CREATE TABLE c (x INTEGER);\n")])
+    with pytest.raises(CannotOpen, match=r"migration 2 in the database is not the one .* was it edited\?"):
         migrate(connection, 2)
 
 

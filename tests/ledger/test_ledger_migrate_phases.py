@@ -1,6 +1,7 @@
 """Two releases overlap in every deploy: what adds is no matter to the older one, and what takes away stops it."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +20,8 @@ from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, jobs
 from tests.conftest import NOON, PROVIDERS
 from tests.ledger.conftest import Story, ms
+
+ROOT = Path(__file__).resolve().parents[2]
 
 LATER = (
     "ALTER TABLE jobs ADD COLUMN colour TEXT",
@@ -91,11 +94,23 @@ async def test_every_migration_is_noted_with_its_phase(place: Place) -> None:
     assert [tuple(row) for row in place.run("SELECT number, phase, checksum FROM migrations ORDER BY number")] == known
 
 
-async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
+DD432CE = {
+    "sqlite": "ba7e54bc28ed650cd4df9033355556e4d0dadd1714487fe5bc14a233d6da3bff",
+    "postgres": "36a8ae2fe38de1dbe2feef63343aeb5765ffe11b342cb388a21912d1eba0f6e2",
+}
+"""The checksums that a database has for the schema of commit dd432ce."""
+
+
+async def test_a_database_from_before_the_first_release_is_refused_with_what_to_do(place: Place) -> None:
     await (await place.open()).close()
-    place.run("UPDATE migrations SET checksum = 'other' WHERE number = 1")
-    with pytest.raises(CannotOpen, match="migration 1 in the ledger is not the one of this release"):
+    place.run(f"UPDATE migrations SET checksum = '{DD432CE[place.dialect]}' WHERE number = 1")
+    with pytest.raises(CannotOpen) as refused:
         await place.open()
+    assert "made by a version before the first release" in str(refused.value)
+    assert "Let its jobs end with that version" in str(refused.value)
+    guide = re.search(r"docs/\S+\.md", str(refused.value))
+    assert guide is not None
+    assert "## From a version before 0.1.0" in (ROOT / guide[0]).read_text("utf-8")
 
 
 @pytest.mark.parametrize(
