@@ -1,13 +1,12 @@
 """Deliveries: one event for one endpoint, attempted until it is delivered, dead or discarded."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from ledger.identifiers import new_identifier
 from ledger.records import EventType
-from ledger.requests import AFTER_ALL_IDENTIFIERS, Attempted, Ending, Task
+from ledger.requests import Attempted, Ending, Task
 from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Rows, Transaction
@@ -65,19 +64,21 @@ def release(task: Task, *, now: int) -> Transaction[None]:
     return Transaction(steps=steps, values=task.values | {"now": now}, read=_nothing)
 
 
-def replay(delivery_id: str, *, now: int) -> Transaction[bool]:
-    """Make a dead delivery pending again, under its old id, its schedule from the start. False when it is not dead."""
+def replay(chosen: Sequence[Delivery], *, now: int) -> Transaction[int]:
+    """Make deliveries pending and due now, each under its id, its schedule from the start. The result is how many.
 
-    def read(rows: Sequence[Rows]) -> bool:
-        return bool(rows[0])
+    A delivery that is no longer in the state that was read stays as it is, and so does one of an endpoint that was
+    removed. Endpoints that had answered 410 are enabled.
+    """
+    steps = [Call("replay_delivery", _replayed(each, now), wakes_each="endpoint_id") for each in chosen]
+    for endpoint_id in sorted({each.endpoint_id for each in chosen}):  # in one order: or two would wait for each other
+        values = {"endpoint_id": endpoint_id, "now": now}
+        steps += [Call("enable_endpoint", values), Call("enqueue_replayed", values, wakes=("deliver",))]
 
-    values = {"delivery_id": delivery_id, "now": now}
-    steps = (
-        Call("replay_delivery", wakes_each="endpoint_id"),
-        Call("enable_endpoint"),
-        Call("enqueue_delivery", wakes=("deliver",)),
-    )
-    return Transaction(steps=steps, values=values, read=read)
+    def read(rows: Sequence[Rows]) -> int:
+        return sum(map(len, rows[: len(chosen)]))
+
+    return Transaction(steps=tuple(steps), values={}, read=read)
 
 
 async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[DueDelivery]:
@@ -90,14 +91,6 @@ async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
     """Read one delivery, or None when there is no such delivery."""
     rows = await store.read("read_delivery", {"delivery_id": delivery_id})
     return Delivery(**rows[0]) if rows else None
-
-
-async def list_deliveries(
-    store: Store, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
-) -> list[Delivery]:
-    """Read a page of the deliveries that were given up, newest first."""
-    rows = await store.read(f"list_{state}_deliveries", {"limit": limit, "before": before})
-    return [Delivery(**row) for row in rows]
 
 
 async def count_needing_attention(store: Store) -> dict[str, int]:
@@ -123,6 +116,10 @@ def _attempted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...
         return ()
     values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}
     return (Call("insert_attempt", values), Call("count_attempt", values))
+
+
+def _replayed(delivery: Delivery, now: int) -> dict[str, object]:
+    return {"delivery_id": delivery.id, "endpoint_id": delivery.endpoint_id, "was": delivery.state, "now": now}
 
 
 def _nothing(_: Sequence[Rows]) -> None:

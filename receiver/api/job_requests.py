@@ -9,14 +9,18 @@ from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers import registry
 from providers.errors import InputRefused
+from receiver.bodies.data_uris import shorten_data_uris
 from receiver.bodies.json_fields import read_fields, read_values, too_deep
-from receiver.web.fields import fields_problem
+from receiver.web.fields import did_you_mean, fields_problem
 from receiver.web.problems import Problem
 from settings.urls import parse_http_url
 
 MOST_NOTIFY_URLS = 10
 LONGEST_METADATA = 16_384
 LONGEST_IDEMPOTENCY_KEY = 255
+
+_ALIKE = 0.9
+"""How much a model must resemble a known one to be taken for a mistake: 1 is equal but for the case of letters."""
 
 _OTHER_NAMES = dict.fromkeys(("webhook", "webhook_url", "callback_url", "notify_url"), "notify")
 """What other services call a field of ours."""
@@ -33,6 +37,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     input: Annotated[msgspec.Raw, msgspec.Meta(description="an object, the model's input")]
     metadata: Annotated[msgspec.Raw, msgspec.Meta(description="an object")] = msgspec.Raw(b"{}")
     notify: Annotated[list[str], msgspec.Meta(description="a list of http or https URLs")] = []
+    allow_unknown_model: Annotated[bool, msgspec.Meta(description="true or false")] = False
 
 
 class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,18 +74,23 @@ class JobRequests:
             raise too_deep() from None
 
     def _read(self, request: JobRequest, idempotency_key: str | None) -> ReadRequest:
+        text = bytes(request.input).decode()
         values = read_values(request.input, "input")
         metadata = msgspec.json.encode(read_values(request.metadata, "metadata"))
         job = NewJob(
             provider=request.provider,
             model=request.model,
-            input=bytes(request.input).decode(),
+            input=text,
+            short_input=shorten_data_uris(text),
             metadata=metadata.decode(),
             notify=tuple(dict.fromkeys(request.notify)),
             idempotency_key=idempotency_key,
         )
         _ = job.digest  # here, because for a large body this runs in a thread
-        return ReadRequest(job=job, errors=tuple(self._errors(job, values)))
+        errors = [*self._errors(job, values)]
+        if not request.allow_unknown_model:
+            errors += _model_errors(job)
+        return ReadRequest(job=job, errors=tuple(errors))
 
     def _errors(self, job: NewJob, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield from self._provider_errors(job)
@@ -118,6 +128,13 @@ def _input_errors(job: NewJob, values: dict[str, Any]) -> Iterator[tuple[str, st
         registry.providers()[job.provider].check_input(job.model, values)
     except InputRefused as refused:
         yield refused.field if refused.field == "model" else f"input.{refused.field}", refused.message
+
+
+def _model_errors(job: NewJob) -> Iterator[tuple[str, str]]:
+    known = registry.providers()[job.provider].models
+    close = None if job.model in known else did_you_mean(job.model, known, cutoff=_ALIKE)
+    if close:
+        yield "model", f"is not known; did you mean {close}? Send allow_unknown_model: true if not"
 
 
 def _check_idempotency_key(key: str | None) -> None:

@@ -26,15 +26,20 @@ class ApiKeyGuard:
             raise Problem(
                 401, "API_KEY is not set, so only requests with Host localhost, 127.0.0.1 or ::1 are accepted"
             )
-        if self._keys and not self._accepts(request.headers.get("authorization", "")):
-            raise Problem(
-                401,
-                "send Authorization: Bearer and one of the receiver's API keys",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        if self._keys:
+            self._check(request.headers.get("authorization"))
         await self._app(scope, receive, send)
 
-    def _accepts(self, authorization: str) -> bool:
+    def _check(self, authorization: str | None) -> None:
+        if not authorization:
+            raise _unauthorized("there is no API key; send Authorization: Bearer and one of the receiver's API keys")
         scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():
+            raise _unauthorized("the Authorization header has another form; send Bearer, a space, and an API key")
         matches = [hmac.compare_digest(key, given.strip().encode("latin-1", "replace")) for key in self._keys]
-        return scheme.lower() == "bearer" and any(matches)
+        if not any(matches):
+            raise _unauthorized("the API key is not one of this receiver's (API_KEY)")
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": "Bearer"})

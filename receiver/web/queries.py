@@ -34,13 +34,14 @@ def read_query(request: Request, kind: type[Query]) -> Query:
 
 
 def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    try:
-        value = msgspec.convert(text, field.type, strict=False)
-    except msgspec.ValidationError:
-        value = None
-    if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
-        raise parameter_problem(field.name, f"must be {describe(field.type)}, not {text[:100]!r}")
-    return value
+    for given in (text, text.lstrip("0"), text.replace(" ", "+")):  # 007 is a number; a plus was sent as it is
+        try:
+            value = msgspec.convert(given, field.type, strict=False)
+        except msgspec.ValidationError:
+            continue
+        if not isinstance(value, int) or (text.isascii() and text.isdigit()):  # not 1e2, not 5.0
+            return value
+    raise parameter_problem(field.name, f"must be {describe(field.type)}, not {text[:100]!r}")
 
 
 def parameter_problem(name: str, message: str) -> Problem:

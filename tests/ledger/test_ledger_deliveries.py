@@ -1,10 +1,12 @@
 """A delivery is sent under one id or lies dead where an operator sees it; it is never dropped in silence."""
 
+import msgspec
 import pytest
 
-from ledger.requests import Attempted, Task
+from ledger.requests import Attempted, DeliveryFilter, Ending, Task
 from ledger.rows import Delivery, DueDelivery
 from ledger.transitions import deliveries, endpoints
+from ledger.transitions.delivery_lists import list_deliveries
 from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Story, ms
 
@@ -110,18 +112,59 @@ async def test_a_dead_one_is_listed_with_its_reason_and_can_be_replayed_under_it
     task = await held(story, 31)
     await story.store.write(deliveries.finish(told.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
     await release(story, task)
-    [dead] = await deliveries.list_deliveries(story.store, state="dead", limit=10)
-    assert (dead.id, dead.reason) == (told.id, "ten attempts failed")
-    assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
+    [dead] = (await list_deliveries(story.store, DeliveryFilter(state="dead"), limit=10)).deliveries
+    assert (dead.id, dead.reason, dead.due_at) == (told.id, "ten attempts failed", None)
+    assert await story.store.write(deliveries.replay([dead], now=ms(50))) == 1
     await held(story, 50)
     [delivery] = await due(story, 50)
     assert (delivery.delivery_id, delivery.failures) == (told.id, 0)
 
 
-async def test_replaying_what_is_under_way_disturbs_nothing(story: Story, told: Delivery) -> None:
+async def test_a_replay_of_what_is_attempted_leaves_the_endpoint_to_its_worker(story: Story, told: Delivery) -> None:
     await held(story, 31)
-    assert await story.store.write(deliveries.replay(told.id, now=ms(50))) is False
+    assert await story.store.write(deliveries.replay([told], now=ms(50))) == 1
     assert await story.fetch("deliver", at=60) == []  # still held
+    [delivery] = await due(story, 50)
+    assert delivery.delivery_id == told.id
+
+
+async def test_a_pending_delivery_that_waits_for_its_next_attempt_is_due_now_when_it_is_replayed(
+    story: Story, told: Delivery
+) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.retry(told.id, REFUSED, due_at=ms(10_000)))
+    await release(story, task)
+    [waiting] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
+    assert (waiting.state, waiting.due_at) == ("pending", ms(10_000))
+    assert await story.store.write(deliveries.replay([waiting], now=ms(50))) == 1
+    await held(story, 50)
+    [delivery] = await due(story, 50)
+    assert (delivery.delivery_id, delivery.attempts, delivery.failures) == (told.id, 1, 0)
+
+
+@pytest.mark.parametrize("ending", ["delivered", "dead", "discarded"])
+async def test_a_delivery_that_ended_is_pending_again_when_it_is_replayed(
+    story: Story, told: Delivery, ending: Ending
+) -> None:
+    task = await held(story, 31)
+    await story.store.write(deliveries.finish(told.id, REFUSED, ending, now=ms(32), reason="why"))
+    await release(story, task)
+    assert await story.store.write(deliveries.replay([told], now=ms(40))) == 0  # it is not what was read
+    [ended] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
+    assert await story.store.write(deliveries.replay([ended], now=ms(50))) == 1
+    [again] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
+    assert again == msgspec.structs.replace(told, attempts=1, due_at=ms(50))
+    await held(story, 50)
+
+
+async def test_a_delivery_of_an_endpoint_that_was_removed_is_not_replayed_until_there_is_one_again(
+    story: Story, told: Delivery
+) -> None:
+    await story.store.write(endpoints.remove_settings_endpoint(now=ms(40)))
+    [discarded] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
+    assert (discarded.state, await story.store.write(deliveries.replay([discarded], now=ms(50)))) == ("discarded", 0)
+    await story.store.write(endpoints.put_settings_endpoint("https://new.example/hooks", now=ms(60)))
+    assert await story.store.write(deliveries.replay([discarded], now=ms(70))) == 1
 
 
 async def gone(story: Story) -> None:
@@ -139,7 +182,8 @@ async def test_gone_disables_the_endpoint_and_later_deliveries_are_dead_at_once(
 
 async def test_a_replay_enables_an_endpoint_that_was_gone(story: Story, told: Delivery) -> None:
     await gone(story)
-    assert await story.store.write(deliveries.replay(told.id, now=ms(50)))
+    [dead] = await deliveries.list_deliveries_of_subject(story.store, told.subject)
+    assert await story.store.write(deliveries.replay([dead], now=ms(50))) == 1
     [delivery] = await due(story, 50)
     assert delivery.endpoint.disabled_reason is None
 

@@ -252,6 +252,6 @@ async def test_a_dead_delivery_of_a_paused_endpoint_that_is_replayed_waits_too(s
     await story.store.write(deliveries.finish(delivery.id, GONE, "dead", now=ms(3), reason="failed"))
     await story.store.write(deliveries.release(task, now=ms(3)))
     await put(story, None)
-    assert await story.store.write(deliveries.replay(delivery.id, now=ms(4)))
+    assert await story.store.write(deliveries.replay(await made(story, job_id), now=ms(4))) == 1
     assert await story.fetch("deliver", at=5) == []
     assert await waiting(story) == 1

@@ -156,10 +156,11 @@ async def test_a_replay_wakes_who_tells_unless_it_was_none(story: Story, store: 
     [task] = await story.fetch("deliver", at=6)
     await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
+    [dead] = await deliveries.list_deliveries_of_subject(store, job_id)
     ears.heard()
-    assert await store.write(deliveries.replay(delivery.id, now=ms(8)))
+    assert await store.write(deliveries.replay([dead], now=ms(8)))
     assert ears.heard() == {"deliver"}
-    assert not await store.write(deliveries.replay(delivery.id, now=ms(9)))
+    assert not await store.write(deliveries.replay([dead], now=ms(9)))
     assert ears.heard() == set()
 
 

@@ -123,10 +123,15 @@ async def test_an_invalid_input_of_a_known_model_names_the_field(
 @pytest.mark.parametrize(
     ("body", "hint"),
     [
-        (ANY | {"provider": "replicate"}, "provider"),
-        ({"provider": "fal", "model": "a/b"}, "input"),
-        ({"provider": "fal", "input": {}}, "model"),
-        (ANY | {"inputs": {}}, "inputs"),
+        (ANY | {"provider": "replicate"}, "provider: must be one of fal, heygen"),
+        (ANY | {"provider": "FALL"}, "did you mean fal?"),
+        ({"provider": "fal", "model": "a/b"}, "input: is required"),
+        ({"provider": "fal", "input": {}}, "model: is required"),
+        ({}, "provider: is required"),
+        (ANY | {"inputs": {}}, "inputs: is not a field of a job; did you mean input?"),
+        (ANY | {"webhook_url": "x"}, "webhook_url: is not a field of a job; did you mean notify?"),
+        (ANY | {"model": ""}, "model"),
+        (ANY | {"model": "x" * 201}, "model"),
         (ANY | {"model": 7}, "model"),
         (ANY | {"input": []}, "input"),
         (ANY | {"metadata": "x"}, "metadata"),
@@ -201,6 +206,39 @@ def test_a_provider_without_a_key_names_the_missing_setting() -> None:
     assert "HEYGEN_API_KEY" in errors_of(FACESWAP, providers=("fal",))["provider"]
 
 
+TYPOS = {
+    ("fal", "half-moon-ai/ai-face-swap/faceswapvide"): "half-moon-ai/ai-face-swap/faceswapvideo",
+    ("fal", "half-moon-ai/ai-faceswap/faceswapimage"): "half-moon-ai/ai-face-swap/faceswapimage",
+    ("fal", "Half-Moon-AI/ai-face-swap/faceSwapVideoMulti"): "half-moon-ai/ai-face-swap/faceswapvideomulti",
+    ("heygen", "faceswapnode"): "FaceswapNode",
+    ("heygen", "AvatarInferenceNodes"): "AvatarInferenceNode",
+}
+
+
+@pytest.mark.parametrize(("provider", "model"), TYPOS)
+def test_a_model_that_looks_like_a_typing_mistake_is_refused_unless_it_is_insisted_on(
+    provider: str, model: str
+) -> None:
+    body = {"provider": provider, "model": model, "input": {}}
+    assert errors_of(body) == {
+        "model": f"is not known; did you mean {TYPOS[provider, model]}? Send allow_unknown_model: true if not"
+    }
+    assert read(body | {"allow_unknown_model": True}).model == model
+    assert "allow_unknown_model" in errors_of(body | {"allow_unknown_model": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("fal", "fal-ai/flux/dev"), ("fal", "half-moon-ai/ai-face-swap/upscale"), ("heygen", "LipsyncNode")],
+)
+def test_a_model_that_resembles_no_known_one_passes_through(provider: str, model: str) -> None:
+    assert read({"provider": provider, "model": model, "input": {}}).model == model
+
+
+def test_the_permission_for_an_unknown_model_is_no_part_of_what_is_compared() -> None:
+    assert read(ANY, "key-1").digest == read(ANY | {"allow_unknown_model": True}, "key-1").digest
+
+
 WRONG_URLS = {
     "no scheme": "u.example/hooks",
     "a file": "file:///etc/passwd",
@@ -271,6 +309,19 @@ async def test_a_refused_request_changes_nothing(make_receiver: MakeReceiver) ->
     assert not receiver.emitted
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "x"])
+async def test_an_encoded_body_gets_415_that_names_the_encoding(receiver: Receiver, encoding: str) -> None:
+    headers = AS_JSON | {"content-encoding": encoding}
+    response = await receiver.http.post("/v1/jobs", content=b"\x1f\x8b", headers=headers)
+    assert is_problem(response, 415)
+    assert encoding in response.json()["detail"]
+
+
+async def test_the_identity_encoding_is_none(receiver: Receiver) -> None:
+    headers = {"content-encoding": "identity"}
+    assert (await receiver.http.post("/v1/jobs", json=ANY, headers=headers)).status_code == 202
+
+
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
@@ -279,4 +330,5 @@ async def test_content_types_that_need_no_preflight_request_are_refused(receiver
     headers = {} if kind is None else {"content-type": kind}
     response = await receiver.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
     assert is_problem(response, 415)
+    assert response.json()["detail"].startswith("the Content-Type must be application/json; ")
     assert await receiver.dump() == before

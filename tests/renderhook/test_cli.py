@@ -69,10 +69,11 @@ def test_an_installed_provider_is_a_command(tmp_path: Path) -> None:
     assert "  toy      Submit a job to toy.\n" in program("--help", PYTHONPATH=str(tmp_path)).out
 
 
-def test_without_a_command_it_prints_help() -> None:
-    done = program()
+@pytest.mark.parametrize("module", ["renderhook", "submitter"])
+def test_without_a_command_it_prints_help(module: str) -> None:
+    done = program(module=module)
     assert (done.code, done.err) == (0, "")
-    assert done.out == program("--help").out == program("-h").out
+    assert done.out == program("--help", module=module).out == program("-h", module=module).out
 
 
 COMMANDS = ["serve", "work", "migrate", "copy", "sandbox", "demo", "jobs", "status", "wait", "fal", "heygen"]

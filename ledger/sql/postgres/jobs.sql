@@ -10,4 +10,5 @@ SELECT id, request_digest FROM jobs WHERE id = :job_id OR idempotency_key = :ide
 -- lost, must not have it before the standby does. A failover would take it back, and somebody else would submit and pay
 -- once more.
 WITH held AS (SELECT id FROM jobs WHERE id = :job_id FOR KEY SHARE)
-SELECT * FROM job_rows WHERE id IN (SELECT id FROM held) ORDER BY position;
+SELECT j.*, i.input AS whole_input FROM job_rows AS j JOIN inputs AS i ON i.job_id = j.id
+WHERE j.id IN (SELECT id FROM held) ORDER BY j.position;
