@@ -35,7 +35,7 @@ class Job(Protocol):
 
     @property
     def input(self) -> str:
-        """The model's input, as JSON text: whole in a submission; in a poll and a cancel its data: URIs are shortened."""
+        """The model's input, as JSON text: whole in a submission, with its data: URIs shortened in a poll or cancel."""
 
     @property
     def provider_request_id(self) -> str | None:

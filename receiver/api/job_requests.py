@@ -96,7 +96,7 @@ class JobRequests:
         yield from self._provider_errors(job)
         yield from _input_errors(job, values)
         yield from self._notify_errors(job.notify)
-        if len(job.metadata) > LONGEST_METADATA:
+        if len(job.metadata.encode()) > LONGEST_METADATA:
             yield "metadata", f"is longer than {LONGEST_METADATA} bytes"
 
     def _provider_errors(self, job: NewJob) -> Iterator[tuple[str, str]]:

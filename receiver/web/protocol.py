@@ -153,4 +153,3 @@ async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
     response = service_unavailable("too many connections (MAX_CONNECTIONS)").response()
     response.headers["connection"] = "close"
     await response(scope, receive, send)
-

@@ -61,7 +61,9 @@ def test_a_shortened_text_is_json_with_the_same_shape(value: dict[str, object]) 
 
 
 async def create(receiver: Receiver, uri: str = URI) -> str:
-    body = b'{"provider":"fal","model":"half-moon-ai/ai-face-swap/faceswapvideo2","allow_unknown_model":true,"input":%s}'
+    body = (
+        b'{"provider":"fal","model":"half-moon-ai/ai-face-swap/faceswapvideo2","allow_unknown_model":true,"input":%s}'
+    )
     response = await receiver.http.post("/v1/jobs", content=body % (INPUT % uri).encode(), headers=JSON)
     assert response.status_code == 202, response.text
     assert (INPUT % SHORT_FACE).encode() in response.content
