@@ -1,4 +1,4 @@
-"""The clock. Functions below take `now`; objects take a `Clock`."""
+"""The clock. Functions take `now`, objects take a `Clock`."""
 
 import time
 from collections.abc import Callable

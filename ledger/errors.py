@@ -1,9 +1,10 @@
-"""The errors of the ledger, sorted by what comes next.
+"""The errors of the ledger, by what the caller can do.
 
 LedgerError
 ├── Unavailable      nothing was written; try again
 │   ├── Overloaded   too many writes wait
 │   ├── DiskFull     the disk has no room
+│   ├── Closed       the process is ending
 │   └── Unanswered   it may have been written: read before trying again
 ├── CannotOpen       an operator must act
 │   ├── Locked       another process has the file
@@ -26,6 +27,10 @@ class Overloaded(Unavailable):
 
 class DiskFull(Unavailable):
     """The disk has no room; nothing was written."""
+
+
+class Closed(Unavailable):
+    """The process closed the database, because it is ending."""
 
 
 class Unanswered(Unavailable):

@@ -1,35 +1,33 @@
-"""The ledger: every change and every reading of what is true, as methods of one object.
+"""The interface of the ledger: every write and every read.
 
-Each change is one transaction: it is committed and fsynced when the call returns, or the call raises `LedgerError` and
-nothing was written. Only after `Unanswered` is that unknown: the database did not confirm the commit. Times are
-milliseconds since the epoch, UTC; the ledger reads the clock itself.
+Each write is one transaction. It is committed and fsynced when the call returns; if the call raises `LedgerError`,
+nothing was written, except after `Unanswered`, when that is unknown. Times are milliseconds since the epoch, UTC.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 from ledger.clock import Clock, wall_clock
 from ledger.queue import WorkQueue
-from ledger.records import JobState, Outcome, RecordResult
+from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
     Attempted,
     ClaimResult,
-    DeliveryFilter,
-    DeliveryPage,
     Ending,
     NewJob,
     ProviderRequest,
     Report,
     Task,
 )
-from ledger.rows import Attempt, Delivery, DueDelivery, EndpointRow, Event, Job, Receipt
+from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, delivery_lists, endpoints, events, health, jobs, outcomes, submissions
+from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
 
 
 class Ledger:
-    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`."""
+    """Jobs, submissions, outcomes and deliveries in the database of `store`. Open one with `open_ledger`."""
 
     def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
         self.store = store
@@ -46,17 +44,9 @@ class Ledger:
         """Make a job durable in state `accepted` and enqueue its submission."""
         return await self.store.write(jobs.accept(job, now=self._clock()))
 
-    async def find_accepted(self, job: NewJob) -> Accepted | None:
-        """Find the job that was accepted under the Idempotency-Key of `job`, or None."""
-        return await jobs.find_accepted(self.store, job)
-
     async def job(self, job_id: str) -> Job | None:
         """Read one job with its outputs, or None."""
         return await jobs.read_job(self.store, job_id)
-
-    async def input(self, job_id: str) -> str | None:
-        """Read the whole input of a job as JSON text, or None."""
-        return await jobs.read_input(self.store, job_id)
 
     async def jobs(
         self,
@@ -82,7 +72,7 @@ class Ledger:
     async def claim(self, job_id: str, *, claim: str, until: int, unconfirmed_before: int | None = None) -> ClaimResult:
         """Claim a job for submission until `until` (ms), under the id `claim`.
 
-        A call whose answer was lost is repeated with the same id. If the claim of another worker has ended, the job
+        A call whose commit was not confirmed is repeated with the same id. If an earlier claim has ended, the job
         becomes `unconfirmed` first. An unconfirmed job is claimed only if it became so before `unconfirmed_before`
         (ms); None never claims it.
         """
@@ -104,22 +94,24 @@ class Ledger:
             submissions.return_to_accepted(task, claim=claim, now=self._clock(), due_at=due_at)
         )
 
-    async def mark_unconfirmed(self, task: Task, *, claim: str, due_at: int) -> bool:
-        """Make a claimed job `unconfirmed`, and apply the policy at `due_at` (ms): the provider may have it."""
-        return await self.store.write(submissions.mark_unconfirmed(task, claim=claim, now=self._clock(), due_at=due_at))
+    async def mark_unconfirmed(self, task: Task, *, claim: str, error: JobError, due_at: int) -> bool:
+        """Make a claimed job `unconfirmed` because of `error`, and apply the policy at `due_at` (ms)."""
+        return await self.store.write(
+            submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
+        )
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
     async def record(self, report: Report) -> RecordResult:
-        """Record a provider's report of a job, from a callback or a poll. The first outcome stands."""
+        """Record a provider's report of a job, from a callback or a poll. The first outcome is kept."""
         return await self.store.write(outcomes.record(report, now=self._clock()))
 
     async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
-        """End a job that the provider refused, if `claim` still holds. True if it ended so."""
+        """End a job that the provider refused, if `claim` still holds. Returns whether it ended."""
         return await self.store.write(outcomes.refuse(task, outcome, claim=claim, now=self._clock()))
 
     async def expire(self, task: Task, outcome: Outcome, *, last_transition: str) -> bool:
-        """End a job that got no outcome in time, if it is still as it was read. True if it ended so."""
+        """End a job without an outcome in time, if it has not changed since it was read. Returns whether it ended."""
         return await self.store.write(
             outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
         )
@@ -127,27 +119,23 @@ class Ledger:
     # --- providers and endpoints --------------------------------------------------------------------------------------
 
     async def put_settings_endpoint(self, url: str | None) -> None:
-        """Set the URL of the endpoint of NOTIFY_URL; None pauses it: its deliveries wait."""
+        """Set the URL of the endpoint of NOTIFY_URL. None pauses it, so that its deliveries wait."""
         await self.store.write(endpoints.put_settings_endpoint(url, now=self._clock()))
 
     async def remove_settings_endpoint(self) -> int:
-        """Remove the endpoint of NOTIFY_URL on purpose, and discard its pending deliveries. Returns how many."""
+        """Remove the endpoint of NOTIFY_URL, discard its pending deliveries, and return how many."""
         return await self.store.write(endpoints.remove_settings_endpoint(now=self._clock()))
 
     async def put_signing(self, *, possible: bool) -> None:
-        """Say whether NOTIFY_SECRET is set: without it, the endpoints that it signs for are paused."""
+        """Pause the endpoints without secrets of their own unless signing is `possible`; resume them if it is."""
         await self.store.write(endpoints.put_signing(possible=possible, now=self._clock()))
 
     async def pause_endpoint(self, endpoint_id: str, reason: str) -> None:
-        """Pause an endpoint: its deliveries wait."""
+        """Pause an endpoint, so that its deliveries wait."""
         await self.store.write(endpoints.pause(endpoint_id, reason, now=self._clock()))
 
-    async def endpoint(self, endpoint_id: str) -> EndpointRow | None:
-        """Read one endpoint, or None."""
-        return await endpoints.read_endpoint(self.store, endpoint_id)
-
     async def count_paused_deliveries(self) -> Mapping[str, int]:
-        """Count the deliveries that wait because an endpoint is paused, by the reason."""
+        """Count the deliveries that wait for paused endpoints, by the reason of the pause."""
         return await endpoints.count_paused_deliveries(self.store)
 
     # --- deliveries -------------------------------------------------------------------------------------------------
@@ -164,37 +152,34 @@ class Ledger:
         *,
         reason: str | None = None,
     ) -> None:
-        """End a delivery, with the attempt that ended it if there was one."""
+        """End a delivery, and record the attempt that ended it if there was one."""
         await self.store.write(deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason))
 
     async def disable_endpoint(self, delivery: DueDelivery, attempted: Attempted, *, reason: str) -> None:
-        """End a delivery as dead and disable its endpoint: event `endpoint.disabled` for the others."""
+        """End a delivery as dead, disable its endpoint, and create the event `endpoint.disabled`."""
         await self.store.write(deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock()))
 
     async def retry_delivery(self, delivery_id: str, attempted: Attempted, *, due_at: int) -> None:
         """Record a failed attempt; the next one is due at `due_at` (ms)."""
         await self.store.write(deliveries.retry(delivery_id, attempted, due_at=due_at))
 
-    async def replay_delivery(self, delivery: Delivery) -> bool:
-        """Make a delivery pending and due now under its id, with a fresh schedule, whatever its state.
-
-        False when it is no longer in the state that was read, or when its endpoint was removed.
-        """
-        return bool(await self.store.write(deliveries.replay([delivery], now=self._clock())))
-
-    async def replay_deliveries(self, wanted: DeliveryFilter) -> int:
-        """Replay every delivery that passes a filter, some at a time. Returns how many."""
-        return await delivery_lists.replay_deliveries(self.store, wanted, now=self._clock())
+    async def replay_delivery(self, delivery_id: str) -> bool:
+        """Make a dead delivery pending again under the same id, with a fresh schedule. False if it is not dead."""
+        return await self.store.write(deliveries.replay(delivery_id, now=self._clock()))
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """Read one delivery, or None."""
         return await deliveries.read_delivery(self.store, delivery_id)
 
     async def deliveries(
-        self, wanted: DeliveryFilter, *, limit: int, before: str = AFTER_ALL_IDENTIFIERS
-    ) -> DeliveryPage:
-        """Read a page of deliveries that pass a filter, newest first, with identifiers before `before`."""
-        return await delivery_lists.list_deliveries(self.store, wanted, limit=limit, before=before)
+        self, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
+    ) -> list[Delivery]:
+        """Read at most `limit` deliveries in a state, newest first, with identifiers before `before`."""
+        return await deliveries.list_deliveries(self.store, state=state, limit=limit, before=before)
+
+    async def deliveries_of_job(self, job_id: str) -> list[Delivery]:
+        """Read the deliveries of a job, in the order of its events."""
+        return await deliveries.list_deliveries_of_subject(self.store, job_id)
 
     async def attempts(self, delivery_id: str) -> list[Attempt]:
         """Read the attempts of a delivery, first to last."""
@@ -203,7 +188,7 @@ class Ledger:
     # --- health -----------------------------------------------------------------------------------------------------
 
     async def prove_writable(self) -> None:
-        """Commit a transaction that writes to the disk and changes nothing."""
+        """Commit a transaction that writes to the disk and changes no row."""
         await self.store.write(health.prove_writable())
 
     async def count_needing_attention(self) -> dict[str, int]:

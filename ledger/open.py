@@ -1,4 +1,4 @@
-"""Opens the database that DATABASE_URL names: a SQLite file or a Postgres database."""
+"""Opens the database of DATABASE_URL: a SQLite file or a Postgres database."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -36,6 +36,10 @@ class WorkQueue:
         """Make a task due at `due_at` (ms), if the lease still holds. `failed` counts a try."""
         await self._store.write(queue.reschedule(task, due_at=due_at, failed=failed))
 
+    async def give_back(self, tasks: Sequence[Task], *, pause_ms: int) -> None:
+        """Make tasks that were not finished due again in `pause_ms`, where the leases still hold. Tries are kept."""
+        await self._store.write(queue.give_back(tasks, due_at=self._clock() + pause_ms))
+
     async def release_endpoint(self, task: Task) -> None:
         """Make the task of an endpoint due with its next delivery, or delete it if there is none."""
         await self._store.write(deliveries.release(task, now=self._clock()))
@@ -58,6 +62,6 @@ class WorkQueue:
     def due(self, what: str) -> asyncio.Event:
         """Return the event that is set when a commit may have made something due.
 
-        `what` is a kind of work, or an endpoint's id for its deliveries. Hold the event to keep it.
+        `what` is a kind of work, or an endpoint's id for its deliveries. The event is kept while a caller holds it.
         """
         return self._store.due(what)

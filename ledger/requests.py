@@ -1,14 +1,12 @@
 """What the methods of the ledger take and return, frozen. Times are milliseconds since the epoch, UTC."""
 
-import hashlib
-from functools import cached_property
 from typing import Literal
 
 import msgspec
 
-from ledger.canonical_json import canonical_json
-from ledger.records import Outcome, Source
-from ledger.rows import Delivery, Job
+from ledger.canonical import digest
+from ledger.records import Fault, JobError, Outcome, Source
+from ledger.rows import Job
 
 AFTER_ALL_IDENTIFIERS = "~"
 """Sorts after every identifier: the cursor of a first page."""
@@ -19,40 +17,32 @@ Kind = Literal["submit", "poll", "deliver"]
 UNSIGNED = "NOTIFY_SECRET is not set"
 """Why an endpoint is paused that has no secrets of its own."""
 
-ALWAYS = 1 << 62
-"""After all times: the end of a filter without one."""
-
-DeliveryState = Literal["pending", "delivered", "dead", "discarded"]
+CLAIM_ENDED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="claim_ended",
+    message="it is unknown whether the provider runs this job: the worker that claimed it stopped before it recorded a "
+    "response",
+)
+"""Why a job is unconfirmed whose claim ended."""
 
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 
 
-class NewJob(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own.
-
-    `short_input` is what lists and notifications show of an input with data: URIs; None for one without.
-    """
+class NewJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own."""
 
     provider: str
     model: str
     input: str
-    short_input: str | None = None
     metadata: str = "{}"
     notify: tuple[str, ...] = ()
     idempotency_key: str | None = None
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Identify what was asked for, to compare requests under one Idempotency-Key; empty without a key.
-
-        Requests that differ in how their JSON is written, or in the order of `notify`, are equal.
-        """
-        if self.idempotency_key is None:
-            return ""
-        texts = [canonical_json(self.input), canonical_json(self.metadata)]
-        parts = [self.provider, self.model, *map(msgspec.Raw, texts), *sorted(set(self.notify))]
-        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
+        """Identify the request: a repeated one under the same Idempotency-Key is equal, however its JSON is written."""
+        return digest([self.provider, self.model, *sorted(self.notify)], [self.input, self.metadata])
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,32 +51,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     new: bool
     same_request: bool
-
-
-class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries: those that pass every condition given. `since` (ms) is part of the time, `until` is not."""
-
-    state: DeliveryState | None = None
-    subject: str | None = None
-    endpoint_id: str | None = None
-    since: int = 0
-    until: int = ALWAYS
-
-    def passes(self, delivery: Delivery) -> bool:
-        """Return whether a delivery passes."""
-        return (
-            self.state in {None, delivery.state}
-            and self.subject in {None, delivery.subject}
-            and self.endpoint_id in {None, delivery.endpoint_id}
-            and self.since <= delivery.created_at < self.until
-        )
-
-
-class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Deliveries, and where the next page begins; None if there is none. A page may be empty and not the last."""
-
-    deliveries: tuple[Delivery, ...]
-    next_cursor: str | None = None
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """The HTTP client: one request and its whole response, within limits of time and size.
 
-It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent
-is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that was never
-made and for one lost after the request was sent, so the aiohttp exception underneath decides.
+It distinguishes requests that were certainly not sent from those that may have been: a submission that may have been
+sent is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that failed
+and for one lost after the request was sent, so its cause, an aiohttp exception, decides.
 """
 
 import asyncio

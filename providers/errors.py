@@ -73,4 +73,4 @@ class InputRefused(ProviderError):
 
 
 class InvalidProvider(ProviderError):
-    """An installed provider cannot be used; the message names its entry point and says why."""
+    """Installed providers cannot be used. The message has a line for each: provider, entry point, distribution, why."""

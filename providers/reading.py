@@ -1,6 +1,5 @@
 """Reading single values of a provider's response, each checked before it is used."""
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC
@@ -19,21 +18,10 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
-def _read_float(text: str) -> float:
-    # msgspec's own conversion takes 10 us for a number such as 1e300. And other threads may run at each call of this.
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text[:20]} is beyond the range of a double")
-    return value
-
-
-_DECODER = msgspec.json.Decoder(float_hook=_read_float)
-
-
 def read_json(body: bytes | msgspec.Raw) -> Any:
     """Decode JSON. Raises `Malformed` for anything else, and for numbers or nesting beyond the decoder's limits."""
     try:
-        return _DECODER.decode(body)
+        return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"not JSON: {error}") from error
     except RecursionError as error:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -12,7 +11,6 @@ from starlette.types import ASGIApp
 
 from ledger.clock import wall_clock
 from ledger.ledger import Ledger
-from ledger.requests import Kind
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
 from providers.provider import Account
@@ -35,7 +33,10 @@ from work.worker_group import WorkerGroup
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError."""
+    """Serve until SIGTERM or SIGINT, with 503 until the database is open.
+
+    Raises CannotListen, InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     listener = listen(settings)
     shutdown = Shutdown(settings.stop_seconds)
@@ -49,46 +50,46 @@ async def serve(settings: Settings) -> None:
     except ShutdownRequested:
         pass  # before anything was claimed
     finally:
-        shutdown.ask()
+        shutdown.request()
         await serving
         listener.close()
 
 
 async def work_alone(settings: Settings) -> None:
-    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError."""
+    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
+
+    Raises InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
-    emit = _telemetry(CollectorRegistry(), settings)
+    emit = Telemetry(CollectorRegistry())
     try:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(work.accounts))
-            await shutdown.asked.wait()
-            emit("worker.shutdown_requested")
+            shutdown.on_request(lambda: emit("worker.shutdown_requested"))
+            await shutdown.requested.wait()
     except ShutdownRequested:
         pass  # before anything was claimed
 
 
 async def migrate(settings: Settings) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
-    emit = _telemetry(CollectorRegistry(), settings)
+    emit = Telemetry(CollectorRegistry())
     async with open_database(settings, emit=emit, shutdown=Shutdown(settings.stop_seconds)):
         pass
-
-
-def _telemetry(registry: CollectorRegistry, settings: Settings) -> Telemetry:
-    return Telemetry(registry, labels={"provider": settings.providers.keys(), "kind": get_args(Kind)})
 
 
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    emit = _telemetry(registry, settings)
+    emit = Telemetry(registry)
+    webhooks = open_webhooks(settings.providers)
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
-            open_webhooks(settings.providers),
+            webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
             clock=wall_clock,
@@ -96,6 +97,7 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
         ) as sources,
     ):
         freeze_startup_objects()
+        shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
         yield compose_application(
             settings,
@@ -108,7 +110,6 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
             stopped_workers=work.workers.stopped,
             emit=emit,
         )
-        emit("receiver.shutdown_requested")
 
 
 class _Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +147,7 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
             request_seconds=settings.provider_timeout_seconds,
             give_up_seconds=settings.submit_timeout_seconds,
         )
-        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.asked)
+        notifier = open_notifier(settings, ledger, clients, emit=emit, shutdown_requested=shutdown.requested)
         kinds = [*submitter, notifier] if workers else []
         async with open_workers(ledger.queue, kinds, emit=emit, shutdown=shutdown) as group:
             yield _Work(ledger=ledger, clients=clients, tokens=tokens, accounts=accounts, workers=group)

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from ledger.urls import UNREADABLE, is_ambiguous, on_postgres
-from providers.errors import InvalidProvider
-from providers.registry import providers as registered
+from providers.registry import discovered, fault_in
 from receiver.setting_declarations import NO_ENDPOINT, Settings
 from settings.environment import read_struct
 
@@ -29,11 +28,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read every setting from `environment`. Raises SettingsError with all that is wrong, not only the first."""
     faults: list[str] = []
     settings = read_struct(Settings, environment, faults, providers={})
-    try:
-        found = registered()
-    except InvalidProvider as error:
-        raise SettingsError([str(error)]) from error
-    providers = {name: read_struct(provider.settings, environment, faults) for name, provider in found.items()}
+    found = discovered()
+    faults += found.faults
+    providers = {}
+    for name, provider in found.providers.items():
+        try:
+            providers[name] = read_struct(provider.settings, environment, faults)
+        except Exception as error:  # noqa: BLE001 - the Struct of an installed provider may raise anything
+            faults.append(fault_in(found.labels[name], "making its settings", error))
     # A PaaS sets PORT and routes to every address; a laptop does neither. https://devcenter.heroku.com/articles/runtime-principles
     on_paas = bool(environment.get("PORT", "").strip())
     default_host = "0.0.0.0" if on_paas else "127.0.0.1"  # noqa: S104 - a PaaS reaches us no other way

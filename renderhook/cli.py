@@ -5,8 +5,8 @@ from pkgutil import resolve_name
 from typing import NamedTuple
 
 import click
+from click.core import ParameterSource
 
-from renderhook.errors import CommandError
 from renderhook.version import version
 
 
@@ -30,7 +30,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """A group that lists its commands without importing them. Each provider of the registry is a command too."""
+    """A group that lists its commands without importing them. Each provider's name is a command, usable or not."""
 
     def list_commands(self, _: click.Context) -> list[str]:
         """Return the names in the order of `--help`."""
@@ -56,13 +56,9 @@ class _LazyGroup(click.Group):
 
 
 def _providers() -> Collection[str]:
-    from providers.errors import InvalidProvider  # noqa: PLC0415 - as the next line
-    from providers.registry import providers  # noqa: PLC0415 - most commands need no provider
+    from providers.registry import names  # noqa: PLC0415 - most commands need no provider
 
-    try:
-        return providers().keys()
-    except InvalidProvider as error:
-        raise CommandError(str(error)) from None
+    return names()
 
 
 def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -93,6 +89,7 @@ def main(context: click.Context, url: str, api_key: str) -> None:
     Exit codes: 0 done (wait and --wait: the job completed), 1 the job ended otherwise or the server cannot run,
     2 wrong usage, or no answer from the receiver.
     """
-    context.obj = (url, api_key.split(",", maxsplit=1)[0].strip())
+    from_environment = context.get_parameter_source("api_key") is ParameterSource.ENVIRONMENT
+    context.obj = (url, api_key.split(",", maxsplit=1)[0].strip(), "API_KEY" if from_environment else "--api-key")
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -1,5 +1,6 @@
 """Requests to a running receiver's HTTP API."""
 
+import re
 from collections.abc import Iterator, Mapping
 from time import sleep
 from typing import Any
@@ -24,12 +25,14 @@ class ReceiverClient:
     raises RequestError when the receiver refuses, or gives no usable response.
     """
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(self, url: str, api_key: str, api_key_option: str = "--api-key") -> None:
         self._url = url.rstrip("/")
+        _check_header_text(api_key_option, api_key)
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
     def create_job(self, body: Mapping[str, Any], idempotency_key: str) -> dict[str, Any]:
         """Create a job. With the same key again, the receiver returns the job that it has."""
+        _check_header_text("--idempotency-key", idempotency_key)
         return self._request("POST", "/v1/jobs", _JOB, json=body, headers={"Idempotency-Key": idempotency_key})
 
     def job(self, job_id: str) -> dict[str, Any]:
@@ -68,15 +71,27 @@ class ReceiverClient:
                 )
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if attempt == _ATTEMPTS or isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-                    fault = f"no receiver answers at {self._url} ({error}); start one, or set RENDERHOOK_URL"
+                    fault = f"no receiver answers at {_shown(self._url)} ({error}); start one, or set RENDERHOOK_URL"
                     raise RequestError(fault) from None
-            except ValueError as error:  # a header cannot hold the key, or JSON cannot hold a number
+            except ValueError as error:  # JSON cannot hold a number
                 raise RequestError(f"this cannot be sent: {error}") from None
             else:
                 if response.status_code != 503 or attempt == _ATTEMPTS:
                     return _read(response, fields)
             sleep(_PAUSE_SECONDS)
         raise AssertionError("the last attempt returns or raises")
+
+
+def _check_header_text(option: str, text: str) -> None:
+    """Raise RequestError unless a header can hold the text. The message names the option, and never has the text."""
+    if not (text.isascii() and text.isprintable()):
+        raise RequestError(f"{option}: must be one line of printable ASCII characters")
+
+
+def _shown(url: str) -> str:
+    """Return a URL on one line, without user and password."""
+    printable = "".join(char if char.isprintable() else "?" for char in url)
+    return re.sub(r"(?<=//)[^/?#]*@", "***@", printable)
 
 
 def _read(response: httpx.Response, fields: frozenset[str]) -> dict[str, Any]:

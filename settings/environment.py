@@ -30,6 +30,8 @@ def _read(name: str, setting: Setting, environment: Mapping[str, str], faults: l
             return setting.read(text)
     except (ValueError, OSError) as error:
         faults.append(f"{name}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a reader of an installed provider may raise anything
+        faults.append(f"{name}: its reader raised {type(error).__name__}")  # whose text may hold the value
     return () if setting.many else None
 
 

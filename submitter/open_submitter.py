@@ -25,7 +25,7 @@ def open_submitter(
     give_up_seconds: float,
 ) -> Sequence[TaskKind]:
     """Make the handlers of `submit` and `poll` tasks. Each kind has `concurrency` requests at once of its own."""
-    # Longer than two requests: no other worker may take a task whose request can still be answered.
+    # Longer than two requests: the claim must not end while a request can still be answered.
     lease_ms = round((2 * request_seconds + 10) * 1000)
     submitter = Submitter(
         ledger,

@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 
 from ledger.clock import Clock
-from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
-from ledger.requests import ClaimResult, ProviderRequest, Task
+from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, Submitted, Unknown, Unread
 from providers.provider import Account
@@ -71,9 +71,7 @@ class Submitter:
         claimed = await self._claim(task.subject, now)
         job = claimed.job
         if job is not None and claimed.lost:
-            message = "the worker that claimed it stopped before it recorded a response"
-            error = JobError(fault=Fault.RENDERHOOK, code="claim_ended", message=message)
-            self._emit_error("job.became_unconfirmed", job, error)
+            self._emit_error("job.became_unconfirmed", job, CLAIM_ENDED)
         if job is not None and claimed.claim is not None:
             if job.submissions > 1:
                 self._emit("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
@@ -105,12 +103,12 @@ class Submitter:
         if account is None:
             await self._settle(claimed, Refused(error=_no_account_error(claimed.job.provider)))
             return
-        result = await self._send_submission(account, claimed.job)
+        calls = ProviderCalls(account, claimed.job, self._emit)
+        result = await self._send_submission(calls, claimed.job)
         # A response that was read is recorded even if this task is cancelled.
         await run_shielded(self._settle(claimed, result))
 
-    async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
-        calls = ProviderCalls(account, job, self._emit)
+    async def _send_submission(self, calls: ProviderCalls, job: Job) -> SubmitResult:
         request = calls.submission()
         if isinstance(request, Refused):
             return request
@@ -136,7 +134,7 @@ class Submitter:
 
     async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
         job = claimed.job
-        interval = self._accounts[job.provider].poll_interval
+        interval = ProviderCalls(self._accounts[job.provider], job, self._emit).poll_interval
         poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
         request = ProviderRequest(**msgspec.structs.asdict(submitted))
         confirmed = await self._write_request(claimed, request, poll_at)
@@ -153,7 +151,9 @@ class Submitter:
                 self._emit(
                     "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
                 )
-                if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
+                if not isinstance(error, Unavailable) or isinstance(error, Closed):
+                    raise
+                if self._clock() >= (job.claimed_until or 0):
                     raise
                 await self._sleep(RETRY_SECONDS)
 
@@ -166,7 +166,8 @@ class Submitter:
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
         if claimed.job.submissions > 1:  # the first submission may be running: its callback decides
-            await self._mark_unconfirmed(claimed, error)
+            message = f"the second submission was not taken ({error.message}), and the first may be running"
+            await self._mark_unconfirmed(claimed, msgspec.structs.replace(error, message=message))
             return
         if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
             self._emit_error("job.refused", claimed.job, error, fault=error.fault)
@@ -180,10 +181,12 @@ class Submitter:
         if await self._ledger.return_to_accepted(claimed.task, claim=claimed.claim, due_at=due_at):
             self._emit_error("job.submit_rescheduled", job, error, tries=claimed.task.tries + 1)
 
-    async def _mark_unconfirmed(self, claimed: Claimed, error: JobError) -> None:
+    async def _mark_unconfirmed(self, claimed: Claimed, reason: JobError) -> None:
+        message = f"it is unknown whether {claimed.job.provider} runs this job: {reason.message}"
+        error = JobError(fault=reason.fault, code=reason.code, message=message)
         due_at = self._unconfirmed_until(claimed.job, unconfirmed_at=self._clock())
         # False when its callback was recorded first.
-        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, due_at=due_at):
+        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, error=error, due_at=due_at):
             self._emit_error("job.became_unconfirmed", claimed.job, error)
 
     async def _reschedule_or_expire(self, task: Task, job: Job, now: int) -> None:
@@ -191,12 +194,7 @@ class Submitter:
         if now < until:
             await self._ledger.queue.reschedule(task, due_at=until, failed=False)
             return
-        error = JobError(
-            fault=Fault.NETWORK,
-            code="unconfirmed",
-            message=f"{job.provider} may have taken this job and billed it, but no response was read and no "
-            f"callback came; check the provider's own dashboard before submitting it again",
-        )
+        error = self._unknown_error(job, now)
         if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
             self._emit_error("job.expired", job, error)
 
@@ -205,8 +203,21 @@ class Submitter:
         if self._resubmit != "never" and job.submissions < MOST_SUBMISSIONS:
             return unconfirmed_at + self._resubmit
         account = self._accounts.get(job.provider)
-        # Without a callback there is nothing to wait for: the request's id is not known.
-        return unconfirmed_at + (account.give_up_after if account and account.calls_back else 0)
+        # As long as the provider may be running it, whether a callback may come or not.
+        return unconfirmed_at + (ProviderCalls(account, job, self._emit).give_up_after if account else 0)
+
+    def _unknown_error(self, job: Job, now: int) -> JobError:
+        account = self._accounts.get(job.provider)
+        unknown = (job.error or CLAIM_ENDED).message.rstrip(".")
+        outcome = f"No callback came within {(now - (job.unconfirmed_at or now)) // 1000} s"
+        if account is None or not ProviderCalls(account, job, self._emit).calls_back:
+            outcome = f"{job.provider} does not call back, and without the id of a request it cannot be polled"
+        message = (
+            f"{unknown}. {outcome}. It may have been billed: check the provider's own dashboard before submitting it "
+            f"again"
+        )
+        own = job.error is not None and job.error.fault is Fault.RENDERHOOK
+        return JobError(fault=Fault.RENDERHOOK if own else Fault.NETWORK, code="unconfirmed", message=message)
 
     def _emit_error(self, event: str, job: Job, error: JobError, **fields: object) -> None:
         self._emit(event, job=job.id, provider=job.provider, **fields, code=error.code, message=error.message)

@@ -34,8 +34,8 @@ def _event(help: str, *labels: str, warning: bool = False, repeat_after: int = 0
 EVENTS: Mapping[str, EventType] = {
     "receiver.started": _event("Starts of the process that serves HTTP."),
     "receiver.shutdown_requested": _event("Shutdowns of the process that serves HTTP, at their beginning."),
-    "receiver.became_unready": _event("Changes of GET /readyz from ready to not ready.", warning=True),
-    "receiver.became_ready": _event("Changes of GET /readyz from not ready to ready."),
+    "receiver.became_unready": _event("Changes of /readyz from 200 to 503, or to another reason.", warning=True),
+    "receiver.became_ready": _event("Changes of /readyz from 503 to 200."),
     "worker.started": _event("Starts of a process that only works."),
     "worker.shutdown_requested": _event("Shutdowns of a process that only works, at their beginning."),
     "database.call_failed": _event("Database calls that failed because the database did not answer.", warning=True),
@@ -73,6 +73,7 @@ EVENTS: Mapping[str, EventType] = {
         "Polls that found a job ended, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
     "poll.failed": _event("Polls that a provider did not answer.", "provider", "code"),
+    "poll.record_failed": _event("Outcomes that a poll read and the database rejected.", "provider", warning=True),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
     "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),
     "provider.warning_received": _event(
@@ -83,8 +84,7 @@ EVENTS: Mapping[str, EventType] = {
     ),
     "delivery.attempted": _event("Delivery attempts, by class of HTTP status.", "outcome"),
     "delivery.finished": _event("Deliveries that ended, by state.", "state", state="dead"),
-    "delivery.replayed": _event("Deliveries that were made due again, one by one.", "state"),
-    "delivery.filter_replayed": _event("Requests that replayed all the deliveries of a filter."),
+    "delivery.replayed": _event("Dead deliveries that were made pending again."),
     "endpoint.disabled": _event("Endpoints disabled because they answered 410 Gone.", warning=True),
     "endpoint.paused": _event("Settings that are absent, so that deliveries wait for them.", warning=True),
     "endpoint.removed": _event("Removals of the endpoint of NOTIFY_URL that discarded deliveries.", warning=True),

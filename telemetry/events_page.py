@@ -12,7 +12,11 @@ HEAD = """\
 Each event is one line on standard error (`LOG_FORMAT`) and counts up its metric at `GET /metrics`, in Prometheus' text
 format. Counters begin at 0 with the process. A line has `event`, `level`, `timestamp`, the metric's labels as fields,
 and others such as `job`, `request`, `delivery`, `error`. No line or label has a secret, a header, a URL's query or a
-body.
+body, with one exception: `provider.raised` has the beginning of the response to a submission that the provider's code
+could not read, because the id of a paid request may be in it.
+
+Logging never delays or fails the work. A line that standard error does not take, because it is closed, full or not
+read, is dropped and counted: `renderhook_log_lines_dropped_total`.
 
 `renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
 `paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
@@ -27,8 +31,8 @@ WARNINGS = """\
 `callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `delivery.finished` with
 `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`, `job.expired`,
 `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded` with
-`conflict` or `orphan`, `provider.not_configured`, `provider.raised`, `provider.warning_received` (once an hour),
-`receiver.became_unready`, `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed`,
+`conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`, `receiver.became_unready`,
+`provider.warning_received` (once an hour), `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed`,
 `worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
 
 All other events are logged at level `info`.

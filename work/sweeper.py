@@ -32,8 +32,8 @@ class Sweeper:
         try:
             if number := await self._queue.enqueue_missing():
                 self._emit("work.missing_enqueued", number=number)
-        except LedgerError as error:  # the next sweep comes soon
-            self._emit("work.sweep_failed", error=str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next sweep comes in a minute
+            self._emit("work.sweep_failed", error=str(error) if isinstance(error, LedgerError) else repr(error))
 
     async def drain(self, seconds: float) -> None:
         """Do nothing: each page of a sweep is a transaction of its own."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from ledger.clock import Clock
 from ledger.errors import LedgerError
@@ -27,6 +28,15 @@ LONGEST_BACKOFF_MS = 300_000
 
 RELEASE_SECONDS = 0.5
 """The part of the grace period that is kept for giving leases back."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A task that runs here: since when, and until when its lease holds if nothing else ends it. Both in ms."""
+
+    task: Task
+    begun_at: int
+    leased_until: int
 
 
 class Worker:
@@ -56,7 +66,7 @@ class Worker:
         self._longest_ms = longest_ms
         self._longest_wait = min(LONGEST_WAIT_MS, queue.poll_ms)
         self._running: set[asyncio.Task[None]] = set()
-        self._held: dict[str, tuple[Task, int]] = {}
+        self._held: dict[str, _Held] = {}
         self._renewing: asyncio.Task[None] | None = None
         self._due = queue.due(kind)
 
@@ -67,8 +77,8 @@ class Worker:
             self._due.clear()
             try:
                 nap = await self.run_once()
-            except LedgerError as error:
-                self._emit("worker.fetch_failed", kind=self.kind, error=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, this kind of work must not end
+                self._emit("worker.fetch_failed", kind=self.kind, error=_words(error))
                 nap = BACKOFF_MS
             if nap > 0:
                 await self._sleep(nap, stop)
@@ -84,10 +94,11 @@ class Worker:
         for task in tasks:
             if task.subject not in self._held:
                 self._begin(task, now)
-        if held:  # their leases ended while they run here, or were ended to have them run again
+        if held:  # their leases expired while they run here, or were ended so that they run again
             for task in held:
-                self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
-            await self._reschedule(held, BACKOFF_MS)
+                if now >= self._held[task.subject].leased_until:
+                    self._emit("worker.lease_expired", kind=self.kind, subject=task.subject)
+            await self._queue.give_back(held, pause_ms=BACKOFF_MS)
         if len(tasks) == free:
             return 0
         due_at = await self._queue.next_due(self.kind)
@@ -96,28 +107,30 @@ class Worker:
     async def renew_once(self) -> None:
         """Renew the leases of the tasks that run here and have not run too long. Raises LedgerError."""
         now = self._clock()
-        tasks = [task for task, begun_at in self._held.values() if now - begun_at < self._longest_ms]
-        if tasks:
-            await self._queue.renew(tasks, lease_ms=LEASE_MS)
+        renewed = [each for each in self._held.values() if now - each.begun_at < self._longest_ms]
+        if renewed:
+            await self._queue.renew([each.task for each in renewed], lease_ms=LEASE_MS)
+        for each in renewed:
+            each.leased_until = now + LEASE_MS
 
     async def drain(self, seconds: float) -> None:
         """Wait at most `seconds` for running handlers, then cancel them and give their leases back."""
         if self._running:
             _, late = await asyncio.wait(set(self._running), timeout=max(0.0, seconds - RELEASE_SECONDS))
-            abandoned = [task for task, _ in self._held.values()]
+            abandoned = [each.task for each in self._held.values()]
             for running in late:
                 running.cancel()
             if late:
                 await asyncio.wait(late)
                 self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
                 with contextlib.suppress(LedgerError, TimeoutError):  # they come due when their leases end
-                    await asyncio.wait_for(self._reschedule(abandoned, 0), RELEASE_SECONDS)
+                    await asyncio.wait_for(self._queue.give_back(abandoned, pause_ms=0), RELEASE_SECONDS)
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait({self._renewing})
 
     def _begin(self, task: Task, now: int) -> None:
-        self._held[task.subject] = task, now
+        self._held[task.subject] = _Held(task, now, now + LEASE_MS)
         running = asyncio.create_task(self._do(task), name=f"{self.kind} {task.subject}")
         self._running.add(running)
         running.add_done_callback(self._ended)
@@ -138,17 +151,13 @@ class Worker:
         except LedgerError as fault:  # it comes due when its lease ends
             self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
 
-    async def _reschedule(self, tasks: Iterable[Task], pause: int) -> None:
-        due_at = self._clock() + pause
-        await asyncio.gather(*(self._queue.reschedule(task, due_at=due_at, failed=False) for task in tasks))
-
     async def _renew_forever(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await self.renew_once()
-            except LedgerError as error:
-                self._emit("worker.renew_failed", kind=self.kind, error=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, leases must be renewed
+                self._emit("worker.renew_failed", kind=self.kind, error=_words(error))
 
     def _ended(self, running: asyncio.Task[None]) -> None:
         if len(self._running) >= self._concurrency:
@@ -162,3 +171,8 @@ class Worker:
         finally:
             for wait in waits:
                 wait.cancel()
+
+
+def _words(error: Exception) -> str:
+    """Return the words of the ledger's own errors, which say what to do, and of others the class as well."""
+    return str(error) if isinstance(error, LedgerError) else repr(error)

@@ -33,13 +33,17 @@ class WorkerGroup:
 
     async def __aenter__(self) -> "WorkerGroup":
         for worker in self._workers:
-            task = asyncio.create_task(worker.run(self._stop.asked), name=f"{worker.kind} worker")
+            task = asyncio.create_task(worker.run(self._stop.requested), name=f"{worker.kind} worker")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.ask()
+    async def __aexit__(self, *exception: object) -> None:
+        self._stop.request()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._stop.seconds_left())
+            for task in late:  # one that waits for a database which does not answer
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
 
@@ -48,6 +52,6 @@ class WorkerGroup:
         return [task.get_name() for task in self._tasks if task.done()]
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        if not self._stop.asked.is_set():
+        if not self._stop.requested.is_set():
             error = None if task.cancelled() else task.exception()
             self._emit("worker.stopped", worker=task.get_name(), error=repr(error))

@@ -20,7 +20,7 @@ CONNECT_SECONDS = 3
 """How long one attempt to connect may take: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT."""
 
 FRESH_SECONDS = 1.0
-"""A connection that was used within this time is taken to be alive; one idle for longer is checked first."""
+"""A connection that was idle for longer is checked before use."""
 
 APPLICATION = "renderhook"
 """The application_name of our connections in pg_stat_activity, by which a copy finds running receivers."""
@@ -29,7 +29,7 @@ _NEEDS_OPERATOR = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
     r"|invalid .*(value|option)"
 )
-"""What libpq says when connecting again will not help."""
+"""Errors of libpq that a retry does not change."""
 
 Connection = AsyncConnection[tuple[object, ...]]
 Pool = AsyncConnectionPool[Connection]
@@ -75,14 +75,14 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def connect(url: str, *, name: str = APPLICATION) -> Connection:
     """Open one connection in autocommit. Raises `CannotOpen` if an operator must act, else another LedgerError."""
     try:
-        # nothing is prepared: the next client of a pooler's session would find it
+        # nothing is prepared: through a pooler the next client may get the session
         return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
         raise _refused(error) from error
 
 
 async def is_pooled(connection: Connection) -> bool:
-    """Return whether a pooler stands between: the backend that answers is not the one of the handshake."""
+    """Return whether there is a pooler: the backend that answers is not the one of the handshake."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     return row is not None and row[0] != connection.info.backend_pid
 
@@ -114,7 +114,7 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
         check=check,
         timeout=session.seconds / 2,
         max_waiting=1_000,
-        reconnect_timeout=CONNECT_SECONDS,  # short, because the next request makes it try again
+        reconnect_timeout=CONNECT_SECONDS,  # short: the next request tries again
         name="ledger",
     )
 
@@ -129,7 +129,7 @@ def _options(url: str, name: str) -> dict[str, Any]:
 def _refused(error: psycopg.Error) -> Exception:
     words = " ".join(str(error).split())
     # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
-    if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
+    if isinstance(error, psycopg.ProgrammingError):  # the URL cannot be parsed, and the message would quote it
         return CannotOpen(UNREADABLE)
     if _NEEDS_OPERATOR.search(words):
         return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")

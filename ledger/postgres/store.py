@@ -1,4 +1,4 @@
-"""The ledger on Postgres: a few transactions at a time, each of whatever was waiting, and word of it to others."""
+"""The store on Postgres: group commit, two batches at a time, and wake-ups for other processes."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from psycopg_pool import PoolTimeout
 
-from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.postgres.connections import Pool, SessionSettings, connect, is_pooled, make_pool
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
@@ -23,13 +23,13 @@ from telemetry.shielding import retrieve_exception
 T = TypeVar("T")
 
 WRITERS = 2
-"""Transactions at once: while one waits for the disk, the next is made."""
+"""Batches at once: while one waits for the disk, the next one runs."""
 
 POLL_MS, POLL_MS_POOLED = 5_000, 1_000
-"""How often workers poll for work that another process enqueued. Behind a pooler no notification wakes them."""
+"""How often workers poll for work of other processes. Through a pooler no notification wakes them."""
 
 OPEN_SECONDS = 10.0
-"""How long a database may take to say who it is. What it takes to bring its schema up to date is not bounded."""
+"""How long connecting may take. Migrations are not bounded."""
 
 
 class PostgresStore:
@@ -63,7 +63,7 @@ class PostgresStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement within DATABASE_TIMEOUT_SECONDS, or raise `Unavailable`."""
         if self._closed:
-            raise Unavailable("the database is closed")
+            raise Closed("the database is closed")
         reading = asyncio.create_task(self._read(statement, values))
         try:
             await asyncio.wait({reading}, timeout=self.session.seconds)
@@ -79,7 +79,7 @@ class PostgresStore:
         return found
 
     def due(self, what: str) -> asyncio.Event:
-        """Return the event of that name. Other processes set it too, unless a pooler stands between."""
+        """Return the event of that name. Other processes set it too, unless there is a pooler."""
         return self.wakeups.due(what)
 
     async def close(self) -> None:
@@ -95,7 +95,7 @@ class PostgresStore:
         try:
             async with self.pool.connection() as connection:
                 return await read(connection, statements("postgres")[statement], values, self.session)
-        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log it
+        except Exception as error:  # noqa: BLE001 - the caller may be cancelled, and asyncio would log it
             return fault_of(error)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -104,7 +104,7 @@ class PostgresStore:
         await asyncio.wait({running}, timeout=self.session.seconds)
         if running.done():
             return running.result()
-        running.cancel()  # asks the database to stop, which may not answer
+        running.cancel()  # cancels the statement in the database, which may not answer
         asyncio.get_running_loop().call_later(self.session.seconds, running.cancel)  # closes the connection
         return [Unanswered(f"the database did not answer within {self.session.seconds:g} s")] * len(transactions)
 
@@ -119,8 +119,8 @@ class PostgresStore:
 def _lock_order(transaction: Transaction[Any]) -> str:
     """Return a key that sorts transactions so that concurrent batches cannot deadlock.
 
-    Those that lock the rows of one job or delivery come first, in the order of its id. Those that lock what belongs to
-    many (fetching, renewing, everything about endpoints) come last: their statements skip locked rows.
+    Those that lock the rows of one job or delivery come first, in the order of its id. Those that lock rows of several
+    (fetching, renewing, everything about endpoints) come last: their statements skip locked rows.
     """
     values = transaction.values
     subject = None if values.get("kind") == "deliver" else values.get("subject")

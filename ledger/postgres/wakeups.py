@@ -1,4 +1,4 @@
-"""Wake-ups for due work: events in this process, NOTIFY for the others. An optimisation: workers also poll."""
+"""Wake-ups for due work: events in this process, NOTIFY for others. An optimisation: workers also poll."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ BATCH_SECONDS = 0.005
 """What becomes due within this time is sent together: each NOTIFY takes a lock that the whole database shares."""
 
 MOST_NAMES = 100
-"""Names in one notification, whose payload is limited to 8,000 bytes; more are sent as `*`, which means all."""
+"""Names in one notification, whose payload is limited to 8,000 bytes. More are sent as `*`, which means all."""
 
 RECONNECT_SECONDS = 1.0
 CLOSE_SECONDS = 0.5
@@ -57,7 +57,7 @@ class Wakeups:
         """Send what is left, then stop, in bounded time even if the database does not answer."""
         self._closing = True
         self._not_empty.set()
-        await asyncio.wait(self._tasks[:1], timeout=CLOSE_SECONDS)  # a notification may be under way
+        await asyncio.wait(self._tasks[:1], timeout=CLOSE_SECONDS)  # a notification may be in progress
         for _ in range(3):  # the first cancels the statement, the next closes the connection
             for task in self._tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
--- Deliveries: one event for one endpoint, its attempts, and its end.
+-- Deliveries: one event for one endpoint, and its attempts.
 
 -- name: insert_attempt
 INSERT INTO attempts (delivery_id, number, at, status, latency_ms, error, response)
@@ -14,32 +14,31 @@ WHERE id = :delivery_id AND state = 'pending'
 RETURNING id;
 
 -- name: reschedule_delivery
--- Still pending, the next attempt at :due_at.
+-- Still pending; the next attempt is at :due_at.
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
 -- name: replay_delivery
--- any state -> pending: an operator asks for it again, under the same id. Not at an endpoint that was removed.
+-- dead -> pending, under the same id.
 UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
-WHERE id = :delivery_id AND state = :was
-  AND NOT EXISTS (SELECT 1 FROM endpoints WHERE id = :endpoint_id AND removed_at IS NOT NULL)
+WHERE id = :delivery_id AND state = 'dead'
 RETURNING endpoint_id;
 
 -- name: enable_endpoint
--- Replaying is asking the endpoint again, also one that had answered 410.
+-- A replay also enables an endpoint that answered 410.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
-WHERE id = :endpoint_id AND disabled_at IS NOT NULL
-  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at = :now);
+WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending')
+  AND disabled_at IS NOT NULL;
 
 -- name: read_due_deliveries
--- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and,
--- of the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a
--- LEFT JOIN. Nothing while the endpoint is paused.
+-- Everything that the next attempts need, longest due first: each delivery with its endpoint, its event and, if the
+-- subject is a job, the job with its outputs. No rows while the endpoint is paused. Without the view job_rows, because
+-- SQLite would materialize all of it for a LEFT JOIN.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,
        e.disabled_reason, e.removed_at,
        v.subject, v.type AS event_type, v.at AS event_at, v.data, t.subject AS subject_kind,
        j.*,
-       CASE WHEN o.position > 1 THEN NULL ELSE COALESCE(i.short_input, i.input) END AS input,
+       CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
        CASE WHEN o.position > 1 THEN NULL ELSE i.metadata END AS metadata,
        o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
 FROM (SELECT * FROM deliveries
@@ -54,49 +53,26 @@ LEFT JOIN outputs AS o ON o.job_id = j.id
 ORDER BY d.due_at, d.id, o.position;
 
 -- name: read_delivery
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE id = :delivery_id;
 
--- name: list_deliveries
--- A page of deliveries, newest first, before the cursor. At most :scan are read, or a filter that few pass would read
--- them all; the next page begins at `end_of_deliveries`.
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
-FROM (SELECT * FROM deliveries WHERE id < :before ORDER BY id DESC LIMIT :scan) AS scanned
-WHERE (CAST(:state AS TEXT) IS NULL OR state = :state)
-  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
-  AND created_at >= :since AND created_at < :until
-ORDER BY id DESC LIMIT :limit;
-
--- name: end_of_deliveries
--- Where such a page ends; no row if it is the last one.
-SELECT id FROM deliveries WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :scan - 1;
-
 -- name: list_dead_deliveries
--- The state is written out, because a partial index answers no parameter.
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
-FROM deliveries
-WHERE state = 'dead' AND id < :before
-  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
-  AND created_at >= :since AND created_at < :until
-ORDER BY id DESC LIMIT :limit;
+-- The state is a literal, because a partial index cannot be used with a parameter.
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: list_discarded_deliveries
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
-FROM deliveries
-WHERE state = 'discarded' AND id < :before
-  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
-  AND created_at >= :since AND created_at < :until
-ORDER BY id DESC LIMIT :limit;
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
 
 -- name: list_deliveries_of_subject
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries
 WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND subject = :subject
 ORDER BY sequence, endpoint_id;
 
 -- name: count_deliveries_needing_attention
--- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read
--- all that is pending.
+-- Dead and discarded deliveries, and those of paused endpoints. CROSS JOIN, or SQLite would read every pending one.
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
 SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded'

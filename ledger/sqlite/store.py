@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file: one connection that writes, and one that reads beside it."""
+"""The store on one SQLite file: one connection that writes and one that reads."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
+from ledger.errors import CannotOpen, Closed, LedgerError, Locked
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
@@ -26,13 +26,17 @@ A = TypeVar("A")
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # an answered callback is on the disk: https://sqlite.org/pragma.html#pragma_synchronous
+    "PRAGMA synchronous = FULL",  # a callback is durable before its response: https://sqlite.org/pragma.html#pragma_synchronous
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA temp_store = MEMORY",  # RETURNING makes a temporary table: in memory, recording costs a tenth less
     "PRAGMA journal_size_limit = 67108864",
 )
+
+
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a file that another process has locked, after all the work has ended."""
 
 
 class SQLiteStore:
@@ -57,10 +61,10 @@ class SQLiteStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement on the reader's connection."""
         if self._closed:
-            raise Unavailable("the database is closed")
-        asked = statements()[statement]
+            raise Closed("the database is closed")
+        found = statements()[statement]
         try:
-            return list(await self._reader.execute_fetchall(asked.text, asked.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
+            return list(await self._reader.execute_fetchall(found.text, found.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
         except sqlite3.Error as error:
             raise fault_of(error) from error
 
@@ -69,13 +73,17 @@ class SQLiteStore:
         return self._due.get(what)
 
     async def close(self) -> None:
-        """Commit what waits, close the file and give up its lock."""
+        """Commit what waits, close the file and release its lock, within `CLOSE_SECONDS`.
+
+        If another process locks the file for longer, its thread is left behind: it ends with this process.
+        """
         if self._closed:
             return
         self._closed = True
-        await self._commits.close()
+        committed = await self._commits.close(CLOSE_SECONDS)
         await self._reader.close()
-        await self._writer.close()
+        if committed:
+            await self._writer.close()
         os.close(self._lock)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -88,15 +96,16 @@ class SQLiteStore:
 async def open_sqlite(
     path: Path, *, now: int, providers: Collection[str] = (), waiting_limit: int = 10_000, batch: int = 256
 ) -> SQLiteStore:
-    """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
+    """Open the ledger in `path`, created if it does not exist, and migrated to the newest schema.
 
-    A lock file beside it admits one process at a time, so the leases and claims of an earlier one are ended.
+    A lock file admits one process at a time, so the leases and claims of an earlier one are ended.
     `providers` are registered. `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises
     `CannotOpen`, whose message says what an operator must do.
     """
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
+        _create_private(path)
         try:
             writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
@@ -114,10 +123,19 @@ async def open_sqlite(
     return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
 
 
+def _create_private(path: Path) -> None:
+    """Create a file that only its owner may read, unless it exists: inputs and outputs are faces, and signed URLs.
+
+    SQLite gives its other files the mode of this one (findCreateFileMode in its os_unix.c).
+    """
+    with contextlib.suppress(OSError):  # it exists, or SQLite says why it cannot be created
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 async def _on_thread(
     connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection, A], T], argument: A
 ) -> T:
-    # aiosqlite offers single calls; a whole transaction in one hop needs its thread, hence the pin in pyproject.toml
+    # a private method of aiosqlite, which is pinned: its public ones switch threads for every statement
     execute: Callable[..., Awaitable[T]] = connection._execute
     return await execute(function, connection._conn, argument)
 
@@ -127,7 +145,7 @@ async def _open(path: Path, mode: str, undo: contextlib.AsyncExitStack) -> aiosq
     try:
         return await undo.enter_async_context(connection)
     except sqlite3.Error:
-        # aiosqlite does not wait for its thread, which uses our event loop until it ends
+        # aiosqlite does not wait for its thread, which uses the event loop until it ends
         await asyncio.to_thread(connection._thread.join, 5)
         raise
 
@@ -150,7 +168,7 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
 
 
 def take_lock(path: Path) -> int:
-    """Lock the file for writing and return the lock's file descriptor. Closing it gives up the lock.
+    """Lock the file for writing and return the lock's file descriptor. Closing it releases the lock.
 
     Raises `Locked` if another process holds it, `CannotOpen` if the folder cannot be written.
     """

@@ -12,14 +12,13 @@ from ledger.transitions.events import event_values, publish
 
 
 def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
-    """Make `job` durable: state `accepted`, its event, and its task to be submitted."""
+    """Insert a job in state `accepted`, with its event and its `submit` task."""
     job_id = new_identifier("job", now)
     values = event_values(EventType.JOB_ACCEPTED, job_id, new_identifier("tran", now), now=now) | {
         "job_id": job_id,
         "provider": job.provider,
         "model": job.model,
         "input": job.input,
-        "short_input": job.short_input,
         "metadata": job.metadata,
         "idempotency_key": job.idempotency_key,
         "request_digest": job.digest,
@@ -28,7 +27,7 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
     }
     endpoints = [
         Call(statement, values | {"endpoint_id": new_identifier("ep", now), "url": url})
-        for url in sorted(set(job.notify))  # in one order everywhere, or two transactions would wait for each other
+        for url in sorted(set(job.notify))  # always in this order, or two transactions could deadlock
         for statement in ("insert_job_endpoint", "enable_job_endpoint", "subscribe_job_endpoint")
     ]
 
@@ -49,26 +48,10 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
     return Transaction(steps=steps, values=values, read=read)
 
 
-async def find_accepted(store: Store, job: NewJob) -> Accepted | None:
-    """Find the job that has the Idempotency-Key of `job`, or None when there is none."""
-    if job.idempotency_key is None:
-        return None
-    rows = await store.read("find_by_idempotency_key", {"idempotency_key": job.idempotency_key})
-    if not rows:
-        return None
-    return Accepted(job_id=rows[0]["id"], new=False, same_request=rows[0]["request_digest"] == job.digest)
-
-
 async def read_job(store: Store, job_id: str) -> Job | None:
-    """Read one job with its outputs, or None when there is no such job."""
+    """Read one job with its outputs, or None."""
     rows = await store.read("read_job", {"job_id": job_id})
     return Job.from_rows(rows) if rows else None
-
-
-async def read_input(store: Store, job_id: str) -> str | None:
-    """Read the whole input of a job, or None when there is no such job."""
-    rows = await store.read("read_input", {"job_id": job_id})
-    return rows[0]["input"] if rows else None
 
 
 async def list_jobs(
@@ -79,7 +62,7 @@ async def list_jobs(
     provider: str | None = None,
     state: JobState | None = None,
 ) -> list[Job]:
-    """Read a page of at most `limit` jobs, newest first, of those with identifiers before `before`."""
+    """Read at most `limit` jobs, newest first, with identifiers before `before`."""
     statement = "list_jobs"
     if provider and state:
         statement = "list_jobs_by_provider_and_state"

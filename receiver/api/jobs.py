@@ -9,18 +9,17 @@ from starlette.routing import Route
 
 from ledger.ledger import Ledger
 from ledger.records import JobState
-from ledger.requests import AFTER_ALL_IDENTIFIERS, Accepted
+from ledger.requests import AFTER_ALL_IDENTIFIERS
 from ledger.rows import Job
 from providers.registry import providers
-from receiver.api.job_requests import JobRequests, ReadRequest
+from receiver.api.job_requests import JobRequests
 from receiver.api.paging import Paging, cut_page
-from receiver.bodies.large_bodies import LargeBodies
 from receiver.views.history import view_event, view_receipt
 from receiver.views.job import view_job
 from receiver.views.pages import EventsList, JobsPage, ReceiptsList
 from receiver.web.bodies import check_declared_length, read_body
 from receiver.web.json import check_json, json_response
-from receiver.web.problems import Problem, no_job
+from receiver.web.problems import Problem
 from receiver.web.queries import NoParameters, parameter_problem, read_query
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
@@ -29,10 +28,6 @@ from telemetry.emit import Emit
 class JobsQuery(Paging, frozen=True, kw_only=True):
     """The query of `GET /v1/jobs`."""
 
-    cursor: Annotated[
-        Annotated[str, msgspec.Meta(pattern=r"\Ajob_[0-9a-z]+\Z")] | None,
-        msgspec.Meta(description="the next_cursor of the page before"),
-    ] = None
     state: Annotated[JobState | None, msgspec.Meta(description=f"one of {', '.join(JobState)}")] = None
     provider: Annotated[str | None, msgspec.Meta(description="the name of a provider")] = None
 
@@ -51,11 +46,9 @@ class JobsApi:
         self._requests = requests
         self._emit = emit
         self._max_body_bytes = max_body_bytes
-        self._large_bodies = LargeBodies()
         self.routes = [
             Route("/jobs", endpoint(get=self.list, post=self.create)),
             Route("/jobs/{job_id}", endpoint(get=self.read)),
-            Route("/jobs/{job_id}/input", endpoint(get=self.input)),
             Route("/jobs/{job_id}/events", endpoint(get=self.events)),
             Route("/jobs/{job_id}/receipts", endpoint(get=self.receipts)),
         ]
@@ -66,12 +59,12 @@ class JobsApi:
         check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
-        read = await self._large_bodies.run(body, self._requests.read, body, request.headers.get("idempotency-key"))
-        accepted = await self._accept(read)
+        new = self._requests.read(body, request.headers.get("idempotency-key"))
+        accepted = await self._ledger.accept(new)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
         if accepted.new:
-            self._emit("job.accepted", job=accepted.job_id, provider=read.job.provider, model=read.job.model)
+            self._emit("job.accepted", job=accepted.job_id, provider=new.provider, model=new.model)
         job = await self._job(accepted.job_id)
         headers = {"Location": f"/v1/jobs/{accepted.job_id}"}
         if not accepted.new:
@@ -99,15 +92,6 @@ class JobsApi:
         read_query(request, NoParameters)
         return json_response(view_job(await self._job(request.path_params["job_id"])))
 
-    async def input(self, request: Request) -> Response:
-        """Read the input of a job, byte for byte as it was sent."""
-        read_query(request, NoParameters)
-        job_id = request.path_params["job_id"]
-        found = await self._ledger.input(job_id)
-        if found is None:
-            raise no_job(job_id)
-        return Response(found, media_type="application/json")
-
     async def events(self, request: Request) -> Response:
         """List the events of a job, in order, with sequence numbers above `after`."""
         query = read_query(request, EventsQuery)
@@ -124,16 +108,8 @@ class JobsApi:
             await self._job(job_id)
         return json_response(ReceiptsList(receipts=tuple(map(view_receipt, receipts))))
 
-    async def _accept(self, read: ReadRequest) -> Accepted:
-        if read.errors:  # not those of a job that was accepted when settings or release were others
-            accepted = await self._ledger.find_accepted(read.job)
-            if accepted is not None:
-                return accepted
-            read.check()
-        return await self._ledger.accept(read.job)
-
     async def _job(self, job_id: str) -> Job:
         job = await self._ledger.job(job_id)
         if job is None:
-            raise no_job(job_id)
+            raise Problem(404, f"there is no job {job_id[:64]!r}")
         return job

@@ -17,7 +17,6 @@ from ledger.requests import Report
 from providers.callback_tokens import CallbackTokens
 from providers.errors import NoKeyMatches, Reason, Unverified
 from providers.provider import CALLBACKS, Callback
-from receiver.bodies.large_bodies import LargeBodies
 from receiver.callbacks.keys import KeysUnavailable
 from receiver.callbacks.sources import Source
 from receiver.web.bodies import BodyRefused, check_declared_length, read_body
@@ -60,7 +59,6 @@ class Callbacks:
         self._clock = clock
         self._emit = emit
         self._max_body_bytes = max_body_bytes
-        self._large_bodies = LargeBodies()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one callback: 2xx only when it is recorded durably, 503 when the provider should send it again."""
@@ -88,7 +86,7 @@ class Callbacks:
         opened = source.webhook.open(scope["headers"], self._clock())
         body = await read_body(receive, self._max_body_bytes)
         await verify(source, opened, body)
-        callback = await self._large_bodies.run(body, source.webhook.parse, opened, body)
+        callback = source.webhook.parse(opened, body)
         return await self._record(source, job_id, opened, body, callback)
 
     def _read_token(self, token: str) -> str:

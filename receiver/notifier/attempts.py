@@ -1,4 +1,4 @@
-"""One attempt of a delivery: sign, send, and record what came of it and what is next."""
+"""One attempt of a delivery: sign, send, record the result, and schedule the next attempt."""
 
 import asyncio
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class AttemptSender:
         self._room = asyncio.Semaphore(at_once)
 
     async def deliver(self, delivery: DueDelivery, *, start_by: int) -> bool:
-        """Make one attempt, and record it with what comes next. False when the endpoint should get fewer requests.
+        """Make one attempt and record it. Returns False if the endpoint should get fewer requests.
 
         An attempt that would begin after `start_by` (ms) is not made: it could outlast the lease. A response, once
         read, is recorded even if this task is cancelled.

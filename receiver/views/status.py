@@ -1,9 +1,9 @@
-"""How the process' own status reads."""
+"""The status of the process as JSON."""
 
 import msgspec
 
 
 class StatusView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the process is alive or ready, in a word, or why it is not ready."""
+    """`alive`, `ready`, or the reason why the process is not ready."""
 
     status: str

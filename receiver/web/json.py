@@ -15,14 +15,14 @@ def json_response(body: msgspec.Struct, *, status: int = 200, headers: Mapping[s
 
 
 def check_json(request: Request) -> None:
-    """Raise Problem 415 unless the body is declared to be JSON, without an encoding.
+    """Raise Problem 415 unless the body is declared to be JSON, and as it is, not compressed.
 
     This also keeps other web pages out: a browser sends JSON to another origin only after a preflight request.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        given = f"it is {kind[:100]}" if kind else "there is none"
-        raise Problem(415, f"the Content-Type must be application/json; {given}")
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    if encoding not in {"", "identity"}:
-        raise Problem(415, f"the Content-Encoding {encoding[:100]} is not supported; send the body as it is")
+        given = f"is {kind[:100]!r}" if kind else "is missing"
+        raise Problem(415, f"the Content-Type {given}; it must be application/json")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise Problem(415, f"the Content-Encoding is {encoding[:100]!r}; send the body as it is, without one")

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from ledger.errors import CannotOpen, Contradiction, Corrupt, DiskFull, LedgerError, Overloaded, Unanswered
+from ledger.errors import LedgerError, Unanswered
 from receiver.views.problem import FieldError, ProblemView
 
 
@@ -46,11 +46,6 @@ class Problem(Exception):
         )
 
 
-def no_job(job_id: str) -> Problem:
-    """Make the 404 for a job that does not exist."""
-    return Problem(404, f"there is no job {job_id[:64]!r}")
-
-
 def service_unavailable(detail: str, retry_after: int = 1) -> Problem:
     """Make the 503 for what may work again in `retry_after` seconds."""
     return Problem(503, detail, headers={"Retry-After": str(retry_after)})
@@ -63,21 +58,6 @@ def database_problem(error: LedgerError) -> Problem:
             "the database did not confirm the change, which may have been made: check before you retry"
         )
     return service_unavailable("the database is not available; nothing was changed")
-
-
-_REASONS = {
-    DiskFull: "the disk of the database is full",
-    Overloaded: "too many writes wait for the database (MAX_WAITING_WRITES)",
-    Unanswered: "the database does not confirm what is written",
-    Corrupt: "the database is damaged",
-    CannotOpen: "the database refuses the connection or the statement",
-    Contradiction: "the database rejects what is written",
-}
-
-
-def database_reason(error: LedgerError) -> str:
-    """Say why the database cannot be written, for anybody: the error's own words may name hosts, users and paths."""
-    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), "the database does not answer")
 
 
 def internal_error(error: Exception) -> Problem:

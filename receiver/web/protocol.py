@@ -1,20 +1,16 @@
 """uvicorn's HTTP protocol with limits on the size and time of a request's head, and on the time of its body."""
 
 import asyncio
-import sys
 from typing import Any
 
 import uvicorn
-from httptools import HttpParserInvalidMethodError
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from receiver.web.problems import Problem, service_unavailable
+from receiver.web.problems import service_unavailable
 
 LONGEST_HEAD = 65_536
 """Bytes of a request's line and headers, which httptools does not limit."""
-
-_HEAD_TOO_LONG = "the request's line and headers are longer than {} bytes"
 
 HEADER_OVERHEAD = 32
 """Counted for each header besides its bytes, as in https://www.rfc-editor.org/rfc/rfc7541#section-4.1."""
@@ -24,10 +20,6 @@ HEAD_SECONDS = 20.0
 
 BODY_SECONDS = 30.0
 """How long a request's body may take after its head. fal waits 15 s for the first response."""
-
-
-class _HeadTooLong(Exception):
-    """A request's head is longer than `LONGEST_HEAD`."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -78,20 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         size = len(self.url) + sum([len(name) + len(value) + HEADER_OVERHEAD for name, value in self.headers])
         if size > LONGEST_HEAD:
-            raise _HeadTooLong  # uvicorn calls send_400_response
+            raise ValueError(f"a request's head is longer than {LONGEST_HEAD} bytes")  # uvicorn answers 400 and closes
         super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words, the same for every fault
-        """Answer a request that was not understood with a problem, by the parser's exception, and close."""
-        fault = sys.exception()
-        if isinstance(fault, HttpParserInvalidMethodError):
-            detail = "the method of the request is unknown"
-        elif fault is not None and isinstance(fault.__context__, _HeadTooLong):
-            detail = _HEAD_TOO_LONG.format(LONGEST_HEAD)
-        else:
-            detail = "this is not a valid HTTP/1.1 request"
-        self._write_problem(400, detail)
-        self.transport.close()
 
     def on_body(self, body: bytes) -> None:
         """Pass on a part of the body. Only heads and trailers are counted."""
@@ -112,7 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         if self._in_head and not self.pipeline:
-            self._write_problem(400, _HEAD_TOO_LONG.format(LONGEST_HEAD))
+            self.send_400_response("Invalid HTTP request received.")
         self.transport.close()
 
     def _start_timer_if_incomplete(self) -> None:
@@ -123,11 +103,6 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._start_timer(BODY_SECONDS)
         elif self.cycle is not None and self.cycle.response_complete:
             self._start_timer(HEAD_SECONDS)  # stray bytes stop uvicorn's own keep-alive timer
-
-    def _write_problem(self, status: int, detail: str) -> None:
-        response = Problem(status, detail, headers={"Connection": "close"}).response()
-        lines = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in response.raw_headers), b"\r\n"]
-        self.transport.write(b"".join(lines) + bytes(response.body))
 
     def _body_is_incomplete(self) -> bool:
         # no cycle: the head was refused, or was a web socket's, which has its own protocol by now
@@ -144,7 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _time_out(self) -> None:
         unanswered = not self._in_head and self._body_is_incomplete() and not self.cycle.response_started
         if unanswered and not self.pipeline:  # the response to an earlier request would have to come first
-            self._write_problem(408, f"the body did not arrive within {BODY_SECONDS:g} s")
+            self.transport.write(_TOO_SLOW)
         self.transport.close()  # the application reads http.disconnect
 
 
@@ -153,3 +128,7 @@ async def refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
     response = service_unavailable("too many connections (MAX_CONNECTIONS)").response()
     response.headers["connection"] = "close"
     await response(scope, receive, send)
+
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+"""https://www.rfc-editor.org/rfc/rfc9110#status.408"""

@@ -1,11 +1,10 @@
 """Query parameters: each address declares its own as the fields of a Struct, and one function reads them."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
 
-from receiver.web.fields import describe
 from receiver.web.problems import Problem
 
 Query = TypeVar("Query", bound=msgspec.Struct)
@@ -34,14 +33,18 @@ def read_query(request: Request, kind: type[Query]) -> Query:
 
 
 def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    for given in (text, text.lstrip("0"), text.replace(" ", "+")):  # 007 is a number; a plus was sent as it is
-        try:
-            value = msgspec.convert(given, field.type, strict=False)
-        except msgspec.ValidationError:
-            continue
-        if not isinstance(value, int) or (text.isascii() and text.isdigit()):  # not 1e2, not 5.0
-            return value
-    raise parameter_problem(field.name, f"must be {describe(field.type)}, not {text[:100]!r}")
+    try:
+        value = msgspec.convert(text, field.type, strict=False)
+    except msgspec.ValidationError:
+        value = None
+    if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
+        raise parameter_problem(field.name, f"must be {_description(field.type)}, not {text[:100]!r}")
+    return value
+
+
+def _description(kind: Any) -> str:
+    notes = [note for note in get_args(kind)[1:] if isinstance(note, msgspec.Meta)]
+    return next((note.description for note in notes if note.description), "of another form")
 
 
 def parameter_problem(name: str, message: str) -> Problem:

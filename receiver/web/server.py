@@ -51,7 +51,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)  # two processes may bind one port at once: the second is refused here
-    except (OSError, UnicodeError, TypeError) as error:  # a host name may be impossible to look up
+    except (OSError, UnicodeError, TypeError) as error:  # also a host name that cannot be resolved
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise CannotListen(
@@ -79,7 +79,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, 
     server = _Server(config)
 
     async def exit_on_shutdown() -> None:
-        await shutdown.asked.wait()
+        await shutdown.requested.wait()
         server.should_exit = True
 
     exiting = asyncio.create_task(exit_on_shutdown(), name="exit on shutdown")

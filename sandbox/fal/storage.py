@@ -40,7 +40,8 @@ class FalStorage:
         """Store the body, as `fal_client.upload` sends it."""
         check_key(request)
         key = _file_key(request.headers.get("x-fal-file-name") or "upload.bin")
-        self._files[key] = (_content_type(request), await request.body())
+        content_type = request.headers.get("content-type") or "application/octet-stream"
+        self._files[key] = (content_type, await request.body())
         return JSONResponse({"access_url": f"{request.base_url}fal/storage/files/{key}"})
 
     async def initiate(self, request: Request) -> Response:
@@ -71,7 +72,3 @@ class FalStorage:
 def _file_key(file_name: str) -> str:
     safe = "".join(character if character.isalnum() or character in "._-" else "_" for character in file_name)
     return f"{uuid.uuid4().hex}/{safe}"
-
-
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type") or "application/octet-stream"

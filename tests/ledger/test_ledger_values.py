@@ -1,4 +1,4 @@
-"""Every statement of a transaction finds its values in it: one that did not would fail at its first commit."""
+"""Every transaction has the values that its statements name."""
 
 import inspect
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 from ledger.records import Fault, JobError, Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report, Task
-from ledger.rows import Delivery, DueDelivery, Endpoint, Event
+from ledger.rows import DueDelivery, Endpoint, Event
 from ledger.storage.statements import Dialect, statements
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, endpoints, health, jobs, outcomes, providers, queue, submissions
@@ -31,18 +31,6 @@ ENDPOINT = Endpoint(
     timeout_ms=None,
     disabled_reason=None,
     removed_at=None,
-)
-DELIVERY = Delivery(
-    id="msg_1",
-    subject="job_1",
-    sequence=1,
-    endpoint_id="ep_1",
-    state="dead",
-    attempts=1,
-    created_at=1,
-    due_at=None,
-    finalized_at=1,
-    reason="why",
 )
 DUE = DueDelivery(
     delivery_id="msg_1",
@@ -66,7 +54,7 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "deliveries.disable_endpoint": [deliveries.disable_endpoint(DUE, TRIED, reason="gone", now=1)],
     "deliveries.retry": [deliveries.retry("msg_1", TRIED, due_at=1)],
     "deliveries.release": [deliveries.release(TASK, now=1)],
-    "deliveries.replay": [deliveries.replay([DELIVERY], now=1)],
+    "deliveries.replay": [deliveries.replay("msg_1", now=1)],
     "endpoints.put_settings_endpoint": [endpoints.put_settings_endpoint(url, now=1) for url in ("https://u/", None)],
     "endpoints.remove_settings_endpoint": [endpoints.remove_settings_endpoint(now=1)],
     "endpoints.put_signing": [endpoints.put_signing(possible=possible, now=1) for possible in (True, False)],
@@ -85,16 +73,17 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "queue.renew": [queue.renew([TASK], until=2)],
     "queue.finish": [queue.finish(TASK)],
     "queue.reschedule": [queue.reschedule(TASK, due_at=1, failed=True)],
+    "queue.give_back": [queue.give_back([TASK], due_at=1)],
     "queue.end_leases": [queue.end_leases(now=1)],
     "submissions.claim": [submissions.claim("job_1", now=1, until=2, unconfirmed_before=when) for when in (None, 1)],
     "submissions.confirm": [submissions.confirm("job_1", "fal", ProviderRequest(request_id="r"), now=1, poll_at=2)],
     "submissions.return_to_accepted": [submissions.return_to_accepted(TASK, claim="claim_1", now=1, due_at=2)],
-    "submissions.mark_unconfirmed": [submissions.mark_unconfirmed(TASK, claim="claim_1", now=1, due_at=2)],
+    "submissions.mark_unconfirmed": [submissions.mark_unconfirmed(TASK, claim="claim_1", error=ERROR, now=1, due_at=2)],
 }
 
 
 def makers(module: ModuleType) -> Iterator[str]:
-    """Name the public functions of a module that make a transaction."""
+    """Yield the names of a module's public functions that return a transaction."""
     for name, function in inspect.getmembers(module, inspect.isfunction):
         made_here = function.__module__ == module.__name__ and not name.startswith("_")
         if made_here and str(inspect.signature(function).return_annotation).startswith(

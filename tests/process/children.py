@@ -49,9 +49,8 @@ class Child:
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
-                stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **options,
+                **{"stderr": subprocess.STDOUT} | options,
             )
 
     @property

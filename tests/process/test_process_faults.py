@@ -11,7 +11,7 @@ from tests.process.deployment import Deployment, Services
 from tests.process.job_requests import JobRequest
 
 # The first poll comes about a second after the submission; the jobs take 0.3 s.
-RECONCILE = {"FAL_RECONCILE_SECONDS": "1"}
+RECONCILE = {"FAL_RECONCILE_SECONDS": "1", "HEYGEN_TIMEOUT_SECONDS": "8"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,13 +12,12 @@ from ledger.ledger import Ledger
 from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
 from ledger.storage.store import Store
-from ledger.transitions.deliveries import list_deliveries_of_subject
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import Notifier
 from tests.conftest import Clock, EmittedEvents
-from tests.ledger.conftest import Story
+from tests.ledger.conftest import Scenario
 
 SECRETS = (b"n" * 32, b"o" * 32)
 
@@ -120,7 +119,7 @@ class Outbox:
         secrets: Sequence[bytes] = SECRETS,
         lingering: bool = False,
     ) -> None:
-        self.store, self.clock, self.emitted, self.story = store, clock, emitted, Story(store)
+        self.store, self.clock, self.emitted, self.scenario = store, clock, emitted, Scenario(store)
         self.ledger = Ledger(store, clock)
         self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=emitted, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
@@ -133,11 +132,11 @@ class Outbox:
             at_once=100 if lingering else 1,
         )
 
-    async def ended(self, *urls: str, request_id: str = "req-1", **fields: object) -> str:
+    async def ended(self, *urls: str, request_id: str = "req-1") -> str:
         """Make a job with one due delivery for each URL: it ended before its submission was confirmed."""
-        job_id = await self.story.accept(at=0, notify=urls, **fields)
-        await self.story.begin(job_id, at=0)
-        await self.story.report(job_id, at=0, request_id=request_id)
+        job_id = await self.scenario.accept(at=0, notify=urls)
+        await self.scenario.begin(job_id, at=0)
+        await self.scenario.report(job_id, at=0, request_id=request_id)
         return job_id
 
     async def due(self) -> list[Task]:
@@ -152,7 +151,7 @@ class Outbox:
         return await self.ledger.queue.next_due("deliver")
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
-        return await list_deliveries_of_subject(self.store, job_id)
+        return await self.ledger.deliveries_of_job(job_id)
 
     async def delivery(self, job_id: str) -> Delivery:
         [only] = await self.deliveries(job_id)

@@ -26,7 +26,7 @@ from telemetry.events import counter_name
 from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, EmittedEvents
 from tests.database import Database
-from tests.ledger.conftest import Story
+from tests.ledger.conftest import Scenario
 
 SECRET_KEY, API_KEY, OLD_API_KEY = "the-secret-key-of-tests", "the-newest-api-key", "an-older-api-key"
 ACCOUNT = "user-1"
@@ -117,7 +117,7 @@ class Receiver:
         self, store: Store, database: Database, clock: Clock, emitted: EmittedEvents, **environment: str
     ) -> None:
         self.database = database
-        self.store, self.clock, self.emitted, self.fal, self.story = store, clock, emitted, Fal(), Story(store)
+        self.store, self.clock, self.emitted, self.fal, self.scenario = store, clock, emitted, Fal(), Scenario(store)
         self.ledger = Ledger(store, clock)
         self.settings = read_settings(ENVIRONMENT | environment)
         self.registry = CollectorRegistry()

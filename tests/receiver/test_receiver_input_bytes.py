@@ -11,7 +11,7 @@ from tests.outbound.loopback import Connection, serve
 from tests.receiver.conftest import MakeReceiver
 
 INPUT = (
-    b'{ "a": 0.10000000000000000555, "a":1e300,\r\n\t"b": "\\u0041\\/\\u00e9 \xc3\xa9 \\ud83c\\udfac",'
+    b'{ "a": 0.10000000000000000555, "a":1e-400,\r\n\t"b": "\\u0041\\/\\u00e9 \xc3\xa9 \\ud83c\\udfac",'
     b'"c":[ 1.0, -0, 1E+2 ], "d": 123456789012345678901234567890 }'
 )
 

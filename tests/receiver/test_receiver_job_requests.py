@@ -13,7 +13,7 @@ from outbound.targets import Targets
 from receiver.api.job_requests import JobRequests
 from receiver.web.problems import Problem
 from tests.receiver.conftest import MakeReceiver
-from tests.receiver.harness import LIMIT, Receiver
+from tests.receiver.harness import Receiver
 from tests.receiver.test_receiver_app import is_problem
 
 unhurried = settings(deadline=None)  # a busy machine is not a failure
@@ -39,13 +39,7 @@ def requests(**options: Any) -> JobRequests:
 
 
 def read(body: object, key: str | None = None, **options: Any) -> NewJob:
-    return read_bytes(msgspec.json.encode(body), key, **options)
-
-
-def read_bytes(body: bytes, key: str | None = None, **options: Any) -> NewJob:
-    found = requests(**options).read(body, key)
-    found.check()
-    return found.job
+    return requests(**options).read(msgspec.json.encode(body), key)
 
 
 def errors_of(body: object, **options: Any) -> dict[str, str]:
@@ -66,7 +60,6 @@ INPUTS = {
     "duplicate keys": b'{"a":1,"a":2}',
     "a long fraction": b'{"a":0.10000000000000000555}',
     "an exponent": b'{"a":1E+2,"b":10.0,"c":-0}',
-    "almost beyond a double": b'{"a":1.79e308,"b":-1.79e+308,"c":%s}' % (b"1" + b"0" * 308),
     "beyond 64 bits": b'{"a":123456789012345678901234567890}',
     "escapes": b'{"a":"\\u0041\\/\\u00e9\\ud83c\\udfac\\u0000"}',
     "UTF-8": '{"a":"é🎬"}'.encode(),
@@ -78,7 +71,7 @@ INPUTS = {
 @pytest.mark.parametrize("name", INPUTS)
 def test_the_input_is_kept_byte_for_byte(name: str) -> None:
     body = b'{"provider":"fal", "model":"a/b", "input": %s , "metadata":{}}' % INPUTS[name]
-    assert read_bytes(body).input.encode() == INPUTS[name]
+    assert requests().read(body, None).input.encode() == INPUTS[name]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +81,23 @@ def test_an_input_that_is_not_valid_json_in_utf_8_is_refused(raw: bytes) -> None
     with pytest.raises(Problem) as refused:
         requests().read(b'{"provider":"fal","model":"a/b","input":%s}' % raw, None)
     assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (b'{"a":{"b":[1,1e400]}}', "too large"),
+        (b'{"a":-1e400}', "too large"),
+        (b'{"a":%s}' % (b"9" * 5000), "integer that is too long"),
+    ],
+)
+def test_a_number_that_json_readers_refuse_is_refused_in_its_field(raw: bytes, words: str) -> None:
+    for field in ("input", "metadata"):
+        body = {"provider": "fal", "model": "a/b", "input": msgspec.Raw(b"{}")} | {field: msgspec.Raw(raw)}
+        with pytest.raises(Problem, match=words) as refused:
+            requests().read(msgspec.json.encode(body), None)
+        assert refused.value.status == 422
+        assert [name for name, _ in refused.value.errors] == [field]
 
 
 @pytest.mark.parametrize("raw", [b"[]", b'"x"', b"1", b"null", b"true"])
@@ -121,43 +131,6 @@ async def test_an_invalid_input_of_a_known_model_names_the_field(
 
 
 @pytest.mark.parametrize(
-    ("body", "hint"),
-    [
-        (ANY | {"provider": "replicate"}, "provider: must be one of fal, heygen"),
-        (ANY | {"provider": "FALL"}, "did you mean fal?"),
-        ({"provider": "fal", "model": "a/b"}, "input: is required"),
-        ({"provider": "fal", "input": {}}, "model: is required"),
-        ({}, "provider: is required"),
-        (ANY | {"inputs": {}}, "inputs: is not a field of a job; did you mean input?"),
-        (ANY | {"webhook_url": "x"}, "webhook_url: is not a field of a job; did you mean notify?"),
-        (ANY | {"model": ""}, "model"),
-        (ANY | {"model": "x" * 201}, "model"),
-        (ANY | {"model": 7}, "model"),
-        (ANY | {"input": []}, "input"),
-        (ANY | {"metadata": "x"}, "metadata"),
-        (ANY | {"notify": "https://u.example"}, "notify"),
-        (ANY | {"notify": [1]}, "notify"),
-        ([], "object"),
-    ],
-)
-async def test_a_body_of_another_shape_gets_422_that_says_where(receiver: Receiver, body: object, hint: str) -> None:
-    response = await receiver.http.post("/v1/jobs", json=body)
-    assert is_problem(response, 422)
-    assert hint in response.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff\xfe", b"provider=fal", b'{"provider":"fal","input":' + b'{"a":' * 5000]
-)
-async def test_a_body_that_is_not_json_gets_400(receiver: Receiver, body: bytes) -> None:
-    assert is_problem(await receiver.http.post("/v1/jobs", content=body, headers=AS_JSON), 400)
-
-
-async def test_a_body_over_the_limit_gets_413(receiver: Receiver) -> None:
-    assert is_problem(await receiver.http.post("/v1/jobs", json=ANY | {"input": {"x": "y" * LIMIT}}), 413)
-
-
-@pytest.mark.parametrize(
     "value",
     [2**63, -(2**64), 10**40, 1.5e308, "\x00", "🎬", [[[]]]],
     ids=["2**63", "-2**64", "10**40", "1.5e308", "NUL", "emoji", "nested"],
@@ -169,11 +142,11 @@ async def test_unusual_values_are_returned_unchanged(receiver: Receiver, value: 
     assert (job["input"], job["metadata"]) == ({"x": value}, {"y": value})
 
 
-@pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
+@pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000, 9000])
 async def test_deep_nesting_is_accepted_or_refused_without_an_internal_error(receiver: Receiver, depth: int) -> None:
     nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
     response = await receiver.http.post("/v1/jobs", content=nested, headers=AS_JSON)
-    assert response.status_code in {202, 400, 422}
+    assert response.status_code == 202 or response.json()["detail"] == "the body is nested too deeply"
     assert (await receiver.http.get("/v1/jobs")).status_code == 200
 
 
@@ -204,39 +177,6 @@ def test_any_json_is_read_or_raises_a_problem(good: dict[str, Any], change: dict
 def test_a_provider_without_a_key_names_the_missing_setting() -> None:
     assert "FAL_KEY" in errors_of(ANY, providers=("heygen",))["provider"]
     assert "HEYGEN_API_KEY" in errors_of(FACESWAP, providers=("fal",))["provider"]
-
-
-TYPOS = {
-    ("fal", "half-moon-ai/ai-face-swap/faceswapvide"): "half-moon-ai/ai-face-swap/faceswapvideo",
-    ("fal", "half-moon-ai/ai-faceswap/faceswapimage"): "half-moon-ai/ai-face-swap/faceswapimage",
-    ("fal", "Half-Moon-AI/ai-face-swap/faceSwapVideoMulti"): "half-moon-ai/ai-face-swap/faceswapvideomulti",
-    ("heygen", "faceswapnode"): "FaceswapNode",
-    ("heygen", "AvatarInferenceNodes"): "AvatarInferenceNode",
-}
-
-
-@pytest.mark.parametrize(("provider", "model"), TYPOS)
-def test_a_model_that_looks_like_a_typing_mistake_is_refused_unless_it_is_insisted_on(
-    provider: str, model: str
-) -> None:
-    body = {"provider": provider, "model": model, "input": {}}
-    assert errors_of(body) == {
-        "model": f"is not known; did you mean {TYPOS[provider, model]}? Send allow_unknown_model: true if not"
-    }
-    assert read(body | {"allow_unknown_model": True}).model == model
-    assert "allow_unknown_model" in errors_of(body | {"allow_unknown_model": "yes"})
-
-
-@pytest.mark.parametrize(
-    ("provider", "model"),
-    [("fal", "fal-ai/flux/dev"), ("fal", "half-moon-ai/ai-face-swap/upscale"), ("heygen", "LipsyncNode")],
-)
-def test_a_model_that_resembles_no_known_one_passes_through(provider: str, model: str) -> None:
-    assert read({"provider": provider, "model": model, "input": {}}).model == model
-
-
-def test_the_permission_for_an_unknown_model_is_no_part_of_what_is_compared() -> None:
-    assert read(ANY, "key-1").digest == read(ANY | {"allow_unknown_model": True}, "key-1").digest
 
 
 WRONG_URLS = {
@@ -309,19 +249,6 @@ async def test_a_refused_request_changes_nothing(make_receiver: MakeReceiver) ->
     assert not receiver.emitted
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "x"])
-async def test_an_encoded_body_gets_415_that_names_the_encoding(receiver: Receiver, encoding: str) -> None:
-    headers = AS_JSON | {"content-encoding": encoding}
-    response = await receiver.http.post("/v1/jobs", content=b"\x1f\x8b", headers=headers)
-    assert is_problem(response, 415)
-    assert encoding in response.json()["detail"]
-
-
-async def test_the_identity_encoding_is_none(receiver: Receiver) -> None:
-    headers = {"content-encoding": "identity"}
-    assert (await receiver.http.post("/v1/jobs", json=ANY, headers=headers)).status_code == 202
-
-
 @pytest.mark.parametrize(
     "kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
 )
@@ -330,5 +257,4 @@ async def test_content_types_that_need_no_preflight_request_are_refused(receiver
     headers = {} if kind is None else {"content-type": kind}
     response = await receiver.http.post("/v1/jobs", content=msgspec.json.encode(ANY), headers=headers)
     assert is_problem(response, 415)
-    assert response.json()["detail"].startswith("the Content-Type must be application/json; ")
     assert await receiver.dump() == before

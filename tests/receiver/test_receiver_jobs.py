@@ -2,12 +2,10 @@
 
 import asyncio
 
-import httpx
 import pytest
 
 from ledger.records import Fault, JobError, Outcome
 from tests.database import ON_BOTH_DATABASES
-from tests.receiver.conftest import MakeReceiver
 from tests.receiver.harness import Receiver, callback_body
 from tests.receiver.test_receiver_app import is_problem
 
@@ -68,8 +66,8 @@ async def test_a_job_is_committed_with_its_task_before_the_response(receiver: Re
 
 async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) -> None:
     job_id = await create(receiver)
-    await receiver.story.begin(job_id)
-    await receiver.story.confirm(job_id, at=2)
+    await receiver.scenario.begin(job_id)
+    await receiver.scenario.confirm(job_id, at=2)
     receiver.clock.pass_seconds(60.5)
     await receiver.call_back(job_id, callback_body())
     job = (await receiver.http.get(f"/v1/jobs/{job_id}")).json()
@@ -89,8 +87,9 @@ async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) 
 
 
 async def test_a_failed_job_shows_its_error(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
-    await receiver.story.report(job_id, Outcome.failed(JobError(fault=Fault.INPUT, code="no_face", message="no face")))
+    job_id = await receiver.scenario.submit()
+    error = JobError(fault=Fault.INPUT, code="no_face", message="no face")
+    await receiver.scenario.report(job_id, Outcome.failed(error))
     job = (await receiver.http.get(f"/v1/jobs/{job_id}")).json()
     assert job["error"] == {"fault": "input", "code": "no_face", "message": "no face", "retryable": False}
 
@@ -122,51 +121,6 @@ async def test_a_key_used_for_another_request_is_refused(receiver: Receiver, cha
     assert is_problem(response, 422)
     assert "Idempotency-Key" in response.json()["detail"]
     assert await receiver.dump() == before
-
-
-async def post(receiver: Receiver, body: bytes) -> httpx.Response:
-    headers = {"idempotency-key": "key-1", "content-type": "application/json"}
-    return await receiver.http.post("/v1/jobs", content=body, headers=headers)
-
-
-WRITTEN = b'{"provider":"fal","model":"a/b","input":{"n":1,"m":{"x":0.5,"y":[]}},"notify":["https://a.example/","https://b.example/"]}'
-SAME = {
-    "white space": WRITTEN.replace(b",", b" ,\r\n "),
-    "order of the fields": b'{"model":"a/b",%s}' % WRITTEN[1:-1].replace(b'"model":"a/b",', b""),
-    "order of the input": WRITTEN.replace(b'"n":1,"m":{"x":0.5,"y":[]}', b'"m":{"y":[],"x":0.5},"n":1'),
-    "1.0 for 1": WRITTEN.replace(b'"n":1', b'"n":1.0'),
-    "5e-1 for 0.5": WRITTEN.replace(b"0.5", b"5e-1"),
-    "an escaped letter": WRITTEN.replace(b'"n"', b'"\\u006e"'),
-    "empty metadata": WRITTEN[:-1] + b',"metadata":{}}',
-    "metadata that is null": WRITTEN[:-1] + b',"metadata":null}',
-    "order of the notify URLs": WRITTEN.replace(b'a.example/","https://b.', b'b.example/","https://a.'),
-    "a notify URL that is repeated": WRITTEN.replace(b'"notify":[', b'"notify":["https://b.example/",'),
-}
-
-
-@pytest.mark.parametrize("same", SAME)
-async def test_the_same_request_written_in_another_way_returns_the_same_job(receiver: Receiver, same: str) -> None:
-    assert SAME[same] != WRITTEN
-    first, again = await post(receiver, WRITTEN), await post(receiver, SAME[same])
-    assert (first.status_code, again.status_code, again.json()["id"]) == (202, 202, first.json()["id"])
-    assert again.json()["input"] == first.json()["input"]
-    assert again.headers["idempotent-replayed"] == "true"
-
-
-async def test_a_large_integer_is_not_the_number_that_a_double_makes_of_it(receiver: Receiver) -> None:
-    assert (await post(receiver, WRITTEN.replace(b'"n":1', b'"n":9007199254740993'))).status_code == 202
-    assert is_problem(await post(receiver, WRITTEN.replace(b'"n":1', b'"n":9007199254740992.0')), 422)
-
-
-async def test_the_settings_are_no_part_of_what_is_compared(make_receiver: MakeReceiver) -> None:
-    """Neither NOTIFY_URL, nor whether the request would be accepted today."""
-    first = await post(make_receiver(), WRITTEN)
-    changes = {"NOTIFY_URL": "https://a.example/"}, {"NOTIFY_SECRET": ""}, {"FAL_KEY": ""}
-    for changed in (make_receiver(**change) for change in changes):
-        again = await post(changed, WRITTEN)
-        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
-        assert is_problem(await post(changed, WRITTEN.replace(b'"n":1', b'"n":2')), 422)
-    assert is_problem(await make_receiver(FAL_KEY="").http.post("/v1/jobs", json=ANY), 422)
 
 
 async def test_without_a_key_the_same_request_makes_another_job(receiver: Receiver) -> None:
@@ -210,7 +164,7 @@ async def test_a_full_last_page_has_no_cursor(receiver: Receiver) -> None:
 
 
 async def test_jobs_are_filtered_by_state_and_provider(receiver: Receiver) -> None:
-    accepted, submitted = await create(receiver), await receiver.story.submit()
+    accepted, submitted = await create(receiver), await receiver.scenario.submit()
     heygen = await create(receiver, {"provider": "heygen", "model": "Another", "input": {}})
 
     async def listed(query: str) -> set[str]:
@@ -235,9 +189,6 @@ async def test_jobs_are_filtered_by_state_and_provider(receiver: Receiver) -> No
         "limit=%D9%A1",
         "state=done",
         "provider=x",
-        "cursor=abc",
-        "cursor=msg_1",
-        "cursor=job_%00",
     ],
 )
 async def test_invalid_query_parameters_get_400_that_names_them(receiver: Receiver, query: str) -> None:
@@ -249,7 +200,7 @@ async def test_invalid_query_parameters_get_400_that_names_them(receiver: Receiv
 
 
 async def test_events_of_a_job_are_listed_in_order(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     events = (await receiver.http.get(f"/v1/jobs/{job_id}/events")).json()["events"]
     assert events == [
         {"sequence": 1, "type": "job.accepted", "timestamp": "2026-01-01T00:00:01.000Z"},

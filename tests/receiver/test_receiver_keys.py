@@ -1,4 +1,4 @@
-"""Published keys: one fetch for all callers, kept a day, stale ones rather than none, and few fetches for forgeries."""
+"""Published keys: one fetch for all callers, used for a day, stale ones if a fetch fails, few fetches for forgeries."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -94,7 +94,7 @@ async def test_keys_are_kept(ring: KeyRing, fal: Publisher, clock: Clock) -> Non
 
 
 async def test_keys_older_than_twelve_hours_are_not_fresh(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
-    """Or who takes the fresh ones first would keep them for good."""
+    """Or callers that check `fresh` first would use them forever."""
     await ring.current()
     clock.pass_seconds(12 * HOUR)
     assert ring.fresh is None
@@ -107,7 +107,7 @@ async def test_after_twelve_hours_keys_are_fetched_in_the_background(
     clock.pass_seconds(12 * HOUR)
     fal.says = Response(status=200, body=jwks(TWO))
     fal.open.clear()
-    assert await ring.current() is first  # at once, though fal does not answer
+    assert await ring.current() is first  # at once, although fal does not answer
     await until(lambda: len(fal.asked) == 2)
     assert await ring.current() is first
     fal.open.set()
@@ -133,7 +133,7 @@ async def test_stale_keys_are_used_while_fal_is_down(
     clock.pass_seconds(100 * HOUR)
     fal.says = NeverSent("connection refused")
     assert [await ring.current() for _ in range(3)] == [first] * 3
-    assert len(fal.asked) == 2  # and a rest of two seconds
+    assert len(fal.asked) == 2  # and none within two seconds
     assert [fact["error"] for fact in emitted.named("keys.fetch_failed")] == ["connection refused"]
 
 
@@ -170,7 +170,7 @@ async def test_without_keys_verification_is_unavailable(
     assert len(emitted.named("keys.fetch_failed")) == 1
     fal.says = Response(status=200, body=jwks(ONE))
     with pytest.raises(KeysUnavailable):
-        await ring.current()  # within two seconds of a failure nobody asks again
+        await ring.current()  # no fetch within two seconds of a failure
     assert len(fal.asked) == 1
     clock.pass_seconds(2)
     assert raw(await ring.current()) == [bytes(ONE.verify_key)]
@@ -193,7 +193,7 @@ async def test_a_signature_that_no_key_matches_causes_one_fetch_a_minute(
     fal.says = Response(status=200, body=jwks(TWO))
     second = await ring.newer_than(first)
     assert raw(second) == [bytes(TWO.verify_key)]
-    assert await ring.newer_than(first) is second  # fetched meanwhile: no need to ask again
+    assert await ring.newer_than(first) is second  # fetched in the meantime
     assert second is not None
     assert await ring.newer_than(second) is None
     assert len(fal.asked) == 2
@@ -228,10 +228,10 @@ async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher
 
 
 async def test_a_thousand_concurrent_forgeries_cause_one_fetch(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     await receiver.keys.prefetch()
     receiver.clock.pass_seconds(61)
     headers = receiver.fal.sign(callback_body(), key=TWO)
     answers = await asyncio.gather(*(receiver.call_back(job_id, headers=headers) for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {401}
-    assert receiver.fal.fetches == 2  # the one before, and one because of them all
+    assert receiver.fal.fetches == 2  # the first one, and one for all of them

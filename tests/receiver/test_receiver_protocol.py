@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import Iterator
 
-import msgspec
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -54,40 +53,8 @@ async def test_a_head_that_is_too_long_gets_400(part: bytes, monkeypatch: pytest
     assert b"200 OK" not in answer
 
 
-def problem(answer: bytes) -> dict[str, object]:
-    """Read a response that is a problem document on a connection that was closed."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert b"\r\ncontent-type: application/problem+json\r\n" in head + b"\r\n"
-    assert b"\r\nconnection: close\r\n" in head + b"\r\n"
-    assert f"\r\ncontent-length: {len(body)}\r\n".encode() in head + b"\r\n"
-    found: dict[str, object] = msgspec.json.decode(body)
-    assert head.startswith(f"HTTP/1.1 {found['status']} {found['title']}\r\n".encode())
-    return found
-
-
-@pytest.mark.parametrize(
-    ("request_", "detail"),
-    [
-        (b"BREWING / HTTP/1.1\r\nHost: x\r\n\r\n", "the method of the request is unknown"),
-        (b"nonsense\r\n\r\n", "the method of the request is unknown"),
-        (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", "this is not a valid HTTP/1.1 request"),
-        (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "this is not a valid HTTP/1.1 request"),
-        (HEAD + b"Content-Length: x\r\n\r\n", "this is not a valid HTTP/1.1 request"),
-        (HEAD + b"X: " + b"y" * 300 + b"\r\n\r\n", "the request's line and headers are longer than 200 bytes"),
-        (b"GET /" + b"y" * 300 + b" HTTP/1.1\r\n", "the request's line and headers are longer than 200 bytes"),
-    ],
-)
-async def test_a_request_that_is_not_understood_gets_a_problem(
-    request_: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(protocol, "LONGEST_HEAD", 200)
-    async with serving() as port:
-        answer = problem(await said(port, request_))
-    assert (answer["status"], answer["detail"]) == (400, detail)
-
-
 def refused(answer: bytes) -> bool:
-    """400, or nothing at all: what was said and not read may make the system drop an answer with the connection."""
+    """Check for 400 or no response: the system may drop the response if unread data is left in the socket."""
     return answer.partition(b"\r\n")[0] in {b"", b"HTTP/1.1 400 Bad Request"}
 
 
@@ -206,7 +173,8 @@ async def test_a_missing_body_gets_408_and_the_application_reads_a_disconnect(cl
     app = Reader()
     async with serving(app) as port:
         answer = await said(port, claimed)
-    assert problem(answer)["status"] == 408
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
     assert answer.count(b"HTTP/1.1") == 1
     assert app.messages[-1]["type"] == "http.disconnect"
     assert b"abcd".startswith(app.bodies)

@@ -31,7 +31,6 @@ def request(query: str) -> Request:
         ("limit=200&cursor=job_1", Sample(limit=200, cursor="job_1")),
         ("number=0&word=a%20b", Sample(number=0, word="a b")),
         ("word=12", Sample(word="12")),
-        ("limit=01&number=000&word=007", Sample(limit=1, number=0, word="007")),
     ],
 )
 def test_parameters_are_read_as_the_struct_declares_them(query: str, expected: Sample) -> None:
@@ -45,7 +44,6 @@ def test_parameters_are_read_as_the_struct_declares_them(query: str, expected: S
         ("Limit=2", "Limit", "is not a query parameter of /v1/things; allowed are limit, cursor, number, word"),
         ("page=", "page", "is not a query parameter of /v1/things; allowed are limit, cursor, number, word"),
         ("limit=2&limit=3", "limit", "is given twice; once is allowed"),
-        ("limit=0201", "limit", "must be a whole number from 1 to 200, not '0201'"),
         ("limit=201", "limit", "must be a whole number from 1 to 200, not '201'"),
         ("number=-1", "number", "must be a number, not '-1'"),
         ("number=1e2", "number", "must be a number, not '1e2'"),
@@ -70,11 +68,9 @@ def test_an_address_without_parameters_says_so() -> None:
         ("GET", "/v1/jobs"),
         ("POST", "/v1/jobs"),
         ("GET", "/v1/jobs/job_1"),
-        ("GET", "/v1/jobs/job_1/input"),
         ("GET", "/v1/jobs/job_1/events"),
         ("GET", "/v1/jobs/job_1/receipts"),
         ("GET", "/v1/deliveries"),
-        ("POST", "/v1/deliveries/replay"),
         ("GET", "/v1/deliveries/msg_1"),
         ("POST", "/v1/deliveries/msg_1/replay"),
     ],
@@ -90,9 +86,9 @@ def test_a_page_is_cut_from_one_row_more_than_its_limit(found: str, page: str, c
     class Row(msgspec.Struct):
         id: str
 
-    rows, next_cursor = cut_page([Row(letter) for letter in found], 2)
+    rows, next_cursor = cut_page([Row(each) for each in found], 2)
     assert ("".join(row.id for row in rows), next_cursor) == (page, cursor)
 
 
-def test_an_empty_page_reads_so() -> None:
+def test_an_empty_list_is_an_empty_page() -> None:
     assert msgspec.json.encode(JobsPage(jobs=(), next_cursor=None)) == b'{"jobs":[],"next_cursor":null}'

@@ -150,6 +150,41 @@ def test_an_unreachable_receiver_is_retried_and_then_one_clear_error(program: Pr
     assert line.startswith(f"renderhook: no receiver answers at {url} (")
 
 
+SECRETS = ["the-secret\nkey", "the-secret\r\nX: y", "the-secret\x00", "the-secret-schlüssel", "the-secret\u2028k"]
+
+
+@pytest.mark.parametrize("key", SECRETS, ids=ascii)
+@pytest.mark.parametrize("words", [("status", "job_1"), ("wait", "job_1"), ("fal", "a/b"), ("jobs",)])
+def test_an_api_key_that_no_header_can_hold_is_named_by_its_option_and_not_shown(
+    words: tuple[str, ...], key: str, server: ScriptedServer, program: Program
+) -> None:
+    done = program("--api-key", key, *words)
+    assert (done.exit_code, done.stdout, server.requests) == (2, "", [])
+    assert done.stderr == "renderhook: --api-key: must be one line of printable ASCII characters\n"
+
+
+def test_an_api_key_of_the_environment_is_named_by_its_setting(server: ScriptedServer) -> None:
+    environment = {"RENDERHOOK_URL": server.url, "API_KEY": "the-secret\nkey"}
+    done = CliRunner().invoke(main, ["jobs"], env=environment)
+    assert (done.exit_code, server.requests) == (2, [])
+    assert done.stderr == "renderhook: API_KEY: must be one line of printable ASCII characters\n"
+
+
+def test_an_idempotency_key_that_no_header_can_hold_is_refused(server: ScriptedServer, program: Program) -> None:
+    done = program("fal", "a/b", "--idempotency-key", "order\n1")
+    assert (done.exit_code, server.requests) == (2, [])
+    assert done.stderr == "renderhook: --idempotency-key: must be one line of printable ASCII characters\n"
+
+
+@pytest.mark.parametrize("url", ["http://user:the-password@127.0.0.1:1", "http://user:the-password@[::1\n"])
+def test_a_password_in_the_url_is_not_shown(url: str, program: Program) -> None:
+    done = program("status", "job_1", url=url)
+    assert done.exit_code == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("renderhook: no receiver answers at http://***@")
+    assert "the-password" not in line
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://127.0.0.1:port"])
 def test_a_url_that_can_never_be_reached_is_not_retried(url: str, program: Program, pauses: list[float]) -> None:
     done = program("status", "job_1", url=url)

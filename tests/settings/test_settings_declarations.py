@@ -8,7 +8,7 @@ import pytest
 
 from settings.environment import read_struct
 from settings.readers import count_between, read_keys, read_token
-from settings.setting import Declared, Setting, declared
+from settings.setting import Declared, Setting, declared, secret_texts
 
 
 class Sample(Declared, frozen=True, kw_only=True):
@@ -44,6 +44,31 @@ def test_every_fault_is_collected_and_leaves_its_value_empty() -> None:
     assert [fault.partition(": ")[0] for fault in faults] == ["SAMPLE_KEY", "SAMPLE_KEYS", "SAMPLE_COUNT"]
     assert faults[2] == "SAMPLE_COUNT: must be a whole number from 1 to 9, not '10'"
     assert values[:3] == (None, (), None)
+
+
+def _leave(text: str) -> str:
+    raise SystemExit(text)
+
+
+def _mistaken(text: str) -> str:
+    return {"": ""}[text]
+
+
+class Mistaken(Declared, frozen=True, kw_only=True):
+    mistaken_key: Annotated[str | None, Setting(_mistaken, secret=True, help="Raises what no reader should.")]
+    mistaken_text: Annotated[str | None, Setting(_leave, help="Ends the process.")]
+
+
+def test_a_reader_that_raises_something_else_is_a_fault_of_its_setting_without_the_value() -> None:
+    faults: list[str] = []
+    read_struct(Mistaken, {"MISTAKEN_KEY": "the-key", "MISTAKEN_TEXT": "the-text"}, faults)
+    assert faults == ["MISTAKEN_KEY: its reader raised KeyError", "MISTAKEN_TEXT: its reader raised SystemExit"]
+
+
+def test_secret_values_are_listed_as_texts() -> None:
+    sample, _ = read(SAMPLE_KEY="the-key", SAMPLE_KEYS=f"{'a' * 16},{'b' * 16}")
+    assert secret_texts(sample) == ["the-key", "a" * 16, "b" * 16]
+    assert secret_texts(read()[0]) == []
 
 
 def test_fields_that_are_no_settings_are_given() -> None:

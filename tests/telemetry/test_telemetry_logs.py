@@ -9,19 +9,21 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from ledger.records import RecordResult
+from telemetry.line_writer import STANDARD_ERROR
 from telemetry.logs import configure_logs
 from telemetry.telemetry import Telemetry
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
+def written(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[[], list[str]]]:
     """The lines that the process would write, with logging restored afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers = []
 
     def lines() -> list[str]:
-        text = capsys.readouterr().err
+        assert STANDARD_ERROR.drain()
+        text = capfd.readouterr().err
         assert text.endswith("\n")
         return text.removesuffix("\n").split("\n")
 

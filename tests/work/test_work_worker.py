@@ -6,7 +6,7 @@ import pytest
 
 from ledger.transitions import queue as work
 from tests.database import ON_BOTH_DATABASES
-from tests.ledger.patience import soon
+from tests.ledger.waiting import wait_until
 from tests.outbound.loopback import until
 from tests.submitter.gated_handler import LONGEST, FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
@@ -59,7 +59,7 @@ async def test_only_as_many_tasks_are_fetched_as_there_are_free_places(
     harness.store.due("submit").clear()
     handler.release(*handler.claimed)
     await until(harness.store.due("submit").is_set)
-    await until(lambda: len(handler.done) == 2)
+    await until(lambda: len(handler.done) == 2 and not worker._running)
     assert await worker.run_once() == min(LEASE_MS, longest_wait(harness))  # the end of the lease just fetched
     await until(lambda: len(handler.claimed) == 3)
     assert set(handler.claimed) == set(jobs)
@@ -105,7 +105,7 @@ async def test_a_running_worker_renews_leases(harness: Harness, monkeypatch: pyt
         async def renewed() -> bool:
             return await harness.seconds_until_due("submit") == ends
 
-        await soon("the lease is renewed", renewed)
+        await wait_until("the lease is renewed", renewed)
 
 
 async def test_it_wakes_by_itself_when_a_task_becomes_due(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,10 @@ import pytest
 from ledger.errors import Unavailable
 from ledger.requests import Task
 from ledger.storage.transaction import Transaction
+from ledger.transitions import queue as work
 from tests.database import ON_BOTH_DATABASES
+from tests.ledger import queues
+from tests.ledger.waiting import wait_until
 from tests.outbound.loopback import until
 from tests.submitter.gated_handler import FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
@@ -110,3 +113,62 @@ async def test_a_task_whose_lease_expired_is_not_started_twice_in_one_worker(har
     handler.release(job_id)
     await busy.drain(5)
     assert handler.done == [job_id]
+
+
+async def test_an_unforeseen_exception_ends_neither_fetching_nor_renewing(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "BACKOFF_MS", 5)
+    monkeypatch.setattr(workers, "RENEW_SECONDS", 0.005)
+    write, bugs = harness.store.write, {"fetch_work": 2, "renew_lease": 2}
+
+    async def buggy(transaction: Transaction[object]) -> object:
+        statement = transaction.steps[0].statement
+        if bugs.get(statement):
+            bugs[statement] -= 1
+            raise KeyError("a bug")
+        return await write(transaction)
+
+    monkeypatch.setattr(harness.store, "write", buggy)
+    await harness.accept()
+    handler = GatedHandler(harness)
+    async with running(make_worker(harness, handler)):
+        await until(lambda: handler.now == 1)
+        await until(lambda: bugs["renew_lease"] == 0)
+        harness.clock.pass_seconds(10)
+
+        async def renewed() -> bool:
+            return await harness.seconds_until_due("submit") == LEASE_MS / 1000
+
+        await wait_until("the lease is renewed", renewed)
+    for event in ("worker.fetch_failed", "worker.renew_failed"):
+        assert [each["error"] for each in harness.emitted.named(event)] == ["KeyError('a bug')"] * 2
+
+
+async def test_a_task_that_is_given_back_at_shutdown_keeps_its_tries(harness: Harness) -> None:
+    await harness.accept()
+    [task] = await harness.due("submit")
+    for _ in range(3):
+        await harness.store.write(work.reschedule(task, due_at=harness.clock(), failed=True))
+        [task] = await harness.due("submit")
+    await harness.store.write(work.give_back([task], due_at=harness.clock()))
+    worker = make_worker(harness, GatedHandler(harness))
+    await worker.run_once()
+    await worker.drain(0)
+    [task] = await harness.due("submit")
+    assert task.tries == 3
+
+
+async def test_a_task_that_is_recalled_while_it_runs_is_no_expired_lease(harness: Harness) -> None:
+    job_id = await harness.accept()
+    handler = GatedHandler(harness)
+    worker = make_worker(harness, handler)
+    await worker.run_once()
+    await queues.ask(harness.store, f"UPDATE work SET lease = NULL, due_at = {harness.clock()}")  # as a callback does
+    await worker.run_once()
+    assert harness.emitted.named("worker.lease_expired") == []
+    harness.clock.pass_seconds(LEASE_MS / 1000)
+    await worker.run_once()
+    assert [event["subject"] for event in harness.emitted.named("worker.lease_expired")] == [job_id]
+    assert handler.claimed == [job_id]
+    await worker.drain(0)

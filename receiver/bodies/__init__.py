@@ -1,1 +1,0 @@
-"""JSON bodies of requests: read in bounded time, with errors that name the field."""
