@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp
 
 from ledger.clock import wall_clock
 from ledger.ledger import Ledger
+from ledger.requests import Kind
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
 from providers.provider import Account
@@ -84,7 +86,7 @@ async def migrate(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    emit = Telemetry(registry)
+    emit = Telemetry(registry, labels={"provider": settings.providers.keys(), "kind": get_args(Kind)})
     webhooks = open_webhooks(settings.providers)
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,

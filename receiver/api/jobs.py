@@ -19,7 +19,7 @@ from receiver.views.job import view_job
 from receiver.views.pages import EventsList, JobsPage, ReceiptsList
 from receiver.web.bodies import check_declared_length, read_body
 from receiver.web.json import check_json, json_response
-from receiver.web.problems import Problem
+from receiver.web.problems import Problem, no_job
 from receiver.web.queries import NoParameters, parameter_problem, read_query
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
@@ -28,6 +28,10 @@ from telemetry.emit import Emit
 class JobsQuery(Paging, frozen=True, kw_only=True):
     """The query of `GET /v1/jobs`."""
 
+    cursor: Annotated[
+        Annotated[str, msgspec.Meta(pattern=r"\Ajob_[0-9a-z]+\Z")] | None,
+        msgspec.Meta(description="the next_cursor of the page before"),
+    ] = None
     state: Annotated[JobState | None, msgspec.Meta(description=f"one of {', '.join(JobState)}")] = None
     provider: Annotated[str | None, msgspec.Meta(description="the name of a provider")] = None
 
@@ -49,6 +53,7 @@ class JobsApi:
         self.routes = [
             Route("/jobs", endpoint(get=self.list, post=self.create)),
             Route("/jobs/{job_id}", endpoint(get=self.read)),
+            Route("/jobs/{job_id}/input", endpoint(get=self.input)),
             Route("/jobs/{job_id}/events", endpoint(get=self.events)),
             Route("/jobs/{job_id}/receipts", endpoint(get=self.receipts)),
         ]
@@ -92,6 +97,15 @@ class JobsApi:
         read_query(request, NoParameters)
         return json_response(view_job(await self._job(request.path_params["job_id"])))
 
+    async def input(self, request: Request) -> Response:
+        """Read the input of a job, byte for byte as it was sent."""
+        read_query(request, NoParameters)
+        job_id = request.path_params["job_id"]
+        found = await self._ledger.input(job_id)
+        if found is None:
+            raise no_job(job_id)
+        return Response(found, media_type="application/json")
+
     async def events(self, request: Request) -> Response:
         """List the events of a job, in order, with sequence numbers above `after`."""
         query = read_query(request, EventsQuery)
@@ -111,5 +125,5 @@ class JobsApi:
     async def _job(self, job_id: str) -> Job:
         job = await self._ledger.job(job_id)
         if job is None:
-            raise Problem(404, f"there is no job {job_id[:64]!r}")
+            raise no_job(job_id)
         return job

@@ -38,13 +38,14 @@ def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
     except msgspec.ValidationError:
         value = None
     if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
-        raise parameter_problem(field.name, f"must be {_description(field.type)}, not {text[:100]!r}")
+        raise parameter_problem(field.name, f"must be {description(field.type) or 'of another form'}, not {text[:100]!r}")
     return value
 
 
-def _description(kind: Any) -> str:
+def description(kind: Any) -> str | None:
+    """Return what a field must be, as its annotation describes it; None if it does not."""
     notes = [note for note in get_args(kind)[1:] if isinstance(note, msgspec.Meta)]
-    return next((note.description for note in notes if note.description), "of another form")
+    return next((note.description for note in notes if note.description), None)
 
 
 def parameter_problem(name: str, message: str) -> Problem:

@@ -110,3 +110,11 @@ def test_two_commands_with_one_idempotency_key_create_one_job(receiver: RunningR
 def test_two_commands_without_an_idempotency_key_create_two_jobs(receiver: RunningReceiver) -> None:
     words = ("fal", VIDEO_SWAP, FACE, VIDEO)
     assert receiver.run(*words).out != receiver.run(*words).out
+
+
+def test_a_model_that_resembles_a_known_one_is_submitted_only_with_allow_unknown_model(receiver: RunningReceiver) -> None:
+    words = ("heygen", "faceswapnode", *SWAP)
+    refused = receiver.run(*words)
+    assert (refused.code, refused.out) == (2, "")
+    assert "did you mean FaceswapNode?" in refused.err
+    assert receiver.run(*words, "--allow-unknown-model").code == 0
