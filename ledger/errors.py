@@ -5,6 +5,7 @@ LedgerError
 │   ├── Overloaded   too many writes wait
 │   ├── DiskFull     the disk has no room
 │   ├── Closed       the process is ending
+│   ├── FileLost     the file was deleted or replaced: until an operator acts, every call fails
 │   └── Unanswered   it may have been written: read before trying again
 ├── CannotOpen       an operator must act
 │   ├── Locked       another process has the file
@@ -31,6 +32,10 @@ class DiskFull(Unavailable):
 
 class Closed(Unavailable):
     """The process closed the database, because it is ending."""
+
+
+class FileLost(Unavailable):
+    """The database's file was deleted or replaced under the process; nothing that lasts was written."""
 
 
 class Unanswered(Unavailable):

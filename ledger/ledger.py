@@ -7,6 +7,7 @@ nothing was written, except after `Unanswered`, when that is unknown. Times are 
 from collections.abc import Mapping
 
 from ledger.clock import Clock, wall_clock
+from ledger.errors import LedgerError
 from ledger.queue import WorkQueue
 from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.requests import (
@@ -25,6 +26,7 @@ from ledger.requests import (
 from ledger.rows import Attempt, Delivery, DueDelivery, EndpointRow, Event, Job, Receipt
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, delivery_lists, endpoints, events, health, jobs, outcomes, submissions
+from ledger.transitions.queue import PAGE
 
 
 class Ledger:
@@ -38,6 +40,10 @@ class Ledger:
     async def close(self) -> None:
         """Commit what is waiting, then close the database."""
         await self.store.close()
+
+    def fault(self) -> LedgerError | None:
+        """Return why nothing can be recorded until an operator acts, or None: its file was deleted or replaced."""
+        return self.store.fault()
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -104,6 +110,16 @@ class Ledger:
         return await self.store.write(
             submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
         )
+
+    async def mark_restored(self) -> int:
+        """Make every job that is `accepted` or `submitting` `unconfirmed`, and return how many they were.
+
+        For a database restored from a backup, before anything is submitted: each may have been submitted since.
+        """
+        number = 0
+        while marked := await self.store.write(submissions.mark_restored(now=self._clock(), limit=PAGE)):
+            number += marked
+        return number
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
@@ -180,7 +196,7 @@ class Ledger:
         return bool(await self.store.write(deliveries.replay([delivery], now=self._clock())))
 
     async def replay_deliveries(self, wanted: DeliveryFilter) -> int:
-        """Replay every delivery that passes a filter, some at a time. Returns how many."""
+        """Replay every delivery that matches a filter, some at a time. Returns how many."""
         return await delivery_lists.replay_deliveries(self.store, wanted, now=self._clock())
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
@@ -190,7 +206,7 @@ class Ledger:
     async def deliveries(
         self, wanted: DeliveryFilter, *, limit: int, before: str = AFTER_ALL_IDENTIFIERS
     ) -> DeliveryPage:
-        """Read a page of deliveries that pass a filter, newest first, with identifiers before `before`."""
+        """Read a page of deliveries that match a filter, newest first, with identifiers before `before`."""
         return await delivery_lists.list_deliveries(self.store, wanted, limit=limit, before=before)
 
     async def attempts(self, delivery_id: str) -> list[Attempt]:

@@ -30,6 +30,14 @@ ALWAYS = 1 << 62
 
 DeliveryState = Literal["pending", "delivered", "dead", "discarded"]
 
+RESTORED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="restored",
+    message="it is unknown whether the provider runs this job: the database was restored from a backup that was made "
+    "before it was submitted, or before its response was recorded",
+)
+"""Why a job is unconfirmed that was not submitted yet in a restored backup."""
+
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
 
@@ -63,7 +71,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries: those that pass every condition given. `since` (ms) is part of the time, `until` is not."""
+    """Which deliveries: those that match every condition given. `since` (ms) is part of the time, `until` is not."""
 
     state: DeliveryState | None = None
     subject: str | None = None
@@ -71,8 +79,8 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     since: int = 0
     until: int = ALWAYS
 
-    def passes(self, delivery: Delivery) -> bool:
-        """Return whether a delivery passes."""
+    def matches(self, delivery: Delivery) -> bool:
+        """Return whether a delivery matches."""
         return (
             self.state in {None, delivery.state}
             and self.subject in {None, delivery.subject}
@@ -111,16 +119,18 @@ class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said about a job, verified, as the bytes it came in.
 
-    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
+    `outcome` is None when the report is believed but the outcome has to be fetched. `request_id` is None when it does
+    not name its request. `headers` is JSON text. `receipt` is the id of its receipt, where its outcome names it.
     """
 
     job_id: str
     provider: str
     source: Source
-    request_id: str
+    request_id: str | None
     outcome: Outcome | None
     headers: str
     body: bytes
+    receipt: str | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):

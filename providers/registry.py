@@ -98,13 +98,13 @@ def open_accounts(
     return _open_each("open", open_account, settings)
 
 
-def open_webhooks(settings: Mapping[str, msgspec.Struct]) -> dict[str, Webhook[Any, Any]]:
+def open_webhooks(settings: Mapping[str, msgspec.Struct]) -> dict[str, Webhook[Any, Any, Any]]:
     """Return the webhook of every provider that has one. `settings` has the settings of each provider by its name.
 
     Raises `InvalidProvider`.
     """
 
-    def open_webhook(provider: Provider[Any]) -> Webhook[Any, Any] | None:
+    def open_webhook(provider: Provider[Any]) -> Webhook[Any, Any, Any] | None:
         webhook = provider.webhook(settings[provider.name])
         if webhook is not None:
             _check_members("its webhook", webhook, WEBHOOK_MEMBERS)

@@ -3,16 +3,16 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from ledger.clock import wall_clock
 from ledger.ledger import Ledger
 from ledger.requests import Kind
+from ledger.urls import on_postgres
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
 from providers.provider import Account
@@ -22,6 +22,8 @@ from receiver.callbacks.sources import open_sources
 from receiver.database import open_database
 from receiver.notifier.notify_settings import put_notify_settings
 from receiver.notifier.open_notifier import delivery_limits, open_notifier
+from receiver.reachability import flag_unreachable
+from receiver.setting_warnings import setting_warnings
 from receiver.settings import Settings
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
@@ -29,15 +31,16 @@ from receiver.web.startup_gate import StartupGate
 from submitter.open_submitter import open_submitter
 from telemetry.emit import Emit
 from telemetry.telemetry import Telemetry
+from telemetry.version import VERSION
 from work.open_workers import open_workers
 from work.shutdown import Shutdown, ShutdownRequested
 from work.worker_group import WorkerGroup
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, variables: Collection[str]) -> None:
     """Serve until SIGTERM or SIGINT, with 503 until the database is open.
 
-    Raises CannotListen, InvalidProvider, LedgerError.
+    `variables` are the names in the environment. Raises CannotListen, InvalidProvider, LedgerError.
     """
     raise_file_limit()
     listener = listen(settings)
@@ -46,7 +49,7 @@ async def serve(settings: Settings) -> None:
     gate = StartupGate()
     serving = asyncio.create_task(serve_http(gate, listener, settings, shutdown), name="serve HTTP")
     try:
-        async with _open_receiver(settings, shutdown) as app:
+        async with _open_receiver(settings, variables, shutdown) as app:
             gate.open(app)
             await serving
     except ShutdownRequested:
@@ -57,19 +60,25 @@ async def serve(settings: Settings) -> None:
         listener.close()
 
 
-async def work_alone(settings: Settings) -> None:
+async def work_alone(settings: Settings, variables: Collection[str]) -> None:
     """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
 
-    Raises InvalidProvider, LedgerError.
+    On SQLite it only waits: the process that serves does the work. `variables` are the names in the environment. Raises
+    InvalidProvider, LedgerError.
     """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
     shutdown.listen()
     emit = Telemetry(CollectorRegistry())
+    if not on_postgres(settings.database_url):
+        emit("worker.idled", reason="DATABASE_URL is an SQLite file: the process that serves does the work")
+        await shutdown.requested.wait()
+        return
     try:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
-            emit("worker.started", providers=sorted(work.accounts))
+            _emit_warnings(settings, variables, work, emit)
+            emit("worker.started", version=VERSION, providers=sorted(work.accounts))
             shutdown.on_request(lambda: emit("worker.shutdown_requested"))
             await shutdown.requested.wait()
     except ShutdownRequested:
@@ -83,24 +92,35 @@ async def migrate(settings: Settings) -> None:
         pass
 
 
+async def mark_restored(settings: Settings) -> int:
+    """Make each job that a restored database would submit `unconfirmed`; return how many. Raises LedgerError."""
+    emit, shutdown = Telemetry(CollectorRegistry()), Shutdown(settings.stop_seconds)
+    async with open_database(settings, emit=emit, shutdown=shutdown, alone=True) as ledger:
+        return await ledger.mark_restored()
+
+
 @contextlib.asynccontextmanager
-async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
+async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
     emit = Telemetry(registry, labels={"provider": settings.providers.keys(), "kind": get_args(Kind)})
     webhooks = open_webhooks(settings.providers)
     async with (
+        contextlib.AsyncExitStack() as stack,
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
             webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
-            clock=wall_clock,
             emit=emit,
         ) as sources,
     ):
         freeze_startup_objects()
         shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
-        emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
+        _emit_warnings(settings, variables, work, emit)
+        address = f"{settings.host}:{settings.port}"
+        emit("receiver.started", version=VERSION, address=address, providers=sorted(work.accounts))
+        asking = asyncio.create_task(flag_unreachable(settings, work.clients, emit=emit), name="ask PUBLIC_URL")
+        stack.callback(asking.cancel)
         yield compose_application(
             settings,
             work.ledger,
@@ -124,6 +144,11 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
     workers: WorkerGroup
 
 
+def _emit_warnings(settings: Settings, variables: Collection[str], work: _Work, emit: Emit) -> None:
+    for name, message in setting_warnings(settings, variables, work.accounts):
+        emit("setting.flagged", setting=name, message=message)
+
+
 @contextlib.asynccontextmanager
 async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, workers: bool) -> AsyncIterator[_Work]:
     requests = Limits(
@@ -136,7 +161,12 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
     accounts = open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
     async with (
         open_database(settings, emit=emit, shutdown=shutdown) as ledger,
-        open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
+        open_clients(
+            requests,
+            delivery_limits(settings),
+            longest_result=settings.max_result_bytes,
+            allow_private_targets=targets,
+        ) as clients,
     ):
         await put_notify_settings(settings, ledger, emit=emit)
         submitter = open_submitter(

@@ -6,25 +6,48 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.errors import Contradiction
+from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
-from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.records import Fault, JobError, JobState, Outcome, RecordResult
 from ledger.requests import Report, Task
 from ledger.rows import Job
-from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
+from providers.http import (
+    AskNext,
+    Ended,
+    NeverSent,
+    NotFound,
+    PollResult,
+    Response,
+    RetryLater,
+    Running,
+    Send,
+    TooLong,
+    Unread,
+    Unreadable,
+)
 from providers.provider import Account
 from submitter.backoff import next_poll
-from submitter.provider_calls import PROVIDER_RAISED, ProviderCalls
+from submitter.poll_results import (
+    last_poll_error,
+    not_found_error,
+    read_too_long,
+    says_enough,
+    unreadable_outcome,
+    unrecordable_error,
+)
+from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.off_loop import run_off_loop
 
 NOT_FOUND_TRIES = 5
 """How often a provider may not find a request before the job fails: the provider may not know it yet."""
 
+UNREADABLE_TRIES = 5
+"""How often the result of a job that has ended may be unreadable before the job fails: a proxy may answer instead."""
+
 MOST_REQUESTS = 4
 """Requests of one poll. A provider that asks for more is polled again later."""
-
-UNRECORDABLE = "unrecordable"
-"""The code of the error when the database rejects what a provider reported."""
 
 
 class Poller:
@@ -53,7 +76,7 @@ class Poller:
         calls = ProviderCalls(account, job, self._emit)
         result, response = await self._poll(calls, job)
         if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
-            result = Ended(outcome=Outcome.failed(_not_found_error(job)))
+            result = Ended(outcome=Outcome.failed(not_found_error(job)))
         # A response that was read is recorded even if this task is cancelled.
         await run_shielded(self._settle(task, job, calls, result, response))
 
@@ -65,22 +88,27 @@ class Poller:
                 break
             try:
                 response = await self._send(result.request)
+            except TooLong as error:
+                return read_too_long(job, result.request, error)
             except (NeverSent, Unread) as error:
-                message = f"{job.provider} did not answer: {error}"
+                message = f"no response of {job.provider} was read: {error}"
                 return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
+            result = await run_off_loop(len(response.body), calls.read_poll, result, response)
             calls.emit_warning(response)
-            result = calls.read_poll(result, response)
         return result, response
 
     async def _settle(
         self, task: Task, job: Job, calls: ProviderCalls, result: PollResult, response: Response | None
     ) -> None:
+        receipt = new_identifier("rcpt", self._clock())
+        if isinstance(result, Unreadable) and self._is_last_try(task, job, calls, result):
+            result = Ended(outcome=unreadable_outcome(result, receipt))
         if isinstance(result, Ended) and response is not None:
-            unrecordable = await self._record(job, result.outcome, response)
+            unrecordable = await self._record(job, result.outcome, response, receipt)
             if unrecordable is None:
                 return
             result = RetryLater(error=unrecordable)
-        if isinstance(result, RetryLater):
+        if isinstance(result, RetryLater | Unreadable):
             error = result.error
             self._emit(
                 "poll.failed",
@@ -92,23 +120,35 @@ class Poller:
             )
         await self._reschedule_or_expire(task, job, calls, result)
 
-    async def _record(self, job: Job, outcome: Outcome, response: Response) -> JobError | None:
+    def _is_last_try(self, task: Task, job: Job, calls: ProviderCalls, result: Unreadable) -> bool:
+        if result.ended:
+            return task.tries >= UNREADABLE_TRIES
+        return self._clock() >= (job.submitted_at or 0) + 2 * calls.give_up_after
+
+    async def _record(self, job: Job, outcome: Outcome, response: Response, receipt: str) -> JobError | None:
         """Record an outcome. Returns an error if the database rejects it, as it may one of an installed provider."""
+        headers: dict[str, object] = {"status": response.status}
+        if response.longer_than is not None:
+            headers["longer_than"] = response.longer_than
         report = Report(
             job_id=job.id,
             provider=job.provider,
             source="poll",
             request_id=job.provider_request_id or "",
             outcome=outcome,
-            headers=msgspec.json.encode({"status": response.status}).decode(),
+            headers=msgspec.json.encode(headers).decode(),
             body=response.body,
+            receipt=receipt,
         )
         try:
             result = await self._ledger.record(report)
         except Contradiction as error:
             self._emit("poll.record_failed", job=job.id, provider=job.provider, error=str(error))
-            return _unrecordable_error(job, response)
+            return unrecordable_error(job, response)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
+        error = outcome.error
+        if error is not None and outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED:
+            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
         return None
 
     async def _reschedule_or_expire(self, task: Task, job: Job, calls: ProviderCalls, result: PollResult) -> None:
@@ -116,51 +156,15 @@ class Poller:
         submitted_at = job.submitted_at or now
         give_up_after = calls.give_up_after
         deadline = submitted_at + give_up_after
-        if now >= deadline and (_says_enough(result) or now >= deadline + give_up_after):
+        if now >= deadline and (says_enough(result) or now >= deadline + give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
-            error = _last_poll_error(job, now - submitted_at, result)
+            error = last_poll_error(job, now - submitted_at, result)
             if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
                 self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
-        retry_after = result.retry_after if isinstance(result, Running | RetryLater) else None
+        retry_after = result.retry_after if isinstance(result, Running | RetryLater | Unreadable) else None
         delay = next_poll(calls.poll_interval, now - submitted_at, retry_after, stretch=calls.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
-        failed = isinstance(result, NotFound)  # the only result that counts as a try: a running job may take long
+        # Nothing else counts as a try: a running job may take long.
+        failed = isinstance(result, NotFound) or (isinstance(result, Unreadable) and result.ended)
         await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
-
-
-def _says_enough(result: PollResult) -> bool:
-    """Return whether another poll after the deadline would say no more: the job runs, or our side cannot read it."""
-    unreadable = isinstance(result, RetryLater) and result.error.code in {PROVIDER_RAISED, UNRECORDABLE}
-    return unreadable or isinstance(result, Running | AskNext)
-
-
-def _unrecordable_error(job: Job, response: Response) -> JobError:
-    message = (
-        f"the outcome that the provider {job.provider} reported, HTTP {response.status} with {len(response.body)} "
-        f"bytes, cannot be recorded; see poll.record_failed in the log"
-    )
-    return JobError(fault=Fault.RENDERHOOK, code=UNRECORDABLE, message=message)
-
-
-def _not_found_error(job: Job) -> JobError:
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="not_found",
-        message=f"{job.provider} does not know request {job.provider_request_id} (any more)",
-    )
-
-
-def _last_poll_error(job: Job, age: int, result: PollResult) -> JobError:
-    if isinstance(result, RetryLater):
-        message = (
-            f"the end of request {job.provider_request_id} was not read within {age // 1000} s; it may have ended, and "
-            f"be billed. At the last poll: {result.error.message}"
-        )
-        return JobError(fault=result.error.fault, code="unread", message=message)
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="timed_out",
-        message=f"{job.provider} did not report the end of request {job.provider_request_id} within {age // 1000} s; "
-        f"it may still finish, and be billed",
-    )

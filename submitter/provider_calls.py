@@ -24,6 +24,7 @@ from providers.http import (
     SubmitResult,
     Submitted,
     Unknown,
+    Unreadable,
 )
 from providers.provider import Account
 from providers.reading import read_code, read_text
@@ -168,7 +169,7 @@ def _checked_poll(result: object) -> PollResult:
         _checked_request(result.request)
         return result
     checked: PollResult = _checked(result, PollResult)
-    if isinstance(checked, RetryLater):
+    if isinstance(checked, RetryLater | Unreadable):
         return msgspec.structs.replace(checked, error=_readable(checked.error))
     if isinstance(checked, Ended):
         return Ended(outcome=_checked_outcome(checked.outcome))

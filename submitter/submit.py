@@ -20,6 +20,7 @@ from submitter.backoff import next_poll, next_submit
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.off_loop import run_off_loop
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a callback."""
@@ -118,8 +119,9 @@ class Submitter:
             return RetryLater(error=_network_error("never_sent", f"{job.provider} was not reached: {error}"))
         except Unread as error:
             return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
+        result = await run_off_loop(len(response.body), calls.read_submission, response)
         calls.emit_warning(response)
-        return calls.read_submission(response)
+        return result
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -209,7 +211,7 @@ class Submitter:
     def _unknown_error(self, job: Job, now: int) -> JobError:
         account = self._accounts.get(job.provider)
         unknown = (job.error or CLAIM_ENDED).message.rstrip(".")
-        outcome = f"No callback came within {(now - (job.unconfirmed_at or now)) // 1000} s"
+        outcome = f"No callback was verified within {(now - (job.unconfirmed_at or now)) // 1000} s"
         if account is None or not ProviderCalls(account, job, self._emit).calls_back:
             outcome = f"{job.provider} does not call back, and without the id of a request it cannot be polled"
         message = (

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-HOUR_MS = 3_600_000
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 
 
 class EventType(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,9 +36,12 @@ EVENTS: Mapping[str, EventType] = {
     "receiver.shutdown_requested": _event("Shutdowns of the process that serves HTTP, at their beginning."),
     "receiver.became_unready": _event("Changes of /readyz from 200 to 503, or to another reason.", warning=True),
     "receiver.became_ready": _event("Changes of /readyz from 503 to 200."),
+    "setting.flagged": _event("Settings that are probably not meant, at the start.", warning=True),
     "worker.started": _event("Starts of a process that only works."),
+    "worker.idled": _event("Starts of a process that only works on SQLite, where it has nothing to do.", warning=True),
     "worker.shutdown_requested": _event("Shutdowns of a process that only works, at their beginning."),
     "database.call_failed": _event("Database calls that failed because the database did not answer.", warning=True),
+    "database.file_lost": _event("Files of SQLite deleted or replaced while the process had them open.", warning=True),
     "job.accepted": _event("Jobs accepted by the API.", "provider"),
     "job.submitted": _event("Jobs accepted by a provider.", "provider"),
     "job.submit_rescheduled": _event("Submissions postponed because a provider did not take them.", "provider", "code"),
@@ -60,6 +63,9 @@ EVENTS: Mapping[str, EventType] = {
     "callback.recorded": _event(
         "Verified callbacks, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
+    "callback.unread": _event(
+        "Verified callbacks whose outcome could not be read: the job is polled.", "provider", "reason", warning=True
+    ),
     "callback.refused": _event("Callbacks that were refused, by reason.", "provider", "reason"),
     "callback.deferred": _event(
         "Callbacks answered 503 because keys or database were unavailable; the provider retries.",
@@ -72,7 +78,7 @@ EVENTS: Mapping[str, EventType] = {
     "poll.recorded": _event(
         "Polls that found a job ended, by what became of them.", "provider", "state", "result", result="conflict orphan"
     ),
-    "poll.failed": _event("Polls that a provider did not answer.", "provider", "code"),
+    "poll.failed": _event("Polls without a response that says how the job is.", "provider", "code"),
     "poll.record_failed": _event("Outcomes that a poll read and the database rejected.", "provider", warning=True),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
     "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),
@@ -84,19 +90,20 @@ EVENTS: Mapping[str, EventType] = {
     ),
     "delivery.attempted": _event("Delivery attempts, by class of HTTP status.", "outcome"),
     "delivery.finished": _event("Deliveries that ended, by state.", "state", state="dead"),
-    "delivery.replayed": _event("Deliveries that were made due again, one by one.", "state"),
-    "delivery.filter_replayed": _event("Requests that replayed all the deliveries of a filter."),
+    "delivery.replayed": _event("Deliveries that were replayed one by one, by the state before.", "state"),
+    "delivery.filter_replayed": _event("Requests that replayed deliveries by a filter."),
     "endpoint.disabled": _event("Endpoints disabled because they answered 410 Gone.", warning=True),
     "endpoint.paused": _event("Settings that are absent, so that deliveries wait for them.", warning=True),
     "endpoint.removed": _event("Removals of the endpoint of NOTIFY_URL that discarded deliveries.", warning=True),
     "worker.task_failed": _event("Tasks whose handler raised an exception.", "kind", warning=True),
-    "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True),
+    "worker.fetch_failed": _event("Fetches of due tasks that failed.", "kind", warning=True, repeat_after=MINUTE_MS),
     "worker.renew_failed": _event("Renewals of leases that failed.", "kind", warning=True),
     "worker.reschedule_failed": _event("Failed tasks that could not be rescheduled.", "kind", warning=True),
     "worker.lease_expired": _event("Tasks whose lease expired while they were still running.", "kind", warning=True),
     "worker.tasks_abandoned": _event("Shutdowns that abandoned tasks when their time was over.", "kind"),
     "worker.stopped": _event("Workers that stopped although no shutdown was requested.", warning=True),
     "work.missing_enqueued": _event("Repairs of jobs or endpoints that had no task.", warning=True),
+    "work.hastened": _event("Set-backs of the clock, after which waiting work was made due sooner.", warning=True),
     "work.sweep_failed": _event("Sweeps for missing work that failed.", warning=True),
 }
 

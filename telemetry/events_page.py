@@ -28,11 +28,12 @@ Logged at level `warning`, because an operator should read them:
 """
 
 WARNINGS = """\
-`callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `delivery.finished` with
-`dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`, `job.expired`,
-`job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded` with
-`conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`, `receiver.became_unready`,
-`provider.warning_received` (once an hour), `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed`,
+`callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `database.file_lost`,
+`delivery.finished` with `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`,
+`job.expired`, `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded`
+with `conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`,
+`receiver.became_unready`, `provider.warning_received` (once an hour), `setting.flagged`, `work.hastened`,
+`work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed` (once a minute), `worker.idled`,
 `worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
 
 All other events are logged at level `info`.

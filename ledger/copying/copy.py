@@ -13,7 +13,7 @@ import msgspec
 from ledger.copying.source import Chunk, Source, Summary, Table, Values, open_source
 from ledger.errors import CannotOpen
 from ledger.storage.migrations import Moved
-from ledger.urls import POSTGRES, SQLITE
+from ledger.urls import NEEDS_PSYCOPG, POSTGRES, SQLITE
 
 if TYPE_CHECKING:
     from ledger.copying.target import Target
@@ -103,7 +103,7 @@ def _import_target(source_url: str, target_url: str) -> ModuleType:
     try:
         from ledger.copying import target  # noqa: PLC0415 - an extra that SQLite does not need
     except ImportError as error:
-        raise CannotOpen(f"Postgres needs more packages ({error}): pip install 'renderhook[postgres]'") from error
+        raise CannotOpen(NEEDS_PSYCOPG.format(error=error)) from error
     return target
 
 

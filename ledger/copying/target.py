@@ -1,6 +1,5 @@
 """The target of a copy, a Postgres database: it computes its own checksums, and is opened to receivers at the end."""
 
-import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Sequence
@@ -12,7 +11,7 @@ from psycopg.rows import dict_row
 
 from ledger.copying.source import NOT_COPIED, Chunk, Source, Summary, Table, Values
 from ledger.errors import CannotOpen, Locked, Unavailable
-from ledger.postgres.connections import APPLICATION, Connection, connect
+from ledger.postgres.connections import Connection, connect, refuse_others
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import migrate
 from ledger.postgres.store import open_postgres
@@ -22,8 +21,6 @@ from ledger.transitions.queue import enqueue_missing
 _LOCK = 0x636F7079  # "copy" in ASCII: the key of an advisory lock
 _NAME = "renderhook copy"
 _SECONDS = 30.0
-DISCONNECT_SECONDS, DISCONNECT_POLLS = 2.0, 20
-"""How long the connections of a receiver that was just stopped may take to close, and how often that is checked."""
 
 _UNFINISHED = (
     "this ledger is a copy that is not finished: stop the receiver of the old ledger, and run "
@@ -46,7 +43,6 @@ JOIN pg_index AS k ON k.indrelid = t.oid AND k.indisprimary
 WHERE t.relkind = 'r' AND t.relnamespace = current_schema()::regnamespace
 ORDER BY t.relname, 4 NULLS LAST, c.attnum
 """
-_RECEIVERS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 _ANY = "SELECT 1 FROM {name} LIMIT 1"
 _ANALYZE = "ANALYZE {names}"
 _MARK = "INSERT INTO moved_to (copy, sentence, state, changed_at) VALUES (%s, %s, 'closed', %s)"
@@ -136,7 +132,7 @@ class Target:
 
     async def close_to_receivers(self, now: int) -> None:
         """Make it an unfinished copy again, which no receiver opens."""
-        await _refuse_receivers(self._writer)
+        await refuse_others(self._writer)
         await self._mark("closed", now)
 
     async def check_tables(self, tables: Sequence[Table]) -> None:
@@ -193,7 +189,7 @@ async def _find_copy(connection: Connection, source: Source) -> Moved | None:
         if table.name != "providers" and await _holds(connection, _ANY.format(name=table.name)):
             raise CannotOpen("the database has a ledger of its own, which is kept: copy to an empty database")
     if ledger and not (moved and moved.state == "open"):
-        await _refuse_receivers(connection)
+        await refuse_others(connection)
     return moved
 
 
@@ -212,14 +208,6 @@ async def _begin_copy(connection: Connection, identity: str, now: int) -> Moved:
     moved = Moved(f"{identity} {secrets.token_hex(8)}", _UNFINISHED, "closed")
     await connection.execute(_MARK, (moved.copy, moved.sentence, now))
     return moved
-
-
-async def _refuse_receivers(connection: Connection) -> None:
-    for _ in range(DISCONNECT_POLLS):
-        if not await _holds(connection, _RECEIVERS, APPLICATION):
-            return
-        await asyncio.sleep(DISCONNECT_SECONDS / DISCONNECT_POLLS)
-    raise CannotOpen("a receiver is connected to the database: stop it first")
 
 
 async def _holds(connection: Connection, statement: str, *values: object) -> bool:

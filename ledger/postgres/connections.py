@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from ledger.errors import CannotOpen
+from ledger.errors import CannotOpen, LedgerError, Locked, Unanswered, Unavailable
 from ledger.postgres.faults import fault_of
 from ledger.urls import UNREADABLE
 
@@ -24,6 +24,11 @@ FRESH_SECONDS = 1.0
 
 APPLICATION = "renderhook"
 """The application_name of our connections in pg_stat_activity, by which a copy finds running receivers."""
+
+LEAVING_SECONDS, LEAVING_TRIES = 2.0, 20
+"""How long the connections of a receiver that has just been stopped may take to go."""
+
+_AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 
 _NEEDS_OPERATOR = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
@@ -76,15 +81,32 @@ async def connect(url: str, *, name: str = APPLICATION) -> Connection:
     """Open one connection in autocommit. Raises `CannotOpen` if an operator must act, else another LedgerError."""
     try:
         # nothing is prepared: through a pooler the next client may get the session
-        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
+        connection = await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise refusal_of(error, url) from error
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        await connection.close()
+        raise CannotOpen(
+            f"the encoding of the database is {encoding}, which cannot hold every text: make one with "
+            f"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL"
+        )
+    return connection
 
 
 async def is_pooled(connection: Connection) -> bool:
     """Return whether there is a pooler: the backend that answers is not the one of the handshake."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     return row is not None and row[0] != connection.info.backend_pid
+
+
+async def refuse_others(connection: Connection) -> None:
+    """Wait until no receiver or worker has a connection to the database. Raises `Locked` if one stays."""
+    for _ in range(LEAVING_TRIES):
+        if await (await connection.execute(_AT_WORK, [APPLICATION])).fetchone() is None:
+            return
+        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TRIES)
+    raise Locked("a receiver or worker is connected to the database: stop it first")
 
 
 def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
@@ -121,16 +143,23 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
 
 def _options(url: str, name: str) -> dict[str, Any]:
     known = conninfo_to_dict(url)
-    return {"autocommit": True, "application_name": name} | (
+    # in the connection's own options, which come before those of the role, the database and PGCLIENTENCODING
+    return {"autocommit": True, "application_name": name, "client_encoding": "UTF8"} | (
         {} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS}
     )
 
 
-def _refused(error: psycopg.Error) -> Exception:
+def refusal_of(error: psycopg.Error, url: str) -> LedgerError:
+    """Convert an error of connecting to `url`. The message names DATABASE_URL and never has the password."""
     words = " ".join(str(error).split())
     # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
-    if isinstance(error, psycopg.ProgrammingError):  # the URL cannot be parsed, and the message would quote it
-        return CannotOpen(UNREADABLE)
+    if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
+        option = re.search(r'invalid URI query parameter: "(\w+)"', words)
+        if option and "@" not in url.partition("?")[2]:  # else it may be a part of the password
+            return CannotOpen(f"DATABASE_URL: libpq knows no option {option[1]}: leave it out")
+        return CannotOpen(f"DATABASE_URL: {UNREADABLE}")
     if _NEEDS_OPERATOR.search(words):
         return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")
-    return fault_of(error)
+    fault = fault_of(error)
+    kind = Unavailable if isinstance(fault, Unanswered) else type(fault)  # nothing was sent
+    return kind(f"cannot connect to the database: {words}; see DATABASE_URL")

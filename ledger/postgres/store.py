@@ -8,7 +8,15 @@ from typing import Any, TypeVar
 from psycopg_pool import PoolTimeout
 
 from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
-from ledger.postgres.connections import Pool, SessionSettings, connect, is_pooled, make_pool
+from ledger.postgres.connections import (
+    APPLICATION,
+    Pool,
+    SessionSettings,
+    connect,
+    is_pooled,
+    make_pool,
+    refuse_others,
+)
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
 from ledger.postgres.transactions import read, run_batch
@@ -82,6 +90,9 @@ class PostgresStore:
         """Return the event of that name. Other processes set it too, unless there is a pooler."""
         return self.wakeups.due(what)
 
+    def fault(self) -> None:
+        """Return None: a database on a server is not lost under its clients."""
+
     async def close(self) -> None:
         """Commit what waits, and close every connection."""
         if self._closed:
@@ -136,18 +147,22 @@ async def open_postgres(
     providers: Collection[str] = (),
     waiting_limit: int = 10_000,
     batch: int = 256,
+    alone: bool = False,
 ) -> PostgresStore:
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are registered. `connections` bounds what this process opens, besides one to listen on; `seconds` bounds
-    every response. Raises `CannotOpen` if an operator must act, `Unavailable` if the database does not answer.
+    every response. With `alone` it is refused while a receiver or worker has it open. Raises `CannotOpen` if an
+    operator must act, `Unavailable` if the database does not answer.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                connection = await connect(url)
+                connection = await connect(url, name=f"{APPLICATION} alone" if alone else APPLICATION)
                 undo.push_async_callback(connection.close)
                 session = SessionSettings(seconds=seconds, pooled=await is_pooled(connection))
+                if alone:
+                    await refuse_others(connection)
                 behind = await is_behind(connection)
         except TimeoutError as error:
             raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error

@@ -7,6 +7,12 @@ SELECT id, last_sequence, :event, :public, :now, last_transition, :data
 FROM jobs WHERE id = :subject AND last_transition = :transition
 ON CONFLICT (subject, sequence) DO NOTHING;
 
+-- name: insert_restored_events
+-- As above, for each job of mark_restored.
+INSERT INTO events (subject, sequence, type, public, at, transition, data)
+SELECT id, last_sequence, :event, :public, :now, last_transition, NULL
+FROM jobs WHERE state = 'unconfirmed' AND last_transition = :transition;
+
 -- name: insert_endpoint_event
 -- The same for an endpoint.
 INSERT INTO events (subject, sequence, type, public, at, transition, data)

@@ -94,6 +94,21 @@ SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, error_fa
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
+-- name: mark_restored
+-- accepted or submitting -> unconfirmed, a page of them: the database is a copy from a backup, and what happened since
+-- the backup is not known. The job may have been submitted.
+UPDATE jobs
+SET state = 'unconfirmed', claimed_until = NULL, unconfirmed_at = :now, error_fault = :error_fault,
+    error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    submissions = CASE WHEN state = 'accepted' THEN submissions + 1 ELSE submissions END,
+    last_sequence = last_sequence + 1, last_transition = :transition
+WHERE id IN (SELECT id FROM jobs WHERE state IN ('accepted', 'submitting') LIMIT :limit)
+  AND state IN ('accepted', 'submitting')
+RETURNING id;
+
+-- name: newest_job
+SELECT created_at FROM jobs ORDER BY id DESC LIMIT 1;
+
 -- name: read_job
 -- One job with its outputs, a row for each output.
 SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;

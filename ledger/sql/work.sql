@@ -11,12 +11,13 @@ FROM jobs WHERE id = :job_id AND last_transition = :transition
 -- The job has ended at the provider, and its result is needed: a running poll must not delay the next one.
 UPDATE work SET lease = NULL
 WHERE kind = 'poll' AND subject = :job_id AND lease IS NOT NULL
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id);
+  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted'
+              AND (provider_request_id = :request_id OR :request_id IS NULL));
 
 -- enqueue: poll_now
 -- A poll that is due now, for the result.
 SELECT 'poll' AS kind, id AS subject, :now AS due_at
-FROM jobs WHERE id = :job_id AND state = 'submitted' AND provider_request_id = :request_id
+FROM jobs WHERE id = :job_id AND state = 'submitted' AND (provider_request_id = :request_id OR :request_id IS NULL)
 
 -- enqueue: enqueue_deliveries
 -- The endpoints of the deliveries that fan_out inserted. From the same view, because Postgres would read every pending
@@ -63,6 +64,25 @@ WHERE page.due_at IS NOT NULL
 -- name: end_of_endpoints
 -- The last endpoint of the page; no row if there are no more.
 SELECT id AS after FROM endpoints WHERE id > :after ORDER BY id LIMIT 1 OFFSET :limit - 1;
+
+-- name: bring_work_forward
+-- A page of tasks: the clock was set back by :set_back ms, so what was due in ten seconds is due in ten seconds again. A
+-- lease that is no longer than any is left alone: it was renewed since.
+UPDATE work SET due_at = CASE WHEN due_at - :set_back > :now THEN due_at - :set_back ELSE :now END
+WHERE kind = :kind AND due_at > :now AND (lease IS NULL OR due_at > :now + :longest_lease)
+  AND subject IN (SELECT subject FROM work WHERE kind = :kind AND subject > :after ORDER BY subject LIMIT :limit)
+RETURNING subject;
+
+-- name: end_of_work
+-- Where the page of tasks ends.
+SELECT subject AS after FROM work WHERE kind = :kind AND subject > :after ORDER BY subject LIMIT 1 OFFSET :limit - 1;
+
+-- name: bring_deliveries_forward
+-- As bring_work_forward, for the deliveries of a page of endpoints.
+UPDATE deliveries SET due_at = CASE WHEN due_at - :set_back > :now THEN due_at - :set_back ELSE :now END
+WHERE state = 'pending' AND due_at > :now
+  AND endpoint_id IN (SELECT id FROM endpoints WHERE id > :after ORDER BY id LIMIT :limit)
+RETURNING id;
 
 -- name: clear_job_work
 -- The job has ended.

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, Closed, LedgerError, Locked
+from ledger.errors import CannotOpen, Closed, FileLost, LedgerError, Locked
+from ledger.sqlite.files import OpenFiles, make_private
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
@@ -45,13 +46,14 @@ class SQLiteStore:
     poll_ms = 60_000  # this process enqueues all work, and wakes its own workers
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, *, waiting_limit: int, batch: int
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, **limits: int
     ) -> None:
+        self._files = OpenFiles(path)
         self._writer = writer
         self._reader = reader
         self._lock = lock
         self._due = DueEvents()
-        self._commits = GroupCommit(self._run, self._due.set, waiting_limit=waiting_limit, batch=batch)
+        self._commits = GroupCommit(self._run, self._due.set, **limits)
         self._closed = False
 
     async def write(self, transaction: Transaction[T]) -> T:
@@ -62,6 +64,8 @@ class SQLiteStore:
         """Run a reading statement on the reader's connection."""
         if self._closed:
             raise Closed("the database is closed")
+        if (lost := self._files.fault()) is not None:
+            raise lost
         found = statements()[statement]
         try:
             return list(await self._reader.execute_fetchall(found.text, found.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
@@ -71,6 +75,10 @@ class SQLiteStore:
     def due(self, what: str) -> asyncio.Event:
         """Return the event of that name."""
         return self._due.get(what)
+
+    def fault(self) -> FileLost | None:
+        """Return what is wrong if the file was deleted or replaced, so that what is written would be lost."""
+        return self._files.fault()
 
     async def close(self) -> None:
         """Commit what waits, close the file and release its lock, within `CLOSE_SECONDS`.
@@ -88,7 +96,9 @@ class SQLiteStore:
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
         try:
-            return await _on_thread(self._writer, run_batch, transactions)
+            results = await _on_thread(self._writer, run_batch, transactions)
+            lost = self._files.fault()  # after the commit: a file that is deleted can still be written
+            return [lost] * len(transactions) if lost else results
         except Exception as error:  # noqa: BLE001 - every caller gets the error, and the writer goes on
             return [fault_of(error)] * len(transactions)
 
@@ -105,7 +115,7 @@ async def open_sqlite(
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
-        _create_private(path)
+        make_private(path)
         try:
             writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
@@ -120,16 +130,7 @@ async def open_sqlite(
             kind = type(fault) if isinstance(fault, CannotOpen) else CannotOpen
             raise kind(f"cannot open {path}: {fault}") from error
         undo.pop_all()
-    return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
-
-
-def _create_private(path: Path) -> None:
-    """Create a file that only its owner may read, unless it exists: inputs and outputs are faces, and signed URLs.
-
-    SQLite gives its other files the mode of this one (findCreateFileMode in its os_unix.c).
-    """
-    with contextlib.suppress(OSError):  # it exists, or SQLite says why it cannot be created
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    return SQLiteStore(path, writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
 
 
 async def _on_thread(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
+from ledger.errors import LedgerError
 from ledger.storage.transaction import Rows, Transaction
 
 T = TypeVar("T")
@@ -31,6 +32,9 @@ class Store(Protocol):
 
         `what` is a kind of work, or an endpoint's id for its deliveries. It is kept only while a caller holds it.
         """
+
+    def fault(self) -> LedgerError | None:
+        """Return why nothing can be recorded until an operator acts, or None. It asks no server."""
 
     async def close(self) -> None:
         """Commit what waits, then close the database."""

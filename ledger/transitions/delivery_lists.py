@@ -9,7 +9,7 @@ from ledger.storage.transaction import Rows
 from ledger.transitions.deliveries import list_deliveries_of_subject, replay
 
 MOST_READ = 10_000
-"""Deliveries read for one page, however few of them pass its filter."""
+"""Deliveries read for one page, however few of them match its filter."""
 
 REPLAYED_AT_ONCE = 500
 """Deliveries replayed in one transaction."""
@@ -21,7 +21,7 @@ async def list_deliveries(
     """Read a page of at most `limit` deliveries, newest first. Those of a subject are one page, in order of its events."""
     if wanted.subject is not None:
         found = await list_deliveries_of_subject(store, wanted.subject)
-        return DeliveryPage(deliveries=tuple(filter(wanted.passes, found)))
+        return DeliveryPage(deliveries=tuple(filter(wanted.matches, found)))
     values = {
         "state": wanted.state,
         "endpoint_id": wanted.endpoint_id,
@@ -39,7 +39,7 @@ async def list_deliveries(
 
 
 async def replay_deliveries(store: Store, wanted: DeliveryFilter, *, now: int) -> int:
-    """Replay every delivery that passes the filter, newest first. Returns how many; each once. Raises LedgerError."""
+    """Replay every delivery that matches the filter, newest first. Returns how many; each once. Raises LedgerError."""
     number, before = 0, AFTER_ALL_IDENTIFIERS
     while True:
         page = await list_deliveries(store, wanted, limit=REPLAYED_AT_ONCE, before=before)

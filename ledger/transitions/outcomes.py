@@ -44,7 +44,8 @@ def cancel(job_id: str, *, now: int) -> Transaction[bool]:
 def _record_pending(report: Report, *, now: int) -> Transaction[RecordResult]:
     values = _report_values(report, EventType.JOB_SUBMITTED, now)
     values |= {"fingerprint": None, "status_url": None, "response_url": None, "cancel_url": None}
-    return Transaction(steps=(*_CONFIRM, _RECEIPT), values=values, read=_read_result)
+    steps = _POLL if report.request_id is None else _CONFIRM
+    return Transaction(steps=(*steps, _RECEIPT), values=values, read=_read_result)
 
 
 def _end(
@@ -59,12 +60,12 @@ def _end(
 
 _SETTLE = (Call("settle_job"), Call("set_request_id"))
 _END = (*publish(EventType.JOB_COMPLETED), Call("clear_job_work"))  # the steps are the same for every ending
+_POLL = (Call("end_poll_lease"), Call("poll_now", wakes=("poll",)))
 _CONFIRM = (
     Call("confirm_submission"),
     *publish(EventType.JOB_SUBMITTED),
     Call("clear_submit_work"),
-    Call("end_poll_lease"),
-    Call("poll_now", wakes=("poll",)),
+    *_POLL,
 )
 _RECEIPT = Call("insert_receipt")
 
@@ -85,7 +86,7 @@ def _report_values(report: Report, event: EventType, now: int) -> dict[str, obje
         "headers": report.headers,
         "body": report.body,
         # the receipt's id is also the id of the transition, so the job names the report that ended it
-        **event_values(event, report.job_id, new_identifier("rcpt", now), now=now),
+        **event_values(event, report.job_id, report.receipt or new_identifier("rcpt", now), now=now),
     }
 
 

@@ -1,6 +1,7 @@
 """The work queue: tasks with leases, so that those of a killed worker come due again."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from ledger.identifiers import new_identifier
 from ledger.requests import Kind, Task
@@ -80,6 +81,24 @@ async def enqueue_missing(store: Store, *, now: int) -> int:
         number += await _through(store, ("enqueue_missing_jobs", "end_of_open_jobs"), values, kind)
     values = {"now": now, "after": ""}
     return number + await _through(store, ("enqueue_missing_endpoints", "end_of_endpoints"), values, "deliver")
+
+
+async def bring_forward(store: Store, *, now: int, set_back: int, longest_lease: int) -> int:
+    """Make everything that is due later due sooner by `set_back` ms, and return how many rows that were.
+
+    Leases are left alone unless they would last longer than `longest_lease` (ms). Raises LedgerError.
+    """
+    values = {"now": now, "set_back": set_back, "longest_lease": longest_lease, "after": ""}
+    statements, number = ("bring_work_forward", "end_of_work"), 0
+    for kind in get_args(Kind):
+        number += await _through(store, statements, values | {"kind": kind}, kind)
+    return number + await _through(store, ("bring_deliveries_forward", "end_of_endpoints"), values, "deliver")
+
+
+async def newest_job(store: Store) -> int | None:
+    """Return when the newest job was accepted (ms), or None without any job."""
+    rows = await store.read("newest_job", {})
+    return rows[0]["created_at"] if rows else None
 
 
 async def _through(store: Store, statements: tuple[str, str], values: dict[str, object], kind: Kind) -> int:

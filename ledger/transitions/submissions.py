@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.identifiers import new_identifier
 from ledger.records import EventType, JobError
-from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
+from ledger.requests import CLAIM_ENDED, RESTORED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from ledger.storage.transaction import Call, Rows, Transaction, changed
 from ledger.transitions.events import event_values, publish
@@ -81,6 +81,18 @@ def error_values(error: JobError | None) -> dict[str, object]:
         "error_message": error and error.message,
         "error_retryable": None if error is None else int(error.retryable),
     }
+
+
+def mark_restored(*, now: int, limit: int) -> Transaction[int]:
+    """Make at most `limit` jobs that are `accepted` or `submitting` `unconfirmed`. The result is how many they were."""
+
+    def read(rows: Sequence[Rows]) -> int:
+        return len(rows[0])
+
+    transition = new_identifier("tran", now)
+    values = event_values(EventType.JOB_UNCONFIRMED, "", transition, now=now) | error_values(RESTORED)
+    values["limit"] = limit
+    return Transaction(steps=(Call("mark_restored"), Call("insert_restored_events")), values=values, read=read)
 
 
 def _values(event: EventType, job_id: str, now: int) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Shortens data: URIs: a face of 2.5 MB is not sent with every list and every notification."""
+"""Shortens data: URIs, so that lists and notifications do not repeat megabytes."""
 
 import binascii
 import hashlib
@@ -19,7 +19,7 @@ def shorten_data_uris(text: str) -> str | None:
     return None if short == text else short
 
 
-def _shorten(string: "re.Match[str]") -> str:
+def _shorten(string: re.Match[str]) -> str:
     if string[0][1:6].lower() != "data:":
         return string[0]
     head, comma, content = str(json.loads(string[0]))[5:].partition(",")
@@ -35,6 +35,6 @@ def _decode(content: str, *, in_base64: bool) -> bytes:
     if not in_base64:
         return unquote_to_bytes(content)
     try:
-        return binascii.a2b_base64(content + "==")  # padding that is too long is ignored, one that lacks is an error
+        return binascii.a2b_base64(content + "==")  # too much padding is ignored, too little is an error
     except ValueError:
         return content.encode()

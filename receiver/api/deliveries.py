@@ -17,7 +17,7 @@ from receiver.views.pages import DeliveriesPage
 from receiver.views.times import milliseconds
 from receiver.web.bodies import check_declared_length, read_body
 from receiver.web.json import check_json, json_response
-from receiver.web.json_bodies import read_body_as, unprocessable
+from receiver.web.json_bodies import read_body_as
 from receiver.web.problems import Problem, no_job
 from receiver.web.queries import NoParameters, read_query
 from receiver.web.routing import endpoint
@@ -75,21 +75,21 @@ class DeliveriesApi:
         return json_response(view_delivery_detail(delivery, await self._ledger.attempts(delivery.id)))
 
     async def replay(self, request: Request) -> Response:
-        """Make a delivery due now, in whatever state, under the same `webhook-id`: 202.
+        """Make a delivery due now, whatever its state, under the same `webhook-id`: 202.
 
-        409 when its endpoint was removed, or when its state changes at the same time.
+        409 if its endpoint was removed, or if its state changes at the same time.
         """
         read_query(request, NoParameters)
         delivery = await self._delivery(request)
         if not await self._ledger.replay_delivery(delivery):
             found = await self._ledger.endpoint(delivery.endpoint_id)
             removed = found is not None and found.removed_at is not None
-            raise Problem(409, "its endpoint was removed" if removed else "its state has just changed; read it again")
+            raise Problem(409, "its endpoint was removed" if removed else "its state has just changed; try again")
         self._emit("delivery.replayed", delivery=delivery.id, subject=delivery.subject, state=delivery.state)
         return json_response(view_delivery(await self._delivery(request)), status=202)
 
     async def replay_all(self, request: Request) -> Response:
-        """Replay every delivery that passes the filter in the body: 202 with how many."""
+        """Replay every delivery that matches the filter in the body: 202 with how many."""
         read_query(request, NoParameters)
         check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)

@@ -98,7 +98,7 @@ class JobsApi:
         return json_response(view_job(await self._job(request.path_params["job_id"])))
 
     async def input(self, request: Request) -> Response:
-        """Read the input of a job, byte for byte as it was sent."""
+        """Read the whole input of a job, byte for byte as it was posted."""
         read_query(request, NoParameters)
         job_id = request.path_params["job_id"]
         found = await self._ledger.input(job_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ledger.clock import Clock
+from ledger.clock import Clock, monotonic_clock
 from providers.errors import Malformed
 from providers.http import NeverSent, Request, Send, Unread
 from providers.provider import PublishedKeys, Webhook
@@ -150,7 +150,7 @@ class KeyRing:
     async def _request(self) -> Sequence[Any]:
         request = Request(method="GET", url=self._published.url, headers={"Accept": "application/json"})
         response = await self._send(request)
-        if response.status != 200:
+        if not response.ok:
             raise Malformed(f"HTTP {response.status}; check {self._published.setting}")
         return self._published.read(response.body)
 
@@ -159,8 +159,13 @@ KeySource = KeyRing | FixedKeys
 """The keys of one provider."""
 
 
-def open_keys(provider: str, webhook: Webhook[Any, Any], send: Send, *, clock: Clock, emit: Emit) -> KeySource:
-    """Return the source of the keys of a provider's webhook. `send` fetches those that are published."""
+def open_keys(
+    provider: str, webhook: Webhook[Any, Any, Any], send: Send, *, emit: Emit, clock: Clock = monotonic_clock
+) -> KeySource:
+    """Return the source of the keys of a provider's webhook. `send` fetches those that are published.
+
+    `clock` never goes back or ahead, as the time of day may: keys have ages.
+    """
     keys = webhook.keys
     if isinstance(keys, PublishedKeys):
         return KeyRing(provider, keys, send, clock=clock, emit=emit)

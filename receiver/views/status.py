@@ -3,7 +3,8 @@
 import msgspec
 
 
-class StatusView(msgspec.Struct, frozen=True, kw_only=True):
-    """`alive`, `ready`, or the reason why the process is not ready."""
+class StatusView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Whether the process is alive or ready, in a word, or why it is not ready. `/healthz` has the version too."""
 
     status: str
+    version: str | None = None

@@ -38,7 +38,8 @@ def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
     except msgspec.ValidationError:
         value = None
     if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
-        raise parameter_problem(field.name, f"must be {description(field.type) or 'of another form'}, not {text[:100]!r}")
+        wanted = description(field.type) or "of another form"
+        raise parameter_problem(field.name, f"must be {wanted}, not {text[:100]!r}")
     return value
 
 

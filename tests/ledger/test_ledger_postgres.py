@@ -65,7 +65,7 @@ async def test_the_right_password_opens_the_database(guarded: PostgresServer, ur
         (f"group:{WRONG}", "", 'role "group" is not permitted to log in'),
         (f"reader:{WRONG}", "?dbname=closed", 'permission denied for database "closed"'),
         (f"postgres:{WRONG}", "?sslmode=perhaps", "perhaps"),
-        (f"postgres:{WRONG}", "?colour=blue", "cannot be read"),
+        (f"postgres:{WRONG}", "?colour=blue", "libpq knows no option colour"),
         (f"postgres:{WRONG} staple", "", "cannot be read"),
     ],
     ids=["password", "rejected", "role", "database", "no login", "no right", "value", "option", "space"],
@@ -91,6 +91,8 @@ async def test_a_user_without_the_right_to_create_tables_is_refused(
 async def test_a_server_that_does_not_answer_is_unavailable(host: str, opening: Opening) -> None:
     with pytest.raises(Unavailable) as refused:
         await opening(f"postgres://postgres:{WRONG}@{host}:{free_port()}/ledger")
+    assert "cannot connect to the database" in str(refused.value)
+    assert "DATABASE_URL" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
     assert "horse" not in str(refused.value)
 

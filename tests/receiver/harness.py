@@ -100,6 +100,7 @@ ENVIRONMENT = {
     "HEYGEN_API_KEY": "heygen-key",
     "NOTIFY_SECRET": "whsec_bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4=",
     "MAX_BODY_BYTES": str(LIMIT),
+    "MAX_RESULT_BYTES": str(LIMIT),
 }
 """The settings of the receiver of most tests."""
 

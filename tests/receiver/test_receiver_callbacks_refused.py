@@ -7,9 +7,8 @@ import httpx
 import pytest
 from nacl.signing import SigningKey
 
+from receiver.callbacks.bodies import READ_ON
 from tests.receiver.harness import LIMIT, SENT, Headers, Receiver, callback_body
-
-NESTED = b"[" * 30_000 + b"]" * 30_000
 
 Sending = Callable[[Receiver, str], Awaitable[httpx.Response]]
 
@@ -54,7 +53,7 @@ def without(name: str) -> Sending:
 
 
 def doubled(name: str) -> Sending:
-    return with_headers(lambda headers: [*headers, *(pair for pair in headers if pair[0] == name)])
+    return with_headers(lambda headers: [*headers, (name, "another")])
 
 
 def changed(name: str, value: str) -> Sending:
@@ -82,7 +81,7 @@ async def declared_too_long(receiver: Receiver, job_id: str) -> httpx.Response:
         raise AssertionError("a body that says it is too long must not be read")
         yield b""
 
-    headers = [*receiver.fal.sign(b""), ("content-length", str(LIMIT + 1))]
+    headers = [*receiver.fal.sign(b""), ("content-length", str(READ_ON * LIMIT + 1))]
     path = f"/callbacks/fal/{receiver.tokens.sign(job_id)}"
     return await receiver.http.post(path, content=never_read(), headers=headers)
 
@@ -94,7 +93,7 @@ async def chunked_too_long(receiver: Receiver, job_id: str) -> httpx.Response:
         nonlocal read
         for _ in range(100):
             read += 1
-            yield b" " * (LIMIT // 4)
+            yield b" " * (READ_ON * LIMIT // 4)
 
     path = f"/callbacks/fal/{receiver.tokens.sign(job_id)}"
     response = await receiver.http.post(path, content=chunks(), headers=receiver.fal.sign(b""))
@@ -116,7 +115,7 @@ BAD = {
     "the token of another job": Bad("request_of_another_job", 401, to_another_job),
     "the token of a job without a request yet": Bad("request_of_another_job", 401, to_another_job_without_request),
     **{f"no {name}": Bad("header_missing", 401, without(name)) for name in (ID, USER, TIME, SIGNATURE)},
-    **{f"two of {name}": Bad("header_doubled", 401, doubled(name)) for name in (ID, USER, TIME, SIGNATURE)},
+    **{f"two values of {name}": Bad("header_doubled", 401, doubled(name)) for name in (ID, USER, TIME, SIGNATURE)},
     "an empty request id": Bad("header_malformed", 401, changed(ID, "")),
     "a signature too short": Bad("signature_malformed", 401, changed(SIGNATURE, "ab" * 63)),
     "a signature too long": Bad("signature_malformed", 401, changed(SIGNATURE, "ab" * 65)),
@@ -135,15 +134,6 @@ BAD = {
     "a changed signature": Bad("no_key_matches", 401, changed(SIGNATURE, "ab" * 64)),
     "another account": Bad("other_account", 401, signed(user_id="user-2")),
     "an unknown key": Bad("no_key_matches", 401, signed(key=SigningKey(b"x" * 32))),
-    "bad JSON under a good signature": Bad("body_not_json", 400, signed(b'{"request_id": "req-1", ')),
-    "no body under a good signature": Bad("body_not_json", 400, signed(b"")),
-    "bytes that are no UTF-8": Bad("body_not_json", 400, signed(callback_body().replace(b"OK", b"\xff\xfe"))),
-    "JSON that is no callback": Bad("body_malformed", 400, signed(b"[1, 2, 3]")),
-    "an unknown status": Bad("body_malformed", 400, signed(callback_body(status="MAYBE"))),
-    "30,000 nested arrays": Bad("body_malformed", 400, signed(NESTED)),
-    "30,000 nested arrays for a payload": Bad(
-        "body_malformed", 400, signed(b'{"request_id":"req-1","status":"OK","payload":' + NESTED + b"}")
-    ),
     "a header about another request than the body": Bad("request_id_differs", 400, signed(callback_body("req-2"))),
     "a body that says it is too long": Bad("body_too_long", 413, declared_too_long),
     "a body that turns out too long": Bad("body_too_long", 413, chunked_too_long),
@@ -209,7 +199,7 @@ async def test_the_reason_is_the_first_failed_check(receiver: Receiver) -> None:
     """Every check fails at first; each step corrects the one that was reported."""
     job_id = await receiver.scenario.submit()
     wrong = SigningKey(b"x" * 32)
-    malformed, other, good = b"{", callback_body("req-2"), callback_body()
+    other, good = callback_body("req-2"), callback_body()
 
     async def reason_of(body: bytes, token: str, headers: Headers) -> str:
         receiver.emitted.clear()
@@ -217,16 +207,13 @@ async def test_the_reason_is_the_first_failed_check(receiver: Receiver) -> None:
         return str(receiver.emitted.named("callback.refused")[0]["reason"])
 
     token, sign = receiver.tokens.sign(job_id), receiver.fal.sign
-    assert await reason_of(b" " * (LIMIT + 1), "x", []) == "body_too_long"
-    assert await reason_of(malformed, "x", []) == "token_foreign"
-    assert await reason_of(malformed, token, []) == "header_missing"
-    assert (
-        await reason_of(malformed, token, sign(malformed, user_id="user-2", timestamp=SENT - 301, key=wrong))
-        == "other_account"
-    )
-    assert await reason_of(malformed, token, sign(malformed, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
-    assert await reason_of(malformed, token, sign(malformed, key=wrong)) == "no_key_matches"
-    assert await reason_of(malformed, token, sign(malformed)) == "body_not_json"
+    assert await reason_of(b" " * (READ_ON * LIMIT + 1), "x", []) == "body_too_long"
+    assert await reason_of(other, "x", []) == "token_foreign"
+    assert await reason_of(other, token, []) == "header_missing"
+    both_wrong = sign(other, user_id="user-2", timestamp=SENT - 301, key=wrong)
+    assert await reason_of(other, token, both_wrong) == "other_account"
+    assert await reason_of(other, token, sign(other, timestamp=SENT - 301, key=wrong)) == "timestamp_too_old"
+    assert await reason_of(other, token, sign(other, key=wrong)) == "no_key_matches"
     assert await reason_of(other, token, sign(other)) == "request_id_differs"
     response = await receiver.http.post(f"/callbacks/fal/{token}", content=good, headers=sign(good))
     assert response.json() == {"result": "recorded"}

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.errors import DiskFull
 from ledger.requests import Kind, Task
 from ledger.sqlite.store import SQLiteStore
+from telemetry.version import VERSION
 from tests.conftest import Clock, EmittedEvents
 from tests.database import ON_BOTH_DATABASES
 from tests.receiver.harness import Receiver, until
@@ -17,9 +18,10 @@ from work.worker_group import WorkerGroup
 
 
 async def test_a_healthy_receiver_is_alive_and_ready(receiver: Receiver) -> None:
-    for path, word in (("/healthz", "alive"), ("/readyz", "ready")):
+    alive = {"status": "alive", "version": VERSION}
+    for path, status in (("/healthz", alive), ("/readyz", {"status": "ready"})):
         response = await receiver.http.get(path)
-        assert (response.status_code, response.json()) == (200, {"status": word})
+        assert (response.status_code, response.json()) == (200, status)
 
 
 async def test_readyz_names_stopped_workers(receiver: Receiver) -> None:

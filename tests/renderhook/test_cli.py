@@ -4,13 +4,14 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from click.testing import CliRunner
 
 from renderhook.cli import main
-from renderhook.version import version
 from sandbox.demo.processes import free_port
+from telemetry.version import VERSION
 from tests.renderhook.processes import API_KEY, CLEAN, ROOT, Ran, RunningReceiver, run
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -112,7 +113,20 @@ def test_without_a_command_it_prints_help() -> None:
     assert done.out == program("--help").out == program("-h").out
 
 
-COMMANDS = ["serve", "work", "migrate", "copy", "sandbox", "demo", "jobs", "status", "wait", "fal", "heygen"]
+COMMANDS = [
+    "serve",
+    "work",
+    "migrate",
+    "restored",
+    "copy",
+    "sandbox",
+    "demo",
+    "jobs",
+    "status",
+    "wait",
+    "fal",
+    "heygen",
+]
 
 
 def test_help_lists_every_command() -> None:
@@ -145,15 +159,11 @@ def test_a_wrong_setting_is_one_clear_error_of_every_server_command(module: str,
     assert line.startswith("renderhook: PORT: ")
 
 
-def test_the_version_is_that_of_the_project() -> None:
-    assert program("--version").out == f"renderhook {PYPROJECT['project']['version']}\n"
+def test_the_version_is_that_of_the_package() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
+    assert program("--version").out == f"renderhook {VERSION}\n"
 
 
-def test_the_version_of_an_installed_package_comes_from_its_metadata(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed = tmp_path / "renderhook-9.9.9.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: renderhook\nVersion: 9.9.9\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert version() == "9.9.9"
+def test_the_wheel_takes_its_version_from_the_package() -> None:
+    assert PYPROJECT["project"]["dynamic"] == ["version"]
+    assert resolve_name(PYPROJECT["tool"]["setuptools"]["dynamic"]["version"]["attr"]) == VERSION

@@ -80,6 +80,45 @@ def test_a_value_may_be_in_a_file(tmp_path: Path) -> None:
     assert read(SAMPLE_KEY_FILE=str(tmp_path / "key"))[0].sample_key == "from-a-file"
 
 
+@pytest.mark.parametrize("quoted", ['"the-key"', "'the-key'", "`the-key`", "\u201cthe-key\u201d", '""', '"a","b"'])
+@pytest.mark.parametrize("name", ["SAMPLE_KEY", "SAMPLE_KEYS", "SAMPLE_COUNT"])
+def test_a_value_in_quotation_marks_is_refused_with_the_reason(name: str, quoted: str) -> None:
+    _, [fault] = read(**{name: quoted})
+    assert fault.startswith(
+        f"{name}: is in quotation marks, which are a part of the value here, as in a file of docker"
+    )
+    assert "the-key" not in fault
+
+
+def test_a_quotation_mark_inside_or_at_one_end_is_part_of_a_value() -> None:
+    assert read(SAMPLE_KEYS='"' + "k" * 16)[0].sample_keys == ('"' + "k" * 16,)
+    assert read(SAMPLE_KEY="k'k")[0].sample_key == "k'k"
+
+
+FILES = [
+    (b"\xef\xbb\xbfthe-key\r\n", "begins with a byte order mark, which is a part of the value: save it as UTF-8 "),
+    ("the-key".encode("utf-16"), "{} is not UTF-8 text"),
+    (b'"the-key"\n', "is in quotation marks"),
+    (b"k" * 65_537, "{} is longer than 65536 bytes"),
+    (b"the key", "must be visible ASCII characters"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), FILES, ids=range(len(FILES)))
+def test_a_file_whose_content_is_no_value_is_named_with_the_reason(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    _, [fault] = read(SAMPLE_KEY_FILE=str(path))
+    assert fault.startswith(f"SAMPLE_KEY_FILE: {words.format(path)}")
+    assert "the-key" not in fault
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
+    folder, nothing = str(tmp_path), str(tmp_path / "nothing")
+    assert read(SAMPLE_KEY_FILE=folder)[1] == [f"SAMPLE_KEY_FILE: cannot read {folder}: Is a directory"]
+    assert read(SAMPLE_KEY_FILE=nothing)[1] == [f"SAMPLE_KEY_FILE: cannot read {nothing}: No such file or directory"]
+
+
 def test_secrets_are_hidden_in_the_text_of_the_struct() -> None:
     sample, _ = read(SAMPLE_KEY="the-key", SAMPLE_KEYS="k" * 16)
     assert repr(sample) == "Sample(sample_key='***', sample_keys='***', sample_count=3, other='other')"

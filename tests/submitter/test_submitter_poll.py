@@ -165,7 +165,7 @@ async def test_the_last_poll_is_at_the_deadline_and_then_the_job_expires(harness
     job = await harness.job(job_id)
     assert (job.state, job.error and job.error.code) == (JobState.EXPIRED, "timed_out")
     assert job.error
-    assert "within 600 s; it may still finish, and be billed" in job.error.message
+    assert "600 s after the submission, that it has not ended request" in job.error.message
     assert await harness.seconds_until_due("poll") is None
     assert [event["job"] for event in harness.emitted.named("job.expired")] == [job_id]
 

@@ -62,7 +62,7 @@ async def test_an_unconfirmed_job_waits_for_its_callback_and_then_expires(
     assert (job.state, job.error and job.error.fault) == (JobState.EXPIRED, Fault.NETWORK)
     assert job.error
     assert job.error.message.startswith("it is unknown whether fal runs this job: ")
-    assert "No callback came within 86400 s. It may have been billed" in job.error.message
+    assert "No callback was verified within 86400 s. It may have been billed" in job.error.message
     assert [event["job"] for event in harness.emitted.named("job.expired")] == [job_id]
     assert len(script.requests) == 1
     assert await harness.seconds_until_due("submit") is None

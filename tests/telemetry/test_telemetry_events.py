@@ -89,10 +89,10 @@ def f(self, ok):
 @pytest.mark.parametrize("name", EVENTS)
 def test_names_are_a_subject_and_a_past_participle(name: str) -> None:
     subject, _, happened = name.partition(".")
-    irregular = {"became_unconfirmed", "became_ready", "became_unready"}
+    irregular = {"file_lost", "became_unconfirmed", "became_ready", "became_unready"}
     assert subject in {
-        *("callback", "database", "delivery", "endpoint", "job", "keys", "poll", "provider", "receiver", "work"),
-        "worker",
+        *("callback", "database", "delivery", "endpoint", "job", "keys", "poll", "provider", "receiver", "setting"),
+        *("work", "worker"),
     }
     assert happened.endswith("ed") or happened in irregular
 
