@@ -121,6 +121,12 @@ def test_a_notification_is_as_documented(session: Session, job: Any) -> None:
     assert differences(documented("Notifications")[0], json.loads(stored.read_text("utf-8"))) == []
 
 
+def test_counters_of_a_provider_are_in_the_metrics_before_their_first_event(session: Session) -> None:
+    text = httpx.get(f"{session.url(RECEIVER)}/metrics", trust_env=False).text
+    assert 'renderhook_keys_fetch_failed_total{provider="fal"} 0.0' in text
+    assert 'renderhook_keys_fetch_failed_total{provider="heygen"} 0.0' in text
+
+
 def test_problems_are_as_documented(api: Api) -> None:
     assert api.submit(notify=["http://10.0.0.1/"]).json() == documented("Problems")[0]
     assert api.get("/v1/jobs?page=2") == documented("Pages")[0]
