@@ -23,6 +23,7 @@ from receiver.web.problems import Problem, no_job
 from receiver.web.queries import NoParameters, parameter_problem, read_query
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
+from work.off_loop import run_off_loop
 
 
 class JobsQuery(Paging, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class JobsApi:
         check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
-        new = self._requests.read(body, request.headers.get("idempotency-key"))
+        new = await run_off_loop(len(body), self._requests.read, body, request.headers.get("idempotency-key"))
         accepted = await self._ledger.accept(new)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
