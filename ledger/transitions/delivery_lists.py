@@ -18,7 +18,7 @@ REPLAYED_AT_ONCE = 500
 async def list_deliveries(
     store: Store, wanted: DeliveryFilter, *, limit: int, before: str = AFTER_ALL_IDENTIFIERS
 ) -> DeliveryPage:
-    """Read a page of at most `limit` deliveries, newest first. Those of a subject are one page, in order of its events."""
+    """Read a page of at most `limit` deliveries, newest first. Those of a subject are one page, by its events."""
     if wanted.subject is not None:
         found = await list_deliveries_of_subject(store, wanted.subject)
         return DeliveryPage(deliveries=tuple(filter(wanted.matches, found)))

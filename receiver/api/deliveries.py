@@ -11,7 +11,7 @@ from starlette.routing import Route
 from ledger.ledger import Ledger
 from ledger.requests import AFTER_ALL_IDENTIFIERS, ALWAYS, DeliveryFilter, DeliveryState
 from ledger.rows import Delivery
-from receiver.api.paging import Paging
+from receiver.api.paging import Limit
 from receiver.views.delivery import ReplayedView, view_delivery, view_delivery_detail
 from receiver.views.pages import DeliveriesPage
 from receiver.views.times import milliseconds
@@ -37,9 +37,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     until: Annotated[Annotated[datetime, msgspec.Meta(tz=True)] | None, msgspec.Meta(description=_TIME)] = None
 
 
-class DeliveriesQuery(Filter, Paging, frozen=True, kw_only=True):
+class DeliveriesQuery(Filter, frozen=True, kw_only=True):
     """The query of `GET /v1/deliveries`."""
 
+    limit: Limit = 50
     cursor: Annotated[
         Annotated[str, msgspec.Meta(pattern=r"\Amsg_[0-9a-z_]+\Z")] | None,
         msgspec.Meta(description="the next_cursor of the page before"),

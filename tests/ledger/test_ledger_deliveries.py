@@ -125,7 +125,9 @@ async def test_a_dead_delivery_is_listed_with_its_reason_and_replayed_under_its_
     assert (delivery.delivery_id, delivery.failures) == (pending.id, 0)
 
 
-async def test_a_replay_of_a_delivery_being_attempted_leaves_the_lease_to_its_worker(scenario: Scenario, pending: Delivery) -> None:
+async def test_a_replay_of_a_delivery_being_attempted_leaves_the_lease_to_its_worker(
+    scenario: Scenario, pending: Delivery
+) -> None:
     await leased(scenario, 31)
     assert await scenario.store.write(deliveries.replay([pending], now=ms(50))) == 1
     assert await scenario.fetch("deliver", at=60) == []  # still leased
@@ -133,9 +135,7 @@ async def test_a_replay_of_a_delivery_being_attempted_leaves_the_lease_to_its_wo
     assert delivery.delivery_id == pending.id
 
 
-async def test_a_replay_makes_a_pending_delivery_due_now(
-    scenario: Scenario, pending: Delivery
-) -> None:
+async def test_a_replay_makes_a_pending_delivery_due_now(scenario: Scenario, pending: Delivery) -> None:
     task = await leased(scenario, 31)
     await scenario.store.write(deliveries.retry(pending.id, REFUSED, due_at=ms(10_000)))
     await release(scenario, task)
@@ -154,7 +154,9 @@ async def test_a_replay_makes_a_delivery_that_ended_pending_again(
     task = await leased(scenario, 31)
     await scenario.store.write(deliveries.finish(pending.id, REFUSED, ending, now=ms(32), reason="why"))
     await release(scenario, task)
-    assert await scenario.store.write(deliveries.replay([pending], now=ms(40))) == 0  # its state is not the one that was read
+    assert (
+        await scenario.store.write(deliveries.replay([pending], now=ms(40))) == 0
+    )  # its state is not the one that was read
     [ended] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
     assert await scenario.store.write(deliveries.replay([ended], now=ms(50))) == 1
     [again] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)

@@ -51,7 +51,9 @@ def filters(made: list[Delivery]) -> list[DeliveryFilter]:
     ]
 
 
-async def test_every_filter_lists_the_deliveries_that_match_newest_first(scenario: Scenario, made: list[Delivery]) -> None:
+async def test_every_filter_lists_the_deliveries_that_match_newest_first(
+    scenario: Scenario, made: list[Delivery]
+) -> None:
     assert len(made) == 2 * NUMBER
     for wanted in filters(made):
         assert await listed(scenario.store, wanted) == [each for each in made if wanted.matches(each)], wanted

@@ -48,7 +48,8 @@ def test_escaped_slashes_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"a":"https://u.example/?data:image/png,x"}', r'{"a":"say \"data:image/png,x"}', '{"a":"data: a, b"}']
+    "text",
+    ["{}", '{"a":"https://u.example/?data:image/png,x"}', r'{"a":"say \"data:image/png,x"}', '{"a":"data: a, b"}'],
 )
 def test_text_that_is_not_a_data_uri_is_left_as_it_is(text: str) -> None:
     assert shorten_data_uris(text) is None
@@ -74,7 +75,7 @@ async def create(receiver: Receiver, uri: str = URI) -> str:
 @ON_BOTH_DATABASES
 async def test_a_job_is_shown_with_short_data_uris_and_submitted_with_whole_ones(make_receiver: MakeReceiver) -> None:
     receiver = make_receiver(MAX_BODY_BYTES="8000000")
-    job_id = [await create(receiver) for _ in range(3)][0]
+    job_id, *_ = [await create(receiver) for _ in range(3)]
     shown = (INPUT % SHORT_FACE).encode()
     for path in (f"/v1/jobs/{job_id}", "/v1/jobs"):
         response = await receiver.http.get(path)

@@ -115,7 +115,9 @@ def test_two_commands_without_an_idempotency_key_create_two_jobs(receiver: Runni
     assert receiver.run(*words).out != receiver.run(*words).out
 
 
-def test_a_model_that_resembles_a_known_one_is_submitted_only_with_allow_unknown_model(receiver: RunningReceiver) -> None:
+def test_a_model_that_resembles_a_known_one_needs_allow_unknown_model(
+    receiver: RunningReceiver,
+) -> None:
     words = ("heygen", "faceswapnode", *SWAP)
     refused = receiver.run(*words)
     assert (refused.code, refused.out) == (2, "")
