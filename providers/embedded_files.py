@@ -25,7 +25,7 @@ def is_data_uri(value: str) -> bool:
 
 
 class EmbeddedFile(msgspec.Struct, frozen=True):
-    """A file in a data: URI. `size` is in bytes; None if it is not base64 although declared: `sha256` is of its text."""
+    """A file in a data: URI. `size` is in bytes; None if it is not base64 as declared: `sha256` is of its text."""
 
     content_type: str
     size: int | None

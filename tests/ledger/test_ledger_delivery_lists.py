@@ -59,7 +59,7 @@ async def test_every_filter_lists_the_deliveries_that_match_newest_first(
         assert await listed(scenario.store, wanted) == [each for each in made if wanted.matches(each)], wanted
 
 
-@pytest.mark.parametrize("most", [1, 5, 2 * NUMBER - 1, 2 * NUMBER])
+@pytest.mark.parametrize("most", [1, 5, 2 * NUMBER, 2 * NUMBER + 1])
 async def test_a_page_reads_a_limited_number_of_deliveries(
     scenario: Scenario, made: list[Delivery], monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
@@ -67,7 +67,7 @@ async def test_a_page_reads_a_limited_number_of_deliveries(
     for wanted in filters(made):
         assert await listed(scenario.store, wanted) == [each for each in made if wanted.matches(each)], wanted
     page = await list_deliveries(scenario.store, DeliveryFilter(state="delivered", since=ms(50)), limit=3)
-    assert (page.deliveries, page.next_cursor is None) == ((), most >= 2 * NUMBER)
+    assert (page.deliveries, page.next_cursor is None) == ((), most > 2 * NUMBER)
 
 
 async def test_the_deliveries_of_a_subject_are_listed_in_the_order_of_its_events(

@@ -155,7 +155,7 @@ async def test_deliveries_are_listed_by_every_filter(receiver: Receiver) -> None
     assert await listed(receiver, f"endpoint={shown['endpoint_id']}") == [pending, dead]
     assert await listed(receiver, f"endpoint={shown['endpoint_id']}&state=dead") == [dead]
     assert await listed(receiver, "since=2026-01-01T00:00:00Z") == [pending, dead]
-    assert await listed(receiver, "since=2026-01-01T01:00:00+01:00&until=2026-01-01T00:00:01Z") == [pending, dead]
+    assert await listed(receiver, "since=2026-01-01T01:00:00%2B01:00&until=2026-01-01T00:00:01Z") == [pending, dead]
     assert await listed(receiver, "until=2026-01-01T00:00:00Z") == []
     assert await listed(receiver, "since=2026-01-02T00:00:00Z") == []
 
