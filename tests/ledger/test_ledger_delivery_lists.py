@@ -2,7 +2,7 @@
 
 import pytest
 
-from ledger.requests import ALWAYS, Attempted, DeliveryFilter
+from ledger.requests import ALWAYS, Attempted, DeliveryFilter, Ending
 from ledger.rows import Delivery
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, delivery_lists, endpoints
@@ -10,7 +10,7 @@ from ledger.transitions.delivery_lists import list_deliveries, replay_deliveries
 from tests.ledger.conftest import Scenario, ms
 
 REFUSED = Attempted(at=ms(1), latency_ms=1, status=500, error=None, response=b"")
-ENDINGS = ("delivered", "dead", "discarded", None)
+ENDINGS: tuple[Ending | None, ...] = ("delivered", "dead", "discarded", None)
 NUMBER = 12
 
 
