@@ -131,7 +131,7 @@ def test_problems_are_as_documented(api: Api) -> None:
     assert api.submit(notify=["http://10.0.0.1/"]).json() == documented("Problems")[0]
     assert api.get("/v1/jobs?page=2") == documented("Pages")[0]
     assert api.post("/callbacks/fal/nonsense").json() == documented("Callbacks")[0]
-    assert api.get("/readyz") == documented("Health and metrics")[0]
+    assert [api.get(path) for path in ("/healthz", "/readyz")] == documented("Health and metrics")
 
 
 def test_differences_between_bodies_are_found() -> None:

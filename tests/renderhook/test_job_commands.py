@@ -120,7 +120,7 @@ def test_a_model_that_resembles_a_known_one_needs_allow_unknown_model(
 ) -> None:
     words = ("heygen", "faceswapnode", *SWAP)
     refused = receiver.run(*words)
-    assert (refused.code, refused.out) == (2, "")
+    assert (refused.code, refused.out) == (3, "")
     assert "did you mean FaceswapNode?" in refused.err
     assert receiver.run(*words, "--allow-unknown-model").code == 0
 
