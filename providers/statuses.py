@@ -9,6 +9,14 @@ def is_rejected_for_now(status: int) -> bool:
     return status in TEMPORARY or (500 <= status < 520 and status not in {502, 504})
 
 
+def is_own_failure(status: int) -> bool:
+    """Return whether the provider itself failed, so that it may have taken the job before: 500, 501, 505 to 519.
+
+    503 is not among them: it says that the request was not handled. https://www.rfc-editor.org/rfc/rfc9110#section-15.6.4
+    """
+    return 500 <= status < 520 and status not in {502, 503, 504}
+
+
 def may_have_taken_job(status: int) -> bool:
     """Return whether a gateway answered without the provider's response, so that the job may exist.
 

@@ -11,12 +11,23 @@ from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
-from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
+from ledger.requests import CLAIM_ENDED, HELD, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
-from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, Submitted, Unknown, Unread
+from providers.http import (
+    AccountRefused,
+    NeverSent,
+    Refused,
+    RetryLater,
+    Send,
+    SubmitResult,
+    Submitted,
+    Unknown,
+    Unread,
+)
 from providers.provider import Account
 from providers.registry import providers
 from submitter.backoff import next_poll, next_submit
+from submitter.pauses import Pauses
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
@@ -65,9 +76,12 @@ class Submitter:
         self._lease_ms = lease_ms
         self._give_up_after = give_up_after
         self._sleep = sleep
+        self._pauses = Pauses(clock=clock, emit=emit)
 
     async def handle(self, task: Task) -> None:
         """Submit the job of `task` if it can be claimed, or apply the policy for an unconfirmed one."""
+        if self._pauses and await self._hold(task):
+            return
         now = self._clock()
         claimed = await self._claim(task.subject, now)
         job = claimed.job
@@ -83,6 +97,17 @@ class Submitter:
             await self._ledger.queue.reschedule(task, due_at=job.claimed_until or now, failed=False)
         else:
             await self._ledger.queue.finish(task)
+
+    async def _hold(self, task: Task) -> bool:
+        """Let an accepted job wait if its provider is paused. Returns whether it waits."""
+        job = await self._ledger.job(task.subject)
+        if job is None or job.state is not JobState.ACCEPTED:
+            return False
+        wait = self._pauses.wait(job.provider)
+        if wait is not None:
+            error, due_at = wait
+            await self._ledger.hold(task, error=error, due_at=due_at)
+        return wait is not None
 
     async def _claim(self, job_id: str, now: int) -> ClaimResult:
         """Claim the job, and repeat the same claim while the database does not confirm its commit.
@@ -126,11 +151,16 @@ class Submitter:
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
             case Submitted():
+                self._pauses.end(claimed.job.provider)
                 await self._confirm(claimed, result)
             case Refused(error=error):
+                if error.fault is not Fault.RENDERHOOK:
+                    self._pauses.end(claimed.job.provider)
                 await self._refuse(claimed, error)
-            case RetryLater(error=error, retry_after=retry_after):
-                await self._return_to_accepted(claimed, error, retry_after)
+            case AccountRefused(error=error):
+                await self._pause(claimed, error)
+            case RetryLater():
+                await self._retry_later(claimed, result)
             case Unknown(error=error):
                 await self._mark_unconfirmed(claimed, error)
 
@@ -174,14 +204,36 @@ class Submitter:
         if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
             self._emit_error("job.refused", claimed.job, error, fault=error.fault)
 
-    async def _return_to_accepted(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
-        job, now = claimed.job, self._clock()
-        if now - max(job.created_at, job.unconfirmed_at or 0) >= self._give_up_after:
+    async def _retry_later(self, claimed: Claimed, result: RetryLater) -> None:
+        job, now, error = claimed.job, self._clock(), result.error
+        if result.limit is not None and job.server_errors + 1 >= result.limit:
+            await self._refuse(claimed, _limit_error(job, error))
+            return
+        if job.error is not None and job.error.code == HELD:
+            self._pauses.restart_time(job.provider)
+        since = max(job.created_at, job.unconfirmed_at or 0, self._pauses.counted_from(job.provider))
+        if now - since >= self._give_up_after:
             await self._refuse(claimed, error)
             return
-        due_at = now + next_submit(claimed.task.tries, retry_after)
-        if await self._ledger.return_to_accepted(claimed.task, claim=claimed.claim, due_at=due_at):
-            self._emit_error("job.submit_rescheduled", job, error, tries=claimed.task.tries + 1)
+        due_at = now + next_submit(claimed.task.tries, result.retry_after)
+        await self._return_to_accepted(claimed, error, due_at, unclear=result.limit is not None)
+
+    async def _pause(self, claimed: Claimed, reason: JobError) -> None:
+        provider = providers().get(claimed.job.provider)
+        setting = provider.missing if provider else "its key"
+        error, due_at = self._pauses.begin(claimed.job.provider, reason, setting)
+        await self._return_to_accepted(claimed, error, due_at)
+
+    async def _return_to_accepted(
+        self, claimed: Claimed, error: JobError, due_at: int, *, unclear: bool = False
+    ) -> None:
+        job = claimed.job
+        kept = job.error if job.submissions > 1 else error  # why the first submission is unconfirmed
+        if await self._ledger.return_to_accepted(
+            claimed.task, claim=claimed.claim, error=kept, server_error=unclear, due_at=due_at
+        ):
+            taken = "unclear" if unclear else "no"
+            self._emit_error("job.submit_rescheduled", job, error, tries=claimed.task.tries + 1, taken=taken)
 
     async def _mark_unconfirmed(self, claimed: Claimed, reason: JobError) -> None:
         message = f"it is unknown whether {claimed.job.provider} runs this job: {reason.message}"
@@ -230,6 +282,14 @@ def _no_account_error(name: str) -> JobError:
     reason = f"{provider.missing} is not set" if provider else "it is not installed"
     message = f"{reason}: no job can be submitted to {name}"
     return JobError(fault=Fault.RENDERHOOK, code="no_account", message=message, retryable=True)
+
+
+def _limit_error(job: Job, last: JobError) -> JobError:
+    message = (
+        f"{job.provider} answered {job.server_errors + 1} submissions of this job with a failure of its own, the last "
+        f"with: {last.message}. It may have taken the job all the same: check its dashboard before submitting it again"
+    )
+    return JobError(fault=last.fault, code=last.code, message=message)
 
 
 def _network_error(code: str, message: str) -> JobError:

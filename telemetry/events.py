@@ -44,8 +44,18 @@ EVENTS: Mapping[str, EventType] = {
     "database.file_lost": _event("Files of SQLite deleted or replaced while the process had them open.", warning=True),
     "job.accepted": _event("Jobs accepted by the API.", "provider"),
     "job.submitted": _event("Jobs accepted by a provider.", "provider"),
-    "job.submit_rescheduled": _event("Submissions postponed because a provider did not take them.", "provider", "code"),
-    "job.refused": _event("Jobs that failed because a provider refused them.", "provider", "fault"),
+    "job.submit_rescheduled": _event(
+        "Submissions postponed because a provider did not take them, or may not have.",
+        "provider",
+        "code",
+        taken="unclear",
+    ),
+    "job.refused": _event(
+        "Jobs that failed because a provider refused them.",
+        "provider",
+        "fault",
+        fault="account network provider renderhook",
+    ),
     "job.became_unconfirmed": _event(
         "Jobs that a provider may have taken, because its answer was not read.", "provider", "code", warning=True
     ),
@@ -73,6 +83,11 @@ EVENTS: Mapping[str, EventType] = {
         "reason",
         warning=True,
     ),
+    "callback.disproved": _event(
+        "Callbacks about a request that a poll with our key did not find: it is of another account.",
+        "provider",
+        warning=True,
+    ),
     "keys.fetched": _event("Fetches of a provider's public keys.", "provider"),
     "keys.fetch_failed": _event("Failed fetches of a provider's public keys.", "provider", warning=True),
     "poll.recorded": _event(
@@ -81,6 +96,14 @@ EVENTS: Mapping[str, EventType] = {
     "poll.failed": _event("Polls without a response that says how the job is.", "provider", "code"),
     "poll.record_failed": _event("Outcomes that a poll read and the database rejected.", "provider", warning=True),
     "provider.not_configured": _event("Polls not made because the provider has no key.", "provider", warning=True),
+    "provider.paused": _event(
+        "Submissions refused because of our account: the provider's jobs are held until it works.",
+        "provider",
+        "code",
+        warning=True,
+        repeat_after=HOUR_MS,
+    ),
+    "provider.resumed": _event("Ends of a provider's pause: our account works again.", "provider"),
     "provider.raised": _event("Exceptions of a provider's code, by its step.", "provider", "step", warning=True),
     "provider.warning_received": _event(
         "Responses in which a provider announced a change or an end of its API.",

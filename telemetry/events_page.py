@@ -19,8 +19,8 @@ Logging never delays or fails the work. A line that standard error does not take
 read, is dropped and counted: `renderhook_log_lines_dropped_total`.
 
 `renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
-`paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
-says what to do about each.
+`paused` deliveries, `conflict` and `orphan` receipts, and `held` jobs. [Respond to
+warnings](../operations/respond-to-warnings.md) says what to do about each.
 
 ## Warnings
 
@@ -28,13 +28,15 @@ Logged at level `warning`, because an operator should read them:
 """
 
 WARNINGS = """\
-`callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `database.file_lost`,
-`delivery.finished` with `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`,
-`job.expired`, `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded`
-with `conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`,
-`receiver.became_unready`, `provider.warning_received` (once an hour), `setting.flagged`, `work.hastened`,
-`work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed` (once a minute), `worker.idled`,
-`worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
+`callback.deferred`, `callback.disproved`, `callback.recorded` with `conflict` or `orphan`, `callback.unread`,
+`database.call_failed`, `database.file_lost`, `delivery.finished` with `dead`, `endpoint.disabled`, `endpoint.paused`,
+`endpoint.removed`, `job.became_unconfirmed`, `job.expired`, `job.record_failed`, `job.refused` unless the fault is
+`input`, `job.request_id_conflicted`, `job.resubmitted`, `job.submit_rescheduled` with `taken` unclear,
+`keys.fetch_failed`, `poll.recorded` with `conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`,
+`provider.paused` (once an hour), `provider.raised`, `receiver.became_unready`, `provider.warning_received` (once an
+hour), `setting.flagged`, `work.hastened`, `work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed` (once a
+minute), `worker.idled`, `worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`,
+`worker.task_failed`.
 
 All other events are logged at level `info`.
 """

@@ -56,6 +56,7 @@ CREATE TABLE jobs (
     -- the id of the last transition: the statements after a transition have it in their conditions, and so change
     -- nothing if the transition changed nothing
     last_transition     ID      NOT NULL,
+    server_errors       INTEGER NOT NULL DEFAULT 0 CHECK (server_errors >= 0), -- submissions answered HTTP 500 etc.
     CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled' OR state = 'expired')
            = (finalized_at IS NOT NULL)),
     CHECK ((finalized_at IS NOT NULL) = (fingerprint IS NOT NULL)),

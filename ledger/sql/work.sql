@@ -8,16 +8,15 @@ SELECT CAST(:kind AS TEXT) AS kind, id AS subject, :due_at AS due_at
 FROM jobs WHERE id = :job_id AND last_transition = :transition
 
 -- name: end_poll_lease
--- The job has ended at the provider, and its result is needed: a running poll must not delay the next one.
+-- The receipt makes a poll due: one that is running must not delay it.
 UPDATE work SET lease = NULL
 WHERE kind = 'poll' AND subject = :job_id AND lease IS NOT NULL
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted'
-              AND (provider_request_id = :request_id OR :request_id IS NULL));
+  AND EXISTS (SELECT 1 FROM receipts WHERE job_id = :job_id AND id = :transition AND result = 'pending');
 
 -- enqueue: poll_now
--- A poll that is due now, for the result.
-SELECT 'poll' AS kind, id AS subject, :now AS due_at
-FROM jobs WHERE id = :job_id AND state = 'submitted' AND (provider_request_id = :request_id OR :request_id IS NULL)
+-- A poll that is due now: for the result, or to find out whether the request is of our account.
+SELECT 'poll' AS kind, job_id AS subject, :now AS due_at
+FROM receipts WHERE job_id = :job_id AND id = :transition AND result = 'pending'
 
 -- enqueue: enqueue_deliveries
 -- The endpoints of the deliveries that fan_out inserted. From the same view, because Postgres would read every pending

@@ -94,6 +94,13 @@ def is_fal_error(response: Response) -> bool:
     return bool(named or response.fields.get("detail") or read_code(response.fields.get("error_type")))
 
 
+def concerns_account(error: JobError, response: Response) -> bool:
+    """Return whether every job would be refused with this error: the key is wrong, the balance is used up."""
+    if error.fault is not Fault.ACCOUNT:
+        return False
+    return response.status in {401, 402} or _ACCOUNT_WORDS.search(error.message) is not None
+
+
 def _details(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     detail = fields.get("detail")
     return [item for item in detail if isinstance(item, dict)] if isinstance(detail, list) else []

@@ -133,6 +133,7 @@ class Callbacks:
             outcome=callback.outcome,
             headers=msgspec.json.encode(headers).decode(),
             body=body.kept or b"",
+            ours=source.webhook.proves_account,
         )
         try:
             result = await self._ledger.record(report)

@@ -52,10 +52,28 @@ async def test_a_trailing_slash_is_the_same_address(receiver: Receiver) -> None:
     assert (response.status_code, response.json()["result"]) == (200, "recorded")
 
 
-async def test_without_a_configured_account_any_account_is_accepted(make_receiver: MakeReceiver) -> None:
+async def test_without_a_configured_account_a_callback_of_a_known_request_is_recorded(
+    make_receiver: MakeReceiver,
+) -> None:
     receiver = make_receiver(FAL_WEBHOOK_USER_ID="")
     job_id = await receiver.scenario.submit()
     assert (await receiver.call_back(job_id, user_id="user-2")).json()["result"] == "recorded"
+    assert await receiver.scenario.fetch("poll", at=1) == []
+
+
+@pytest.mark.parametrize("body", [callback_body(), FAILED, callback_body(payload=None), b"{"])
+async def test_without_a_configured_account_a_callback_of_an_unknown_request_makes_a_poll_due(
+    make_receiver: MakeReceiver, body: bytes
+) -> None:
+    receiver = make_receiver(FAL_WEBHOOK_USER_ID="")
+    job_id = await receiver.scenario.accept()
+    await receiver.scenario.begin(job_id)
+    before = await receiver.scenario.job(job_id)
+    response = await receiver.call_back(job_id, body, user_id="user-2")
+    assert (response.status_code, response.json()["result"]) == (200, "pending")
+    assert await receiver.scenario.job(job_id) == before
+    [task] = await receiver.scenario.fetch("poll", at=1)
+    assert task.subject == job_id
 
 
 async def test_the_same_outcome_again_is_a_duplicate_and_answered_200(receiver: Receiver) -> None:

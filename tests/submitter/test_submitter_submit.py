@@ -36,7 +36,7 @@ async def test_an_accepted_submission_makes_the_job_submitted_and_schedules_its_
             response(422, {"detail": [{"type": "image_load_error", "msg": "no", "loc": ["body", "x"]}]}),
             Fault.INPUT,
         ),
-        ("fal", response(401, {"detail": "Invalid key"}), Fault.ACCOUNT),
+        ("fal", response(403, {"detail": "You have no access to this application"}), Fault.ACCOUNT),
         ("fal", response(404, {"detail": "Application 'a/b' not found"}), Fault.INPUT),
         ("fal", response(307, b"", location="https://elsewhere.example"), Fault.RENDERHOOK),
         ("heygen", response(400, {"error": {"code": "invalid_parameter", "message": "no"}}), Fault.INPUT),
