@@ -5,7 +5,6 @@ nothing was written, except after `Unanswered`, when that is unknown. Times are 
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 
@@ -19,15 +18,17 @@ from ledger.requests import (
     Accepted,
     Attempted,
     ClaimResult,
+    DeliveryFilter,
+    DeliveryPage,
     Ending,
     NewJob,
     ProviderRequest,
     Report,
     Task,
 )
-from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
+from ledger.rows import Attempt, Delivery, DueDelivery, EndpointRow, Event, Job, Receipt
 from ledger.storage.store import Store
-from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
+from ledger.transitions import deliveries, delivery_lists, endpoints, events, health, jobs, outcomes, submissions
 from ledger.transitions.queue import PAGE
 
 
@@ -56,6 +57,10 @@ class Ledger:
     async def job(self, job_id: str) -> Job | None:
         """Read one job with its outputs, or None."""
         return await jobs.read_job(self.store, job_id)
+
+    async def input(self, job_id: str) -> str | None:
+        """Read the whole input of a job as JSON text, or None."""
+        return await jobs.read_input(self.store, job_id)
 
     async def jobs(
         self,
@@ -177,6 +182,10 @@ class Ledger:
         """Pause an endpoint, so that its deliveries wait."""
         await self.store.write(endpoints.pause(endpoint_id, reason, now=self._clock()))
 
+    async def endpoint(self, endpoint_id: str) -> EndpointRow | None:
+        """Read one endpoint, or None."""
+        return await endpoints.read_endpoint(self.store, endpoint_id)
+
     async def count_paused_deliveries(self) -> Mapping[str, int]:
         """Count the deliveries that wait for paused endpoints, by the reason of the pause."""
         return await endpoints.count_paused_deliveries(self.store)
@@ -206,23 +215,26 @@ class Ledger:
         """Record a failed attempt; the next one is due at `due_at` (ms)."""
         await self.store.write(deliveries.retry(delivery_id, attempted, due_at=due_at))
 
-    async def replay_delivery(self, delivery_id: str) -> bool:
-        """Make a dead delivery pending again under the same id, with a fresh schedule. False if it is not dead."""
-        return await self.store.write(deliveries.replay(delivery_id, now=self._clock()))
+    async def replay_delivery(self, delivery: Delivery) -> bool:
+        """Make a delivery pending and due now under its id, with a fresh schedule, whatever its state.
+
+        False when it is no longer in the state that was read, or when its endpoint was removed.
+        """
+        return bool(await self.store.write(deliveries.replay([delivery], now=self._clock())))
+
+    async def replay_deliveries(self, wanted: DeliveryFilter) -> int:
+        """Replay every delivery that matches a filter, some at a time. Returns how many."""
+        return await delivery_lists.replay_deliveries(self.store, wanted, now=self._clock())
 
     async def delivery(self, delivery_id: str) -> Delivery | None:
         """Read one delivery, or None."""
         return await deliveries.read_delivery(self.store, delivery_id)
 
     async def deliveries(
-        self, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
-    ) -> list[Delivery]:
-        """Read at most `limit` deliveries in a state, newest first, with identifiers before `before`."""
-        return await deliveries.list_deliveries(self.store, state=state, limit=limit, before=before)
-
-    async def deliveries_of_job(self, job_id: str) -> list[Delivery]:
-        """Read the deliveries of a job, in the order of its events."""
-        return await deliveries.list_deliveries_of_subject(self.store, job_id)
+        self, wanted: DeliveryFilter, *, limit: int, before: str = AFTER_ALL_IDENTIFIERS
+    ) -> DeliveryPage:
+        """Read a page of deliveries that match a filter, newest first, with identifiers before `before`."""
+        return await delivery_lists.list_deliveries(self.store, wanted, limit=limit, before=before)
 
     async def attempts(self, delivery_id: str) -> list[Attempt]:
         """Read the attempts of a delivery, first to last."""

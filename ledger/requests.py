@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.canonical import digest
 from ledger.records import Fault, JobError, Outcome, Source
-from ledger.rows import Job
+from ledger.rows import Delivery, Job
 
 AFTER_ALL_IDENTIFIERS = "~"
 """Sorts after every identifier: the cursor of a first page."""
@@ -28,6 +28,11 @@ CLAIM_ENDED = JobError(
 )
 """Why a job is unconfirmed whose claim ended."""
 
+ALWAYS = 1 << 62
+"""After all times: the end of a filter without `until`."""
+
+DeliveryState = Literal["pending", "delivered", "dead", "discarded"]
+
 RESTORED = JobError(
     fault=Fault.RENDERHOOK,
     code="restored",
@@ -41,11 +46,15 @@ Ending = Literal["delivered", "dead", "discarded"]
 
 
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own."""
+    """A job to accept. `input` and `metadata` are JSON text; `notify` are URLs besides the settings' own.
+
+    `short_input` is what lists and notifications show of an input with data: URIs; None for one without.
+    """
 
     provider: str
     model: str
     input: str
+    short_input: str | None = None
     metadata: str = "{}"
     notify: tuple[str, ...] = ()
     idempotency_key: str | None = None
@@ -62,6 +71,32 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     new: bool
     same_request: bool
+
+
+class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deliveries: those that match every condition given. `since` (ms) is part of the time, `until` is not."""
+
+    state: DeliveryState | None = None
+    subject: str | None = None
+    endpoint_id: str | None = None
+    since: int = 0
+    until: int = ALWAYS
+
+    def matches(self, delivery: Delivery) -> bool:
+        """Return whether a delivery matches."""
+        return (
+            self.state in {None, delivery.state}
+            and self.subject in {None, delivery.subject}
+            and self.endpoint_id in {None, delivery.endpoint_id}
+            and self.since <= delivery.created_at < self.until
+        )
+
+
+class DeliveryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Deliveries, and where the next page begins; None if there is none. A page may be empty and not the last."""
+
+    deliveries: tuple[Delivery, ...]
+    next_cursor: str | None = None
 
 
 class ClaimResult(msgspec.Struct, frozen=True, kw_only=True):

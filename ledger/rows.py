@@ -11,7 +11,10 @@ from ledger.storage.transaction import Row, Rows
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is now. `input` and `metadata` are JSON text."""
+    """A job as it is now. `input` and `metadata` are JSON text.
+
+    The data: URIs of `input` are shortened, except in a job that is claimed for its submission.
+    """
 
     id: str
     provider: str
@@ -41,7 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def from_rows(cls, rows: Rows) -> Self:
         """Make a job of its rows, one for each output."""
         outputs = [row for row in rows if row["position"] is not None]
-        return msgspec.convert(rows[0] | {"error": _error(rows[0]), "outputs": outputs}, cls)
+        input_ = rows[0].get("whole_input") or rows[0]["input"]
+        return msgspec.convert(rows[0] | {"input": input_, "error": _error(rows[0]), "outputs": outputs}, cls)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +73,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One event for one endpoint. Its id is the `webhook-id` of every attempt."""
+    """One event for one endpoint. Its id is the `webhook-id` of every attempt; `due_at` is when the next one is due."""
 
     id: str
     subject: str
@@ -78,6 +82,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     attempts: int
     created_at: int
+    due_at: int | None
     finalized_at: int | None
     reason: str | None
 
@@ -114,6 +119,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         """Make an endpoint of the row of a due delivery. Lists are JSON text, and secrets base64 in it."""
         lists = {name: row[name] and msgspec.json.decode(row[name]) for name in ("secrets", "schedule")}
         return msgspec.convert(row | lists | {"id": row["endpoint_id"], "url": row["endpoint_url"]}, cls)
+
+
+class EndpointRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint, as far as its deliveries are about it. `removed_at` (ms) is set when it was removed on purpose."""
+
+    id: str
+    url: str
+    removed_at: int | None
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):

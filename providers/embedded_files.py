@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+import msgspec
+
 from ledger.records import Output
 from providers.reading import read_text
 
@@ -22,15 +24,19 @@ def is_data_uri(value: str) -> bool:
     return _DATA.match(value[:8192]) is not None
 
 
-def describe_data_uri(value: str) -> Output:
-    """Describe the file in a data: URI by media type, size and digest: its bytes are in the receipt only.
+class EmbeddedFile(msgspec.Struct, frozen=True):
+    """A file in a data: URI. `size` is in bytes; None if it is not base64 as declared: `sha256` is of its text."""
 
-    Its `url` is the name of the digest, `ni:///sha-256;...?ct=...`: https://www.rfc-editor.org/rfc/rfc6920
-    What is not base64 although it should be has the digest of its text, and no size.
-    """
+    content_type: str
+    size: int | None
+    sha256: bytes
+
+
+def read_data_uri(value: str) -> EmbeddedFile | None:
+    """Read the file in a data: URI; None if `value` is not one."""
     match = _DATA.match(value[:8192])
     if match is None:
-        raise ValueError("not a data: URI")
+        return None
     content_type = read_text(match["type"], 255) or "text/plain"
     data = value[match.end() :]
     size: int | None
@@ -39,16 +45,28 @@ def describe_data_uri(value: str) -> Output:
         digest, size = _digest(_decode_base64(data) if in_base64 else [unquote_to_bytes(data)])
     except ValueError:
         digest, size = _digest([data.encode("utf-8", "replace")])[0], None
-    url = f"ni:///sha-256;{digest}?ct={quote(content_type, safe='/')}"
-    return Output(url=url, content_type=content_type, file_size=size)
+    return EmbeddedFile(content_type, size, digest)
 
 
-def _digest(pieces: Iterable[bytes]) -> tuple[str, int]:
+def describe_data_uri(value: str) -> Output:
+    """Describe the file in a data: URI by media type, size and digest: its bytes are in the receipt only.
+
+    Its `url` is the name of the digest, `ni:///sha-256;...?ct=...`: https://www.rfc-editor.org/rfc/rfc6920
+    """
+    file = read_data_uri(value)
+    if file is None:
+        raise ValueError("not a data: URI")
+    digest = base64.urlsafe_b64encode(file.sha256).decode().rstrip("=")
+    url = f"ni:///sha-256;{digest}?ct={quote(file.content_type, safe='/')}"
+    return Output(url=url, content_type=file.content_type, file_size=file.size)
+
+
+def _digest(pieces: Iterable[bytes]) -> tuple[bytes, int]:
     hashed, size = hashlib.sha256(), 0
     for piece in pieces:
         hashed.update(piece)
         size += len(piece)
-    return base64.urlsafe_b64encode(hashed.digest()).decode().rstrip("="), size
+    return hashed.digest(), size
 
 
 def _decode_base64(data: str) -> Iterator[bytes]:

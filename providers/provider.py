@@ -5,7 +5,7 @@ and a `Webhook`, which verifies and reads callbacks. All of them are pure: they 
 time, and neither open sockets nor read clocks.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -24,7 +24,7 @@ CALLBACKS = "/callbacks/"
 
 
 class Job(Protocol):
-    """What a provider may read of a job. `input` is JSON text; ids and URLs are those of its submission."""
+    """What a provider may read of a job. Ids and URLs are those of its submission."""
 
     @property
     def id(self) -> str:
@@ -36,7 +36,7 @@ class Job(Protocol):
 
     @property
     def input(self) -> str:
-        """The model's input, as JSON text."""
+        """The model's input, as JSON text: whole in a submission, with its data: URIs shortened in a poll or cancel."""
 
     @property
     def provider_request_id(self) -> str | None:
@@ -191,6 +191,10 @@ class Provider(Protocol[SettingsT]):
     def missing(self) -> str:
         """The name of the setting to set when `open` returns None."""
 
+    @property
+    def models(self) -> Collection[str]:
+        """The models whose inputs `check_input` knows, for "did you mean". There may be others."""
+
     def check_input(self, model: str, fields: Mapping[str, object]) -> None:
         """Raise `InputRefused` for a model or an input that the provider would certainly reject."""
 
@@ -201,7 +205,7 @@ class Provider(Protocol[SettingsT]):
         """Return how callbacks are verified; None when the provider sends none."""
 
 
-MEMBERS = ("name", "settings", "missing", "check_input", "open", "webhook")
+MEMBERS = ("name", "settings", "missing", "models", "check_input", "open", "webhook")
 ACCOUNT_MEMBERS = (
     "calls_back",
     "poll_interval",

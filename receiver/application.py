@@ -39,7 +39,7 @@ def compose_application(
         signing=bool(settings.notify_secret),
     )
     jobs = JobsApi(ledger, requests, emit=emit, max_body_bytes=settings.max_body_bytes)
-    deliveries = DeliveriesApi(ledger, emit=emit)
+    deliveries = DeliveriesApi(ledger, emit=emit, max_body_bytes=settings.max_body_bytes)
     health = Health(ledger, registry, stopped_workers=stopped_workers, emit=emit)
     return App(
         callbacks=Callbacks(

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Collection, Mapping
+from typing import get_args
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from ledger.ledger import Ledger
+from ledger.requests import Kind
 from ledger.urls import on_postgres
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
@@ -100,7 +102,7 @@ async def mark_restored(settings: Settings) -> int:
 @contextlib.asynccontextmanager
 async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     registry = CollectorRegistry()
-    emit = Telemetry(registry)
+    emit = Telemetry(registry, labels={"provider": settings.providers.keys(), "kind": get_args(Kind)})
     webhooks = open_webhooks(settings.providers)
     async with (
         contextlib.AsyncExitStack() as stack,

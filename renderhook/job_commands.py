@@ -68,6 +68,7 @@ def submit_command(provider: str) -> click.Command:
     @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept with the job and returned with it.")
     @click.option("--notify", multiple=True, metavar="URL", help="Notify this URL too. May be repeated.")
     @click.option("--idempotency-key", help="The same key never creates a second job. Default: a new key.")
+    @click.option("--allow-unknown-model", is_flag=True, help="Submit although the model looks like a typing mistake.")
     @click.option("--wait", "wait_for_end", is_flag=True, help="Wait until the job has ended.")
     @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON instead of its id and its outputs.")
     @click.argument("model")
@@ -84,6 +85,8 @@ def submit_command(provider: str) -> click.Command:
             "metadata": _pairs(job["metadata"], "--metadata"),
             "notify": list(job["notify"]),
         }
+        if job["allow_unknown_model"]:
+            body["allow_unknown_model"] = True
         # A key of our own makes the client's retries safe: the receiver creates the job once.
         created = _create(client, body, idempotency_key or f"cli-{secrets.token_hex(16)}")
         if not as_json:

@@ -10,10 +10,11 @@ HEAD = """\
 <!-- Made by `make docs` from telemetry/events.py: change that. -->
 
 Each event is one line on standard error (`LOG_FORMAT`) and counts up its metric at `GET /metrics`, in Prometheus' text
-format. Counters begin at 0 with the process. A line has `event`, `level`, `timestamp`, the metric's labels as fields,
-and others such as `job`, `request`, `delivery`, `error`. No line or label has a secret, a header, a URL's query or a
-body, with one exception: `provider.raised` has the beginning of the response to a submission that the provider's code
-could not read, because the id of a paid request may be in it.
+format. Counters begin at 0 with the process; those by provider or by kind of work begin at 0 for each of these. A line
+has `event`, `level`, `timestamp`, the metric's labels as fields, and others such as `job`, `request`, `delivery`,
+`error`. No line or label has a secret, a header, a URL's query or a body, with one exception: `provider.raised` has the
+beginning of the response to a submission that the provider's code could not read, because the id of a paid request may
+be in it.
 
 Logging never delays or fails the work. A line that standard error does not take, because it is closed, full or not
 read, is dropped and counted: `renderhook_log_lines_dropped_total`.

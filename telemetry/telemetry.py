@@ -1,7 +1,9 @@
 """Logs and counts events, as the table of events says."""
 
+import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -32,9 +34,20 @@ class _DroppedLines(Collector):
 
 
 class Telemetry:
-    """The process's `Emit`. `clock` returns milliseconds. An event that is not in the table is logged as a warning."""
+    """The process's `Emit`. `clock` returns milliseconds. An event that is not in the table is logged as a warning.
 
-    def __init__(self, registry: CollectorRegistry, *, clock: Callable[[], int] = _now, log: Any = None) -> None:
+    `labels` has the values of labels that are known from the start. A counter with no other labels begins at 0 for each
+    of them: a rate over a counter that appears with its first event would miss that event.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        labels: Mapping[str, Collection[str]] = MappingProxyType({}),
+        clock: Callable[[], int] = _now,
+        log: Any = None,
+    ) -> None:
         self._clock = clock
         self._log = log if log is not None else structlog.get_logger().bind()
         self._logged: dict[str, int] = {}
@@ -43,6 +56,9 @@ class Telemetry:
             for name, event in EVENTS.items()
         }
         self._children: dict[tuple[str, ...], Counter] = {}
+        for name, kind in EVENTS.items():
+            for values in itertools.product(*(labels.get(label, ()) for label in kind.labels)):
+                self._counter(name, kind, dict(zip(kind.labels, values, strict=True)))
         registry.register(_DroppedLines(STANDARD_ERROR))
 
     def __call__(self, event: str, /, **fields: object) -> None:
@@ -61,7 +77,7 @@ class Telemetry:
         warning = kind.warning or any(fields.get(field) in values for field, values in kind.warning_when.items())
         (self._log.warning if warning else self._log.info)(event, **fields)
 
-    def _counter(self, event: str, kind: EventType, fields: dict[str, object]) -> Counter:
+    def _counter(self, event: str, kind: EventType, fields: Mapping[str, object]) -> Counter:
         labels = [str(fields.get(label, "")) for label in kind.labels]
         key = (event, *labels)
         if key not in self._children:  # in prometheus_client this lookup takes longer than counting

@@ -80,11 +80,13 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
 -- What the user sent with a job. Not in `jobs`, because it may be long and never changes, and the row of a job is
--- written at every transition.
+-- written at every transition. `short_input` is the input with its data: URIs shortened, or NULL if it has none. It is
+-- before `input`, so that SQLite reads it without the pages of `input`.
 CREATE TABLE inputs (
-    job_id   ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
-    input    TEXT NOT NULL,
-    metadata TEXT NOT NULL
+    job_id      ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
+    metadata    TEXT NOT NULL,
+    short_input TEXT,
+    input       TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE outputs (
@@ -98,11 +100,11 @@ CREATE TABLE outputs (
     PRIMARY KEY (job_id, position)
 ) STRICT, WITHOUT ROWID;
 
--- A job with a row for each output, or one row if it has none. Only the first row has the input, or a job with a
--- thousand outputs would be read with a thousand copies of it.
+-- A job with a row for each output, or one row if it has none. Only the first row has the input (the short one), or a
+-- job with a thousand outputs would be read with a thousand copies of it.
 CREATE VIEW job_rows AS
 SELECT j.*,
-       CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
+       CASE WHEN o.position > 1 THEN NULL ELSE COALESCE(i.short_input, i.input) END AS input,
        CASE WHEN o.position > 1 THEN NULL ELSE i.metadata END AS metadata,
        o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
 FROM jobs AS j JOIN inputs AS i ON i.job_id = j.id LEFT JOIN outputs AS o ON o.job_id = j.id;

@@ -18,16 +18,17 @@ RETURNING id;
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
 -- name: replay_delivery
--- dead -> pending, under the same id.
+-- :was -> pending, under the same id, unless the endpoint was removed.
 UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
-WHERE id = :delivery_id AND state = 'dead'
+WHERE id = :delivery_id AND state = :was
+  AND NOT EXISTS (SELECT 1 FROM endpoints WHERE id = :endpoint_id AND removed_at IS NOT NULL)
 RETURNING endpoint_id;
 
 -- name: enable_endpoint
 -- A replay also enables an endpoint that answered 410.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
-WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending')
-  AND disabled_at IS NOT NULL;
+WHERE id = :endpoint_id AND disabled_at IS NOT NULL
+  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at = :now);
 
 -- name: read_due_deliveries
 -- Everything that the next attempts need, longest due first: each delivery with its endpoint, its event and, if the
@@ -38,7 +39,7 @@ SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.disabled_reason, e.removed_at,
        v.subject, v.type AS event_type, v.at AS event_at, v.data, t.subject AS subject_kind,
        j.*,
-       CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
+       CASE WHEN o.position > 1 THEN NULL ELSE COALESCE(i.short_input, i.input) END AS input,
        CASE WHEN o.position > 1 THEN NULL ELSE i.metadata END AS metadata,
        o.position, o.url, o.content_type, o.file_name, o.file_size, o.width, o.height
 FROM (SELECT * FROM deliveries
@@ -53,20 +54,42 @@ LEFT JOIN outputs AS o ON o.job_id = j.id
 ORDER BY d.due_at, d.id, o.position;
 
 -- name: read_delivery
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
 FROM deliveries WHERE id = :delivery_id;
+
+-- name: list_deliveries
+-- A page of deliveries, newest first, before the cursor. At most :scan are read, or a filter that matches few would read
+-- all of them; the next page begins at `end_of_deliveries`.
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
+FROM (SELECT * FROM deliveries WHERE id < :before ORDER BY id DESC LIMIT :scan) AS scanned
+WHERE (CAST(:state AS TEXT) IS NULL OR state = :state)
+  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
+  AND created_at >= :since AND created_at < :until
+ORDER BY id DESC LIMIT :limit;
+
+-- name: end_of_deliveries
+-- Where such a page ends; no row if it is the last one.
+SELECT id FROM deliveries WHERE id < :before ORDER BY id DESC LIMIT 1 OFFSET :scan - 1;
 
 -- name: list_dead_deliveries
 -- The state is a literal, because a partial index cannot be used with a parameter.
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :limit;
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
+FROM deliveries
+WHERE state = 'dead' AND id < :before
+  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
+  AND created_at >= :since AND created_at < :until
+ORDER BY id DESC LIMIT :limit;
 
 -- name: list_discarded_deliveries
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
-FROM deliveries WHERE state = 'discarded' AND id < :before ORDER BY id DESC LIMIT :limit;
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
+FROM deliveries
+WHERE state = 'discarded' AND id < :before
+  AND (CAST(:endpoint_id AS TEXT) IS NULL OR endpoint_id = :endpoint_id)
+  AND created_at >= :since AND created_at < :until
+ORDER BY id DESC LIMIT :limit;
 
 -- name: list_deliveries_of_subject
-SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
+SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
 FROM deliveries
 WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND subject = :subject
 ORDER BY sequence, endpoint_id;

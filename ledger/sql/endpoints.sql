@@ -42,6 +42,9 @@ SET disabled_at = :now, disabled_reason = :reason, last_sequence = last_sequence
 WHERE id = :endpoint_id AND disabled_at IS NULL
 RETURNING id;
 
+-- name: read_endpoint
+SELECT id, url, removed_at FROM endpoints WHERE id = :endpoint_id;
+
 -- name: count_paused_deliveries
 -- The deliveries of paused endpoints, by the reason. CROSS JOIN, or SQLite would read every pending one.
 SELECT e.paused_reason AS reason, count(*) AS number

@@ -12,8 +12,8 @@ VALUES (:job_id, :provider, :model, 'accepted', :idempotency_key, :request_diges
 ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
 -- name: insert_input
-INSERT INTO inputs (job_id, input, metadata)
-SELECT id, :input, :metadata FROM jobs WHERE id = :job_id AND last_transition = :transition;
+INSERT INTO inputs (job_id, metadata, short_input, input)
+SELECT id, :metadata, :short_input, :input FROM jobs WHERE id = :job_id AND last_transition = :transition;
 
 -- name: insert_job_endpoint
 -- A `notify` URL is one endpoint, shared by every job that names it.
@@ -126,8 +126,12 @@ SELECT created_at FROM jobs ORDER BY id DESC LIMIT 1;
 SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
 
 -- name: read_claimed
--- The same for the worker that claims the job.
-SELECT * FROM job_rows WHERE id = :job_id ORDER BY position;
+-- The same with the whole input, for the worker that claims the job.
+SELECT j.*, i.input AS whole_input FROM job_rows AS j JOIN inputs AS i ON i.job_id = j.id
+WHERE j.id = :job_id ORDER BY j.position;
+
+-- name: read_input
+SELECT input FROM inputs WHERE job_id = :job_id;
 
 -- name: list_jobs
 -- A page of jobs, newest first, before the cursor.

@@ -25,10 +25,12 @@ SELECT 'deliver' AS kind, endpoint_id AS subject, :now AS due_at
 FROM listeners
 WHERE subject = :subject AND transition = :transition AND disabled_at IS NULL AND paused_at IS NULL
 
--- enqueue: enqueue_delivery
-SELECT 'deliver' AS kind, d.endpoint_id AS subject, :now AS due_at
-FROM deliveries AS d JOIN endpoints AS e ON e.id = d.endpoint_id
-WHERE d.id = :delivery_id AND d.state = 'pending' AND e.paused_at IS NULL
+-- enqueue: enqueue_replayed
+-- An endpoint of which deliveries were replayed.
+SELECT 'deliver' AS kind, id AS subject, :now AS due_at
+FROM endpoints
+WHERE id = :endpoint_id AND paused_at IS NULL
+  AND EXISTS (SELECT 1 FROM deliveries WHERE endpoint_id = :endpoint_id AND state = 'pending' AND due_at = :now)
 
 -- enqueue: enqueue_paused_endpoints
 -- The endpoints with pending deliveries that are paused for a reason, before they are resumed.

@@ -1,15 +1,15 @@
 """Deliveries: one event for one endpoint, attempted until it is delivered, dead or discarded."""
 
-from typing import Literal
+from collections.abc import Sequence
 
 import msgspec
 
 from ledger.identifiers import new_identifier
 from ledger.records import EventType
-from ledger.requests import AFTER_ALL_IDENTIFIERS, Attempted, Ending, Task
+from ledger.requests import Attempted, Ending, Task
 from ledger.rows import Attempt, Delivery, DueDelivery, due_deliveries_from_rows
 from ledger.storage.store import Store
-from ledger.storage.transaction import Call, Transaction, changed, nothing
+from ledger.storage.transaction import Call, Rows, Transaction, nothing
 from ledger.transitions.events import event_values, publish
 
 
@@ -64,15 +64,21 @@ def release(task: Task, *, now: int) -> Transaction[None]:
     return Transaction(steps=steps, values=task.values | {"now": now}, read=nothing)
 
 
-def replay(delivery_id: str, *, now: int) -> Transaction[bool]:
-    """Make a dead delivery pending again under the same id, with a fresh schedule. False if it is not dead."""
-    values = {"delivery_id": delivery_id, "now": now}
-    steps = (
-        Call("replay_delivery", wakes_each="endpoint_id"),
-        Call("enable_endpoint"),
-        Call("enqueue_delivery", wakes=("deliver",)),
-    )
-    return Transaction(steps=steps, values=values, read=changed)
+def replay(chosen: Sequence[Delivery], *, now: int) -> Transaction[int]:
+    """Make deliveries pending and due now under their ids, with a fresh schedule. The result is how many.
+
+    One that is no longer in the state that was read is left as it is, and so is one whose endpoint was removed.
+    Endpoints that had answered 410 are enabled.
+    """
+    steps = [Call("replay_delivery", _replayed(each, now), wakes_each="endpoint_id") for each in chosen]
+    for endpoint_id in sorted({each.endpoint_id for each in chosen}):  # in one order, against deadlocks
+        values = {"endpoint_id": endpoint_id, "now": now}
+        steps += [Call("enable_endpoint", values), Call("enqueue_replayed", values, wakes=("deliver",))]
+
+    def read(rows: Sequence[Rows]) -> int:
+        return sum(map(len, rows[: len(chosen)]))
+
+    return Transaction(steps=tuple(steps), values={}, read=read)
 
 
 async def read_due(store: Store, endpoint_id: str, *, now: int, limit: int) -> list[DueDelivery]:
@@ -85,14 +91,6 @@ async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
     """Read one delivery, or None."""
     rows = await store.read("read_delivery", {"delivery_id": delivery_id})
     return Delivery(**rows[0]) if rows else None
-
-
-async def list_deliveries(
-    store: Store, *, state: Literal["dead", "discarded"], limit: int, before: str = AFTER_ALL_IDENTIFIERS
-) -> list[Delivery]:
-    """Read a page of dead or discarded deliveries, newest first."""
-    rows = await store.read(f"list_{state}_deliveries", {"limit": limit, "before": before})
-    return [Delivery(**row) for row in rows]
 
 
 async def count_needing_attention(store: Store) -> dict[str, int]:
@@ -120,3 +118,7 @@ def _attempted(delivery_id: str, attempted: Attempted | None) -> tuple[Call, ...
         return ()
     values = msgspec.structs.asdict(attempted) | {"delivery_id": delivery_id}
     return (Call("insert_attempt", values), Call("count_attempt", values))
+
+
+def _replayed(delivery: Delivery, now: int) -> dict[str, object]:
+    return {"delivery_id": delivery.id, "endpoint_id": delivery.endpoint_id, "was": delivery.state, "now": now}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from ledger.requests import UNSIGNED
+from ledger.rows import EndpointRow
 from ledger.storage.store import Store
 from ledger.storage.transaction import Call, Transaction, nothing
 
@@ -40,6 +41,12 @@ def pause(endpoint_id: str, reason: str, *, now: int) -> Transaction[None]:
     """Pause an endpoint, so that its deliveries wait."""
     values = {"endpoint_id": endpoint_id, "reason": reason, "now": now}
     return Transaction(steps=(Call("pause_endpoint"),), values=values, read=nothing)
+
+
+async def read_endpoint(store: Store, endpoint_id: str) -> EndpointRow | None:
+    """Read one endpoint, or None when there is no such endpoint."""
+    rows = await store.read("read_endpoint", {"endpoint_id": endpoint_id})
+    return EndpointRow(**rows[0]) if rows else None
 
 
 async def count_paused_deliveries(store: Store) -> Mapping[str, int]:

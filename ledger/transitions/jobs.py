@@ -19,6 +19,7 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
         "provider": job.provider,
         "model": job.model,
         "input": job.input,
+        "short_input": job.short_input,
         "metadata": job.metadata,
         "idempotency_key": job.idempotency_key,
         "request_digest": job.digest,
@@ -52,6 +53,12 @@ async def read_job(store: Store, job_id: str) -> Job | None:
     """Read one job with its outputs, or None."""
     rows = await store.read("read_job", {"job_id": job_id})
     return Job.from_rows(rows) if rows else None
+
+
+async def read_input(store: Store, job_id: str) -> str | None:
+    """Read the whole input of a job, or None when there is no such job."""
+    rows = await store.read("read_input", {"job_id": job_id})
+    return rows[0]["input"] if rows else None
 
 
 async def list_jobs(

@@ -6,7 +6,7 @@ import msgspec
 
 from providers.fal import polling
 from providers.fal.callbacks import FalWebhook, published_keys
-from providers.fal.inputs import check_input
+from providers.fal.inputs import INPUTS, check_input
 from providers.fal.settings import FalSettings
 from providers.fal.submission import build_submission, parse_submission
 from providers.http import CancelResult, PollResult, Request, Response, SubmitResult
@@ -78,6 +78,7 @@ class Fal:
     name = "fal"
     settings = FalSettings
     missing = "FAL_KEY"
+    models = tuple(INPUTS)
 
     def check_input(self, model: str, fields: Mapping[str, object]) -> None:
         """Raise `InputRefused` for what is not a model id, and for a wrong input of a face-swap model."""

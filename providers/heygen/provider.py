@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from providers.heygen.inputs import check_input
+from providers.heygen.inputs import INPUTS, check_input
 from providers.heygen.polling import build_status, parse_status
 from providers.heygen.settings import HeygenSettings
 from providers.heygen.submission import build_submission, parse_submission
@@ -64,6 +64,7 @@ class Heygen:
     name = "heygen"
     settings = HeygenSettings
     missing = "HEYGEN_API_KEY"
+    models = tuple(INPUTS)
 
     def check_input(self, model: str, fields: Mapping[str, object]) -> None:
         """Raise `InputRefused` for what is not a workflow type, and for a wrong input of a known workflow."""

@@ -1,5 +1,6 @@
 """The body of `POST /v1/jobs`: read, and checked before a provider is asked."""
 
+import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -9,6 +10,7 @@ from ledger.requests import NewJob
 from outbound.targets import TargetRefused, Targets
 from providers import registry
 from providers.errors import InputRefused
+from receiver.api.data_uris import shorten_data_uris
 from receiver.web.json_bodies import decode, read_body_as, unprocessable
 from receiver.web.problems import Problem
 from settings.urls import parse_http_url
@@ -16,6 +18,9 @@ from settings.urls import parse_http_url
 MOST_NOTIFY_URLS = 10
 LONGEST_METADATA = 16_384
 LONGEST_IDEMPOTENCY_KEY = 255
+
+ALIKE = 0.9
+"""How similar a model must be to a known one to be taken for a typing mistake: 1 is equal but for upper case."""
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +31,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     input: msgspec.Raw
     metadata: dict[str, Any] = {}
     notify: list[str] = []
+    allow_unknown_model: bool = False
 
 
 class JobRequests:
@@ -42,6 +48,7 @@ class JobRequests:
         _check_idempotency_key(idempotency_key)
         errors = [
             *self._provider_errors(request),
+            *_model_errors(request),
             *_input_errors(request),
             *self._notify_errors(request.notify),
         ]
@@ -50,10 +57,12 @@ class JobRequests:
             errors.append(("metadata", f"is longer than {LONGEST_METADATA} bytes"))
         if errors:
             raise unprocessable(errors)
+        input_ = bytes(request.input).decode()
         return NewJob(
             provider=request.provider,
             model=request.model,
-            input=bytes(request.input).decode(),
+            input=input_,
+            short_input=shorten_data_uris(input_),
             metadata=metadata.decode(),
             notify=tuple(dict.fromkeys(request.notify)),
             idempotency_key=idempotency_key,
@@ -83,6 +92,16 @@ class JobRequests:
         except (ValueError, TargetRefused) as error:
             return str(error)
         return None
+
+
+def _model_errors(request: JobRequest) -> list[tuple[str, str]]:
+    provider = registry.providers().get(request.provider)
+    known = {} if provider is None else {model.casefold(): model for model in provider.models}
+    if request.allow_unknown_model or request.model in known.values():
+        return []
+    close = difflib.get_close_matches(request.model.casefold(), known, n=1, cutoff=ALIKE)
+    guess = "did you mean {}? If not, send allow_unknown_model: true"
+    return [("model", f"is not known; {guess.format(known[each])}") for each in close]
 
 
 def _input_errors(request: JobRequest) -> list[tuple[str, str]]:

@@ -19,15 +19,20 @@ from receiver.views.job import view_job
 from receiver.views.pages import EventsList, JobsPage, ReceiptsList
 from receiver.web.bodies import check_declared_length, read_body
 from receiver.web.json import check_json, json_response
-from receiver.web.problems import Problem
+from receiver.web.problems import Problem, no_job
 from receiver.web.queries import NoParameters, parameter_problem, read_query
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
+from work.off_loop import run_off_loop
 
 
 class JobsQuery(Paging, frozen=True, kw_only=True):
     """The query of `GET /v1/jobs`."""
 
+    cursor: Annotated[
+        Annotated[str, msgspec.Meta(pattern=r"\Ajob_[0-9a-z]+\Z")] | None,
+        msgspec.Meta(description="the next_cursor of the page before"),
+    ] = None
     state: Annotated[JobState | None, msgspec.Meta(description=f"one of {', '.join(JobState)}")] = None
     provider: Annotated[str | None, msgspec.Meta(description="the name of a provider")] = None
 
@@ -49,6 +54,7 @@ class JobsApi:
         self.routes = [
             Route("/jobs", endpoint(get=self.list, post=self.create)),
             Route("/jobs/{job_id}", endpoint(get=self.read)),
+            Route("/jobs/{job_id}/input", endpoint(get=self.input)),
             Route("/jobs/{job_id}/events", endpoint(get=self.events)),
             Route("/jobs/{job_id}/receipts", endpoint(get=self.receipts)),
         ]
@@ -59,7 +65,7 @@ class JobsApi:
         check_json(request)
         check_declared_length(request.scope["headers"], self._max_body_bytes)
         body = await read_body(request.receive, self._max_body_bytes)
-        new = self._requests.read(body, request.headers.get("idempotency-key"))
+        new = await run_off_loop(len(body), self._requests.read, body, request.headers.get("idempotency-key"))
         accepted = await self._ledger.accept(new)
         if not accepted.same_request:
             raise Problem(422, "this Idempotency-Key was used for another request; a new job needs a new key")
@@ -92,6 +98,15 @@ class JobsApi:
         read_query(request, NoParameters)
         return json_response(view_job(await self._job(request.path_params["job_id"])))
 
+    async def input(self, request: Request) -> Response:
+        """Read the whole input of a job, byte for byte as it was posted."""
+        read_query(request, NoParameters)
+        job_id = request.path_params["job_id"]
+        found = await self._ledger.input(job_id)
+        if found is None:
+            raise no_job(job_id)
+        return Response(found, media_type="application/json")
+
     async def events(self, request: Request) -> Response:
         """List the events of a job, in order, with sequence numbers above `after`."""
         query = read_query(request, EventsQuery)
@@ -111,5 +126,5 @@ class JobsApi:
     async def _job(self, job_id: str) -> Job:
         job = await self._ledger.job(job_id)
         if job is None:
-            raise Problem(404, f"there is no job {job_id[:64]!r}")
+            raise no_job(job_id)
         return job

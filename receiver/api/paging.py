@@ -5,11 +5,14 @@ from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
+Limit = Annotated[int, msgspec.Meta(ge=1, le=200, description="a whole number from 1 to 200")]
+"""How many entries a page has at most."""
+
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
     """The query of a list: how many entries, and after which one."""
 
-    limit: Annotated[int, msgspec.Meta(ge=1, le=200, description="a whole number from 1 to 200")] = 50
+    limit: Limit = 50
     cursor: Annotated[str | None, msgspec.Meta(description="the next_cursor of the page before")] = None
 
 

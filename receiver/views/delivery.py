@@ -11,7 +11,7 @@ from receiver.views.times import rfc3339, rfc3339_or_none
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     """A delivery. `subject` is the id of the subject of its event, such as a job; `attempts` counts the POSTs.
 
-    `reason` says why it is dead or discarded.
+    `due_at` is when the next attempt is due, while it is pending; `reason` says why it is dead or discarded.
     """
 
     id: str
@@ -21,6 +21,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     attempts: int
     created_at: str
+    due_at: str | None
     finalized_at: str | None
     reason: str | None
 
@@ -42,6 +43,12 @@ class DeliveryDetail(DeliveryView, frozen=True, kw_only=True):
     attempt_log: tuple[AttemptView, ...]
 
 
+class ReplayedView(msgspec.Struct, frozen=True, kw_only=True):
+    """How many deliveries were replayed."""
+
+    replayed: int
+
+
 def view_delivery(delivery: Delivery) -> DeliveryView:
     """Show a delivery."""
     return DeliveryView(**_fields(delivery))
@@ -53,7 +60,11 @@ def view_delivery_detail(delivery: Delivery, attempts: list[Attempt]) -> Deliver
 
 
 def _fields(delivery: Delivery) -> dict[str, Any]:
-    times = {"created_at": rfc3339(delivery.created_at), "finalized_at": rfc3339_or_none(delivery.finalized_at)}
+    times = {
+        "created_at": rfc3339(delivery.created_at),
+        "due_at": rfc3339_or_none(delivery.due_at),
+        "finalized_at": rfc3339_or_none(delivery.finalized_at),
+    }
     return msgspec.structs.asdict(delivery) | times
 
 

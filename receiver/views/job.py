@@ -20,7 +20,7 @@ class OutputView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. Times are RFC 3339 UTC; `input` is what the user sent, byte for byte."""
+    """A job. Times are RFC 3339 UTC; `input` is as it was posted, with its data: URIs shortened."""
 
     id: str
     provider: str

@@ -8,6 +8,11 @@ def rfc3339(at: int) -> str:
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def milliseconds(at: datetime) -> int:
+    """Return a time in ms. It must have a time zone."""
+    return round(at.timestamp() * 1000)
+
+
 def rfc3339_or_none(at: int | None) -> str | None:
     """Write a time in ms as RFC 3339; None stays None."""
     return None if at is None else rfc3339(at)

@@ -9,6 +9,7 @@ import msgspec
 
 from ledger.canonical import read_number
 from receiver.web.problems import Problem
+from receiver.web.queries import description
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -38,7 +39,8 @@ def read_body_as(kind: type[StructT], body: bytes) -> StructT:
         try:
             values[name] = decode(raw[name], field.type)
         except ValueError as error:
-            errors.append(_named(name, str(error)))
+            wanted = description(field.type)
+            errors.append((name, f"must be {wanted}") if wanted else _named(name, str(error)))
     if errors:
         raise unprocessable(errors)
     return kind(**values)

@@ -46,6 +46,11 @@ class Problem(Exception):
         )
 
 
+def no_job(job_id: str) -> Problem:
+    """Make the 404 for a job that does not exist."""
+    return Problem(404, f"there is no job {job_id[:64]!r}")
+
+
 def service_unavailable(detail: str, retry_after: int = 1) -> Problem:
     """Make the 503 for what may work again in `retry_after` seconds."""
     return Problem(503, detail, headers={"Retry-After": str(retry_after)})

@@ -1,5 +1,7 @@
 """Query parameters: each address declares its own as the fields of a Struct, and one function reads them."""
 
+import contextlib
+import re
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -8,6 +10,8 @@ from starlette.requests import Request
 from receiver.web.problems import Problem
 
 Query = TypeVar("Query", bound=msgspec.Struct)
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class NoParameters(msgspec.Struct, frozen=True):
@@ -33,18 +37,16 @@ def read_query(request: Request, kind: type[Query]) -> Query:
 
 
 def _convert(field: msgspec.structs.FieldInfo, text: str) -> Any:
-    try:
-        value = msgspec.convert(text, field.type, strict=False)
-    except msgspec.ValidationError:
-        value = None
-    if value is None or (isinstance(value, int) and not (text.isascii() and text.isdigit())):  # not 1e2, not 5.0
-        raise parameter_problem(field.name, f"must be {_description(field.type)}, not {text[:100]!r}")
-    return value
+    for given in (text, int(text)) if _NUMBER.fullmatch(text) else (text,):
+        with contextlib.suppress(msgspec.ValidationError):
+            return msgspec.convert(given, field.type)
+    raise parameter_problem(field.name, f"must be {description(field.type) or 'of another form'}, not {text[:100]!r}")
 
 
-def _description(kind: Any) -> str:
+def description(kind: Any) -> str | None:
+    """Return what a field must be, as its annotation describes it; None if it does not."""
     notes = [note for note in get_args(kind)[1:] if isinstance(note, msgspec.Meta)]
-    return next((note.description for note in notes if note.description), "of another form")
+    return next((note.description for note in notes if note.description), None)
 
 
 def parameter_problem(name: str, message: str) -> Problem:

@@ -54,8 +54,8 @@ class Api:
         job_id = self.submit(target).json()["id"]
         return until("the job has ended", lambda: (job := self.get(f"/v1/jobs/{job_id}"))["finalized_at"] and job)
 
-    def post(self, path: str) -> httpx.Response:
-        return httpx.post(self._url + path, trust_env=False)
+    def post(self, path: str, **content: Any) -> httpx.Response:
+        return httpx.post(self._url + path, trust_env=False, **content)
 
 
 @pytest.fixture(scope="module")
@@ -97,15 +97,19 @@ def test_events_and_receipts_are_as_documented(api: Api, job: Any) -> None:
     assert differences(documented("Receipts of a job")[0], api.get(f"/v1/jobs/{job['id']}/receipts")) == []
 
 
-def test_deliveries_and_a_refused_replay_are_as_documented(api: Api, session: Session, job: Any) -> None:
+def test_deliveries_and_replays_are_as_documented(api: Api, session: Session, job: Any) -> None:
     path = f"/v1/deliveries?job={job['id']}"
     until("the job is delivered", lambda: f"job.completed {job['id']}" in session.log("consumer"))
     delivered = until("the delivery is recorded", lambda: _all_delivered(api.get(path)))
     assert differences(documented("List deliveries")[0], delivered) == []
     delivery_id = delivered["deliveries"][0]["id"]
     assert differences(documented("Read a delivery")[0], api.get(f"/v1/deliveries/{delivery_id}")) == []
-    refused = api.post(f"/v1/deliveries/{delivery_id}/replay")
-    assert (refused.status_code, refused.json()) == (409, documented("Replay a delivery")[1])
+    replayed = api.post(f"/v1/deliveries/{delivery_id}/replay")
+    assert (replayed.status_code, differences(documented("Replay a delivery")[0], replayed.json())) == (202, [])
+    until("it is delivered again", lambda: _all_delivered(api.get(path)))
+    replayed = api.post("/v1/deliveries/replay", json={"job": job["id"]})
+    assert replayed.status_code == 202
+    assert differences(documented("Replay many deliveries")[0], replayed.json()) == []
 
 
 def _all_delivered(page: Any) -> Any:
@@ -117,11 +121,17 @@ def test_a_notification_is_as_documented(session: Session, job: Any) -> None:
     assert differences(documented("Notifications")[0], json.loads(stored.read_text("utf-8"))) == []
 
 
+def test_counters_of_a_provider_are_in_the_metrics_before_their_first_event(session: Session) -> None:
+    text = httpx.get(f"{session.url(RECEIVER)}/metrics", trust_env=False).text
+    assert 'renderhook_keys_fetch_failed_total{provider="fal"} 0.0' in text
+    assert 'renderhook_keys_fetch_failed_total{provider="heygen"} 0.0' in text
+
+
 def test_problems_are_as_documented(api: Api) -> None:
     assert api.submit(notify=["http://10.0.0.1/"]).json() == documented("Problems")[0]
     assert api.get("/v1/jobs?page=2") == documented("Pages")[0]
     assert api.post("/callbacks/fal/nonsense").json() == documented("Callbacks")[0]
-    assert api.get("/readyz") == documented("Health and metrics")[0]
+    assert [api.get(path) for path in ("/healthz", "/readyz")] == documented("Health and metrics")
 
 
 def test_differences_between_bodies_are_found() -> None:

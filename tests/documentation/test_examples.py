@@ -71,15 +71,24 @@ def test_the_replay_example_replays_a_dead_letter(session: Session) -> None:
         job = {"provider": "heygen", "model": "FaceswapNode", "input": INPUT, "notify": [endpoint]}
         httpx.post(f"{url}/v1/jobs", json=job, trust_env=False).raise_for_status()
 
-        def dead() -> list[object]:
-            listed: list[object] = httpx.get(f"{url}/v1/deliveries?state=dead", trust_env=False).json()["deliveries"]
-            return listed
+        def number(state: str) -> int:
+            return len(httpx.get(f"{url}/v1/deliveries?state={state}", trust_env=False).json()["deliveries"])
 
-        until("the deliveries are dead", lambda: len(dead()) == 2)
+        until("the deliveries are dead", lambda: number("dead") == 2)
         for block in blocks(REPLAY):
             if is_run(block):
                 session.run(block)
-        until("they are delivered", lambda: not dead() and session.log("receiver").count("delivery.replayed") == 2)
+        until("they are delivered", lambda: number("dead") == number("pending") == 0)
+        assert "delivery.filter_replayed" in session.log("receiver")
+
+
+@pytest.mark.parametrize("name", RUN_PAGES)
+def test_a_terminal_activates_the_environment_before_it_runs_python(name: str) -> None:
+    active = set()
+    for block in blocks(name):
+        if block.language == "sh" and is_run(block):
+            active |= {block.label} if ". .venv/bin/activate" in block.text else set()
+            assert block.label in active or not re.search(r"\bpython ", block.text), block.text
 
 
 def test_the_readme_and_the_quickstart_have_examples() -> None:

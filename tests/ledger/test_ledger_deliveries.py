@@ -1,10 +1,12 @@
 """Deliveries: one id for all attempts, retries, dead letters, and replays."""
 
+import msgspec
 import pytest
 
-from ledger.requests import Attempted, Task
+from ledger.requests import Attempted, DeliveryFilter, Ending, Task
 from ledger.rows import Delivery, DueDelivery
 from ledger.transitions import deliveries, endpoints
+from ledger.transitions.delivery_lists import list_deliveries
 from ledger.transitions.endpoints import SETTINGS_ENDPOINT
 from tests.ledger.conftest import Scenario, ms
 
@@ -115,18 +117,61 @@ async def test_a_dead_delivery_is_listed_with_its_reason_and_replayed_under_its_
     task = await leased(scenario, 31)
     await scenario.store.write(deliveries.finish(pending.id, REFUSED, "dead", now=ms(32), reason="ten attempts failed"))
     await release(scenario, task)
-    [dead] = await deliveries.list_deliveries(scenario.store, state="dead", limit=10)
-    assert (dead.id, dead.reason) == (pending.id, "ten attempts failed")
-    assert await scenario.store.write(deliveries.replay(pending.id, now=ms(50)))
+    [dead] = (await list_deliveries(scenario.store, DeliveryFilter(state="dead"), limit=10)).deliveries
+    assert (dead.id, dead.reason, dead.due_at) == (pending.id, "ten attempts failed", None)
+    assert await scenario.store.write(deliveries.replay([dead], now=ms(50))) == 1
     await leased(scenario, 50)
     [delivery] = await due(scenario, 50)
     assert (delivery.delivery_id, delivery.failures) == (pending.id, 0)
 
 
-async def test_replaying_a_pending_delivery_changes_nothing(scenario: Scenario, pending: Delivery) -> None:
+async def test_a_replay_of_a_delivery_being_attempted_leaves_the_lease_to_its_worker(
+    scenario: Scenario, pending: Delivery
+) -> None:
     await leased(scenario, 31)
-    assert await scenario.store.write(deliveries.replay(pending.id, now=ms(50))) is False
-    assert await scenario.fetch("deliver", at=60) == []  # still held
+    assert await scenario.store.write(deliveries.replay([pending], now=ms(50))) == 1
+    assert await scenario.fetch("deliver", at=60) == []  # still leased
+    [delivery] = await due(scenario, 50)
+    assert delivery.delivery_id == pending.id
+
+
+async def test_a_replay_makes_a_pending_delivery_due_now(scenario: Scenario, pending: Delivery) -> None:
+    task = await leased(scenario, 31)
+    await scenario.store.write(deliveries.retry(pending.id, REFUSED, due_at=ms(10_000)))
+    await release(scenario, task)
+    [waiting] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
+    assert (waiting.state, waiting.due_at) == ("pending", ms(10_000))
+    assert await scenario.store.write(deliveries.replay([waiting], now=ms(50))) == 1
+    await leased(scenario, 50)
+    [delivery] = await due(scenario, 50)
+    assert (delivery.delivery_id, delivery.attempts, delivery.failures) == (pending.id, 1, 0)
+
+
+@pytest.mark.parametrize("ending", ["delivered", "dead", "discarded"])
+async def test_a_replay_makes_a_delivery_that_ended_pending_again(
+    scenario: Scenario, pending: Delivery, ending: Ending
+) -> None:
+    task = await leased(scenario, 31)
+    await scenario.store.write(deliveries.finish(pending.id, REFUSED, ending, now=ms(32), reason="why"))
+    await release(scenario, task)
+    assert (
+        await scenario.store.write(deliveries.replay([pending], now=ms(40))) == 0
+    )  # its state is not the one that was read
+    [ended] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
+    assert await scenario.store.write(deliveries.replay([ended], now=ms(50))) == 1
+    [again] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
+    assert again == msgspec.structs.replace(pending, attempts=1, due_at=ms(50))
+    await leased(scenario, 50)
+
+
+async def test_a_delivery_of_a_removed_endpoint_is_replayed_only_once_the_endpoint_is_set_again(
+    scenario: Scenario, pending: Delivery
+) -> None:
+    await scenario.store.write(endpoints.remove_settings_endpoint(now=ms(40)))
+    [discarded] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
+    assert (discarded.state, await scenario.store.write(deliveries.replay([discarded], now=ms(50)))) == ("discarded", 0)
+    await scenario.store.write(endpoints.put_settings_endpoint("https://new.example/hooks", now=ms(60)))
+    assert await scenario.store.write(deliveries.replay([discarded], now=ms(70))) == 1
 
 
 async def gone(scenario: Scenario) -> None:
@@ -144,7 +189,8 @@ async def test_status_410_disables_the_endpoint_and_later_deliveries_are_dead_at
 
 async def test_a_replay_enables_an_endpoint_that_answered_410(scenario: Scenario, pending: Delivery) -> None:
     await gone(scenario)
-    assert await scenario.store.write(deliveries.replay(pending.id, now=ms(50)))
+    [dead] = await deliveries.list_deliveries_of_subject(scenario.store, pending.subject)
+    assert await scenario.store.write(deliveries.replay([dead], now=ms(50))) == 1
     [delivery] = await due(scenario, 50)
     assert delivery.endpoint.disabled_reason is None
 

@@ -254,6 +254,6 @@ async def test_a_replayed_delivery_of_a_paused_endpoint_waits(scenario: Scenario
     await scenario.store.write(deliveries.finish(delivery.id, GONE, "dead", now=ms(3), reason="failed"))
     await scenario.store.write(deliveries.release(task, now=ms(3)))
     await put(scenario, None)
-    assert await scenario.store.write(deliveries.replay(delivery.id, now=ms(4)))
+    assert await scenario.store.write(deliveries.replay(await made(scenario, job_id), now=ms(4))) == 1
     assert await scenario.fetch("deliver", at=5) == []
     assert await count_paused(scenario) == 1

@@ -98,8 +98,9 @@ async def test_an_endpoint_released_before_a_replay_commits_is_due_at_once(
     [delivery] = await deliveries.list_deliveries_of_subject(store, await scenario.submit())
     [task] = await scenario.fetch("deliver", at=2)
     await store.write(deliveries.finish(delivery.id, REFUSED, "dead", now=ms(3), reason="ten attempts failed"))
+    [dead] = await deliveries.list_deliveries_of_subject(store, delivery.subject)
     with psycopg.connect(ledger_url) as replay:
-        run(replay, deliveries.replay(delivery.id, now=ms(5)))
+        run(replay, deliveries.replay([dead], now=ms(5)))
         await asyncio.wait_for(store.write(deliveries.release(task, now=ms(5))), 1)
     assert await work_of_endpoint(store) == [(ms(5), None)]
 

@@ -9,7 +9,7 @@ import pytest
 
 from ledger.records import Fault, JobError, Outcome, Output
 from ledger.requests import Attempted, NewJob, ProviderRequest, Report, Task
-from ledger.rows import DueDelivery, Endpoint, Event
+from ledger.rows import Delivery, DueDelivery, Endpoint, Event
 from ledger.storage.statements import Dialect, statements
 from ledger.storage.transaction import Transaction
 from ledger.transitions import deliveries, endpoints, health, jobs, outcomes, providers, queue, submissions
@@ -31,6 +31,18 @@ ENDPOINT = Endpoint(
     timeout_ms=None,
     disabled_reason=None,
     removed_at=None,
+)
+DELIVERY = Delivery(
+    id="msg_1",
+    subject="job_1",
+    sequence=1,
+    endpoint_id="ep_1",
+    state="dead",
+    attempts=1,
+    created_at=1,
+    due_at=None,
+    finalized_at=1,
+    reason="why",
 )
 DUE = DueDelivery(
     delivery_id="msg_1",
@@ -54,7 +66,7 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "deliveries.disable_endpoint": [deliveries.disable_endpoint(DUE, TRIED, reason="gone", now=1)],
     "deliveries.retry": [deliveries.retry("msg_1", TRIED, due_at=1)],
     "deliveries.release": [deliveries.release(TASK, now=1)],
-    "deliveries.replay": [deliveries.replay("msg_1", now=1)],
+    "deliveries.replay": [deliveries.replay([DELIVERY], now=1)],
     "endpoints.put_settings_endpoint": [endpoints.put_settings_endpoint(url, now=1) for url in ("https://u/", None)],
     "endpoints.remove_settings_endpoint": [endpoints.remove_settings_endpoint(now=1)],
     "endpoints.put_signing": [endpoints.put_signing(possible=possible, now=1) for possible in (True, False)],

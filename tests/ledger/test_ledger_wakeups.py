@@ -147,7 +147,7 @@ async def test_releasing_an_endpoint_with_pending_deliveries_wakes_a_deliver_wor
     assert woken.collect() == {"deliver"}
 
 
-async def test_a_replay_wakes_a_deliver_worker_if_the_delivery_was_dead(
+async def test_a_replay_wakes_a_deliver_worker_if_it_changes_the_delivery(
     scenario: Scenario, store: Store, woken: Woken
 ) -> None:
     task = await held_endpoint(scenario)
@@ -158,10 +158,11 @@ async def test_a_replay_wakes_a_deliver_worker_if_the_delivery_was_dead(
     [task] = await scenario.fetch("deliver", at=6)
     await store.write(deliveries.finish(delivery.id, refused, "dead", now=ms(6), reason="ten attempts failed"))
     await store.write(deliveries.release(task, now=ms(7)))
+    [dead] = await deliveries.list_deliveries_of_subject(store, job_id)
     woken.collect()
-    assert await store.write(deliveries.replay(delivery.id, now=ms(8)))
+    assert await store.write(deliveries.replay([dead], now=ms(8)))
     assert woken.collect() == {"deliver"}
-    assert not await store.write(deliveries.replay(delivery.id, now=ms(9)))
+    assert not await store.write(deliveries.replay([dead], now=ms(9)))
     assert woken.collect() == set()
 
 

@@ -12,6 +12,7 @@ from ledger.ledger import Ledger
 from ledger.requests import Task
 from ledger.rows import Attempt, Delivery
 from ledger.storage.store import Store
+from ledger.transitions.deliveries import list_deliveries_of_subject
 from outbound.client import Client, open_transport
 from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
@@ -132,9 +133,9 @@ class Outbox:
             at_once=100 if lingering else 1,
         )
 
-    async def ended(self, *urls: str, request_id: str = "req-1") -> str:
+    async def ended(self, *urls: str, request_id: str = "req-1", **fields: object) -> str:
         """Make a job with one due delivery for each URL: it ended before its submission was confirmed."""
-        job_id = await self.scenario.accept(at=0, notify=urls)
+        job_id = await self.scenario.accept(at=0, notify=urls, **fields)
         await self.scenario.begin(job_id, at=0)
         await self.scenario.report(job_id, at=0, request_id=request_id)
         return job_id
@@ -151,7 +152,7 @@ class Outbox:
         return await self.ledger.queue.next_due("deliver")
 
     async def deliveries(self, job_id: str) -> list[Delivery]:
-        return await self.ledger.deliveries_of_job(job_id)
+        return await list_deliveries_of_subject(self.store, job_id)
 
     async def delivery(self, job_id: str) -> Delivery:
         [only] = await self.deliveries(job_id)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from providers.provider import CALLBACKS
-from receiver.views.delivery import DeliveryDetail, DeliveryView
+from receiver.views.delivery import DeliveryDetail, DeliveryView, ReplayedView
 from receiver.views.job import JobView
 from receiver.views.notification import NotificationView
 from receiver.views.pages import DeliveriesPage, EventsList, JobsPage, ReceiptsList
@@ -37,7 +37,7 @@ async def test_every_documented_route_exists(receiver: Receiver) -> None:
 
 BODIES: tuple[type[msgspec.Struct], ...] = (
     *(JobView, JobsPage, EventsList, ReceiptsList, DeliveryDetail, DeliveryView, DeliveriesPage),
-    *(NotificationView, ProblemView, StatusView),
+    *(NotificationView, ProblemView, ReplayedView, StatusView),
 )
 """Every body that the receiver sends, the larger first."""
 

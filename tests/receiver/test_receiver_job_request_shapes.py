@@ -51,7 +51,7 @@ async def test_every_faulty_field_is_named_in_plain_words(receiver: Receiver) ->
     assert is_problem(response, 422)
     assert {error["field"]: error["message"] for error in response.json()["errors"]} == {
         "inputs": "is not a field; did you mean input?",
-        "zzz": "is not a field; the fields are provider, model, input, metadata, notify",
+        "zzz": "is not a field; the fields are provider, model, input, metadata, notify, allow_unknown_model",
         "provider": "must be a string, not a number",
         "model": "is required",
         "input": "is required",

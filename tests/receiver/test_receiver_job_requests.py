@@ -179,6 +179,39 @@ def test_a_provider_without_a_key_names_the_missing_setting() -> None:
     assert "HEYGEN_API_KEY" in errors_of(FACESWAP, providers=("fal",))["provider"]
 
 
+TYPOS = {
+    ("fal", "half-moon-ai/ai-face-swap/faceswapvide"): "half-moon-ai/ai-face-swap/faceswapvideo",
+    ("fal", "half-moon-ai/ai-faceswap/faceswapimage"): "half-moon-ai/ai-face-swap/faceswapimage",
+    ("fal", "Half-Moon-AI/ai-face-swap/faceSwapVideoMulti"): "half-moon-ai/ai-face-swap/faceswapvideomulti",
+    ("heygen", "faceswapnode"): "FaceswapNode",
+    ("heygen", "AvatarInferenceNodes"): "AvatarInferenceNode",
+}
+
+
+@pytest.mark.parametrize(("provider", "model"), TYPOS)
+def test_a_model_that_resembles_a_known_one_is_refused_unless_unknown_models_are_allowed(
+    provider: str, model: str
+) -> None:
+    body = {"provider": provider, "model": model, "input": {}}
+    assert errors_of(body) == {
+        "model": f"is not known; did you mean {TYPOS[provider, model]}? If not, send allow_unknown_model: true"
+    }
+    assert read(body | {"allow_unknown_model": True}).model == model
+    assert "allow_unknown_model" in errors_of(body | {"allow_unknown_model": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("fal", "fal-ai/flux/dev"), ("fal", "half-moon-ai/ai-face-swap/upscale"), ("heygen", "LipsyncNode")],
+)
+def test_a_model_that_resembles_no_known_one_is_accepted(provider: str, model: str) -> None:
+    assert read({"provider": provider, "model": model, "input": {}}).model == model
+
+
+def test_allow_unknown_model_is_not_compared_under_one_idempotency_key() -> None:
+    assert read(ANY, "key-1").digest == read(ANY | {"allow_unknown_model": True}, "key-1").digest
+
+
 WRONG_URLS = {
     "no scheme": "u.example/hooks",
     "a file": "file:///etc/passwd",

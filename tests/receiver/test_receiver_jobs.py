@@ -189,6 +189,9 @@ async def test_jobs_are_filtered_by_state_and_provider(receiver: Receiver) -> No
         "limit=%D9%A1",
         "state=done",
         "provider=x",
+        "cursor=abc",
+        "cursor=msg_1",
+        "cursor=job_%00",
     ],
 )
 async def test_invalid_query_parameters_get_400_that_names_them(receiver: Receiver, query: str) -> None:

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from ledger.requests import DeliveryFilter
 from ledger.transitions import deliveries, endpoints
+from ledger.transitions.delivery_lists import list_deliveries
 from receiver.notifier.requests import FIRST_WINDOW
 from receiver.notifier.retry_schedule import SCHEDULE
 from tests.conftest import NOON
@@ -92,7 +94,8 @@ async def test_a_delivery_is_dead_after_ten_attempts_at_the_times_of_the_schedul
     stamps = [int(post.headers["webhook-timestamp"]) for post in endpoint.received]
     assert stamps == [time // 1000 for time in times]
     assert [attempt.response for attempt in await outbox.attempts(job_id)] == [b"no %d" % n for n in range(1, 11)]
-    assert [dead.id for dead in await deliveries.list_deliveries(outbox.store, state="dead", limit=9)] == [delivery.id]
+    found = await list_deliveries(outbox.store, DeliveryFilter(state="dead"), limit=9)
+    assert [dead.id for dead in found.deliveries] == [delivery.id]
 
 
 async def test_a_replayed_delivery_keeps_its_id_and_gets_a_fresh_schedule(outbox: Outbox, endpoint: Endpoint) -> None:
@@ -102,7 +105,7 @@ async def test_a_replayed_delivery_keeps_its_id_and_gets_a_fresh_schedule(outbox
         outbox.clock.now = due
         await outbox.deliver()
     dead = await outbox.delivery(job_id)
-    assert await outbox.store.write(deliveries.replay(dead.id, now=outbox.clock()))
+    assert await outbox.store.write(deliveries.replay([dead], now=outbox.clock())) == 1
     await outbox.deliver()
     again = await outbox.delivery(job_id)
     assert (again.state, again.attempts, endpoint.received[-1].headers["webhook-id"]) == ("delivered", 11, dead.id)

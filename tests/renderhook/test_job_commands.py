@@ -115,6 +115,16 @@ def test_two_commands_without_an_idempotency_key_create_two_jobs(receiver: Runni
     assert receiver.run(*words).out != receiver.run(*words).out
 
 
+def test_a_model_that_resembles_a_known_one_needs_allow_unknown_model(
+    receiver: RunningReceiver,
+) -> None:
+    words = ("heygen", "faceswapnode", *SWAP)
+    refused = receiver.run(*words)
+    assert (refused.code, refused.out) == (3, "")
+    assert "did you mean FaceswapNode?" in refused.err
+    assert receiver.run(*words, "--allow-unknown-model").code == 0
+
+
 def started(receiver: RunningReceiver, *words: str) -> subprocess.Popen[str]:
     """Start `renderhook` in a process group of its own, as a shell does, and do not wait."""
     environment = CLEAN | {"RENDERHOOK_URL": receiver.url, "API_KEY": API_KEY}

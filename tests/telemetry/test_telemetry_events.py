@@ -196,3 +196,13 @@ def test_metrics_have_the_names_and_sentences_of_the_table(emit: Telemetry, regi
         "renderhook_log_lines_dropped_total",
         *map(counter_name, EVENTS),
     }
+
+
+def test_counters_whose_labels_are_known_begin_at_0(log: Log, registry: CollectorRegistry) -> None:
+    Telemetry(registry, labels={"provider": ["fal", "heygen"], "kind": ["poll"]}, log=log)
+    text = generate_latest(registry).decode()
+    assert 'renderhook_keys_fetch_failed_total{provider="fal"} 0.0' in text
+    assert 'renderhook_keys_fetch_failed_total{provider="heygen"} 0.0' in text
+    assert 'renderhook_worker_task_failed_total{kind="poll"} 0.0' in text
+    assert "renderhook_callback_refused_total{" not in text  # its reasons are not known
+    assert log.lines == []

@@ -208,6 +208,7 @@ class Toy:
     name = "toy"
     settings = ToySettings
     missing = "TOY_API_KEY"
+    models = ("sketch",)
 
     def check_input(self, model: str, fields: Mapping[str, object]) -> None:
         """Require the one model, and a prompt."""

@@ -9,4 +9,5 @@ SELECT id, request_digest FROM jobs WHERE id = :job_id OR idempotency_key = :ide
 -- The job with its claim. Locked, as above: a repeated claim must wait until the standby has the first one. Or a
 -- failover could undo the claim, and another worker would submit the job again.
 WITH held AS (SELECT id FROM jobs WHERE id = :job_id FOR KEY SHARE)
-SELECT * FROM job_rows WHERE id IN (SELECT id FROM held) ORDER BY position;
+SELECT j.*, i.input AS whole_input FROM job_rows AS j JOIN inputs AS i ON i.job_id = j.id
+WHERE j.id IN (SELECT id FROM held) ORDER BY j.position;
