@@ -16,15 +16,26 @@ OPEN_SECONDS = 20.0
 
 RETRY_SECONDS = 1.0
 
+CLOSE_SECONDS = 0.1
+"""How long closing the database may take when the time for shutdown is over."""
+
 
 @contextlib.asynccontextmanager
 async def open_database(settings: Settings, *, emit: Emit, shutdown: Shutdown) -> AsyncIterator[Ledger]:
-    """Open the database, migrated, and wait for it if it is not available. Raises LedgerError, ShutdownRequested."""
+    """Open the database, migrated, and wait for it if it is not available. Raises LedgerError, ShutdownRequested.
+
+    A database that does not answer at shutdown is left as it is: what it has not confirmed was answered 503 or nothing.
+    """
     ledger = await _open(settings, emit, shutdown)
     try:
         yield ledger
     finally:
-        await ledger.close()
+        closing = asyncio.create_task(ledger.close(), name="close the database")
+        await asyncio.wait({closing}, timeout=max(CLOSE_SECONDS, shutdown.seconds_left()))
+        if closing.done():
+            closing.result()
+        else:
+            emit("database.close_abandoned")
 
 
 async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:

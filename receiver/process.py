@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from ledger.clock import wall_clock
@@ -31,17 +33,21 @@ from work.open_workers import open_workers
 from work.shutdown import Shutdown, ShutdownRequested
 from work.worker_group import WorkerGroup
 
+FLUSH_SECONDS = 0.1
+"""How long a process that is ended by force leaves for its last log line."""
 
-async def serve(settings: Settings) -> None:
+
+async def serve(settings: Settings, emit: Telemetry) -> None:
     """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError."""
     raise_file_limit()
     listener = listen(settings)
     shutdown = Shutdown(settings.stop_seconds)
-    shutdown.listen()
+    shutdown.listen(partial(_end_process, emit))
+    shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
     gate = StartupGate()
     serving = asyncio.create_task(serve_http(gate, listener, settings, shutdown), name="serve HTTP")
     try:
-        async with _open_receiver(settings, shutdown) as app:
+        async with _open_receiver(settings, emit, shutdown) as app:
             gate.open(app)
             await serving
     except ShutdownRequested:
@@ -52,33 +58,36 @@ async def serve(settings: Settings) -> None:
         listener.close()
 
 
-async def work_alone(settings: Settings) -> None:
+async def work_alone(settings: Settings, emit: Telemetry) -> None:
     """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError."""
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
-    shutdown.listen()
-    emit = Telemetry(CollectorRegistry())
+    shutdown.listen(partial(_end_process, emit))
+    shutdown.on_request(lambda: emit("worker.shutdown_requested"))
     try:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
             emit("worker.started", providers=sorted(work.accounts))
-            shutdown.on_request(lambda: emit("worker.shutdown_requested"))
             await shutdown.requested.wait()
     except ShutdownRequested:
         pass  # before anything was claimed
 
 
-async def migrate(settings: Settings) -> None:
+async def migrate(settings: Settings, emit: Telemetry) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
-    emit = Telemetry(CollectorRegistry())
     async with open_database(settings, emit=emit, shutdown=Shutdown(settings.stop_seconds)):
         pass
 
 
+def _end_process(emit: Emit) -> None:
+    """End the process, from a thread: it was asked to stop, and something of it hangs."""
+    emit("process.exit_forced")
+    time.sleep(FLUSH_SECONDS)
+    os._exit(0)
+
+
 @contextlib.asynccontextmanager
-async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
-    registry = CollectorRegistry()
-    emit = Telemetry(registry)
+async def _open_receiver(settings: Settings, emit: Telemetry, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
     async with (
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
@@ -90,7 +99,6 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
         ) as sources,
     ):
         freeze_startup_objects()
-        shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
         emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
         yield compose_application(
             settings,
@@ -99,7 +107,7 @@ async def _open_receiver(settings: Settings, shutdown: Shutdown) -> AsyncIterato
             tokens=work.tokens,
             providers=work.accounts.keys(),
             targets=work.clients.targets,
-            registry=registry,
+            registry=emit.registry,
             stopped_workers=work.workers.stopped,
             emit=emit,
         )

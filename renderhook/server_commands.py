@@ -1,6 +1,7 @@
 """The commands that run a receiver or a worker: `serve`, `work`, `migrate`."""
 
 import os
+from collections.abc import Callable, Coroutine
 
 import click
 
@@ -10,7 +11,9 @@ from receiver.settings import Settings, SettingsError, read_settings
 from receiver.web.server import CannotListen
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
-from telemetry.logs import configure_logs
+from telemetry.library_records import format_exception
+from telemetry.logs import open_telemetry
+from telemetry.telemetry import Telemetry
 
 
 @click.command()
@@ -18,7 +21,7 @@ def serve() -> None:
     """Serve HTTP, submit, poll and notify until SIGTERM, with the settings of the environment."""
     settings = _settings()
     try:
-        run(process.serve(settings))
+        _run(process.serve, settings)
     except CannotListen as error:
         raise CommandError(str(error)) from None
 
@@ -30,20 +33,29 @@ def work() -> None:
     if not on_postgres(settings.database_url):
         fault = "DATABASE_URL: `work` needs Postgres; with SQLite the process that serves does the work itself"
         raise CommandError(fault)
-    run(process.work_alone(settings))
+    _run(process.work_alone, settings)
 
 
 @click.command()
 def migrate() -> None:
     """Bring the database's schema up to date and exit. `serve` does the same when it starts."""
-    run(process.migrate(_settings()))
+    _run(process.migrate, _settings())
     click.echo("the database is up to date")
 
 
 def _settings() -> Settings:
     try:
-        settings = read_settings(os.environ)
+        return read_settings(os.environ)
     except SettingsError as error:
         raise CommandError(*error.faults) from None
-    configure_logs(settings.log_format, settings.log_level)
-    return settings
+
+
+def _run(main: Callable[[Settings, Telemetry], Coroutine[None, None, None]], settings: Settings) -> None:
+    with open_telemetry(settings.log_format, settings.log_level) as emit:
+        try:
+            run(main(settings, emit))
+        except (click.ClickException, CannotListen):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with one line
+            emit("process.crashed", exception=format_exception(error))
+            raise CommandError(f"an unforeseen {type(error).__name__} ended the process; the log has it") from None

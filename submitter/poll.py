@@ -6,7 +6,7 @@ import msgspec
 
 from ledger.clock import Clock
 from ledger.ledger import Ledger
-from ledger.records import Fault, JobError, JobState, Outcome
+from ledger.records import Fault, JobError, JobState, Outcome, RecordResult
 from ledger.requests import Report, Task
 from ledger.rows import Job
 from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
@@ -15,6 +15,7 @@ from submitter.backoff import next_poll
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.job_endings import emit_ending
 
 NOT_FOUND_TRIES = 5
 """How often a provider may not find a request before the job fails: the provider may not know it yet."""
@@ -98,6 +99,9 @@ class Poller:
         )
         result = await self._ledger.record(report)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
+        if result is RecordResult.RECORDED:
+            request = job.provider_request_id
+            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="poll", request=request)
 
     async def _reschedule_or_expire(self, task: Task, job: Job, account: Account, result: PollResult) -> None:
         now = self._clock()
@@ -107,8 +111,9 @@ class Poller:
         if now >= deadline and (still_running or now >= deadline + account.give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
             error = _last_poll_error(job, now - submitted_at, result)
-            if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
-                self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+            outcome = Outcome.expired(error)
+            if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
+                emit_ending(self._emit, outcome, job=job.id, provider=job.provider, request=job.provider_request_id)
             return
         retry_after = result.retry_after if isinstance(result, Running | RetryLater) else None
         delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)

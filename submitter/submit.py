@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from ledger.clock import Clock
-from ledger.errors import LedgerError, Unanswered, Unavailable
+from ledger.errors import Contradiction, LedgerError, Unanswered
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
@@ -20,6 +20,7 @@ from submitter.backoff import next_poll, next_submit
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.job_endings import emit_ending
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a callback."""
@@ -144,7 +145,10 @@ class Submitter:
         self._emit(event, job=job.id, provider=job.provider, request=request.request_id)
 
     async def _write_request(self, claimed: Claimed, request: ProviderRequest, poll_at: int) -> bool:
-        """Record the id of a request that is paid for. Repeated until the claim ends."""
+        """Record the id of a request that is paid for. Repeated until the database takes it or the process ends.
+
+        The end of the claim does not matter: an id counts whenever it is recorded.
+        """
         job = claimed.job
         while True:
             try:
@@ -153,7 +157,7 @@ class Submitter:
                 self._emit(
                     "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
                 )
-                if not isinstance(error, Unavailable) or self._clock() >= (job.claimed_until or 0):
+                if isinstance(error, Contradiction):  # the database will never take it
                     raise
                 await self._sleep(RETRY_SECONDS)
 
@@ -168,8 +172,9 @@ class Submitter:
         if claimed.job.submissions > 1:  # the first submission may be running: its callback decides
             await self._mark_unconfirmed(claimed, error)
             return
-        if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
-            self._emit_error("job.refused", claimed.job, error, fault=error.fault)
+        job, outcome = claimed.job, Outcome.failed(error)
+        if await self._ledger.refuse(claimed.task, outcome, claim=claimed.claim):
+            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="submission")
 
     async def _return_to_accepted(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
         job, now = claimed.job, self._clock()
@@ -197,8 +202,9 @@ class Submitter:
             message=f"{job.provider} may have taken this job and billed it, but no response was read and no "
             f"callback came; check the provider's own dashboard before submitting it again",
         )
-        if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
-            self._emit_error("job.expired", job, error)
+        outcome = Outcome.expired(error)
+        if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
+            emit_ending(self._emit, outcome, job=job.id, provider=job.provider)
 
     def _unconfirmed_until(self, job: Job, *, unconfirmed_at: int) -> int:
         """Return when an unconfirmed job is submitted again or expires: ms since the epoch."""

@@ -35,5 +35,5 @@ class Sweeper:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next sweep comes in a minute
             self._emit("work.sweep_failed", error=str(error) if isinstance(error, LedgerError) else repr(error))
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float, release_seconds: float = 0.0) -> None:
         """Do nothing: each page of a sweep is a transaction of its own."""

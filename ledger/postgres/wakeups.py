@@ -11,6 +11,7 @@ from psycopg_pool import PoolClosed
 from ledger.errors import LedgerError
 from ledger.postgres.connections import Pool, connect
 from ledger.storage.due_events import DueEvents
+from telemetry.background import report_exception
 
 CHANNEL = "renderhook_due"
 BATCH_SECONDS = 0.005
@@ -70,7 +71,10 @@ class Wakeups:
             await self._not_empty.wait()
             await asyncio.sleep(BATCH_SECONDS)
             self._not_empty.clear()
-            await self._notify()
+            try:
+                await self._notify()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next notification must be sent
+                report_exception("ledger wake-ups", error)
 
     async def _notify(self) -> None:
         names, self._unsent = self._unsent, set()
@@ -83,8 +87,12 @@ class Wakeups:
 
     async def _listen_forever(self) -> None:
         while not self._closing:  # a cancellation may be lost in a connection that breaks at the same time
-            with contextlib.suppress(*_UNAVAILABLE):  # workers poll too
+            try:
                 await self._listen()
+            except _UNAVAILABLE:  # workers poll too
+                pass
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next notification must be received
+                report_exception("ledger listener", error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import Overloaded, Unavailable
+from ledger.errors import LedgerError, Overloaded, Unanswered, Unavailable
 from ledger.storage.transaction import Ran, Result, Transaction
+from telemetry.background import report_exception
 
 RunBatch = Callable[[Sequence[Transaction[Any]]], Awaitable[Sequence[Result]]]
 """Runs transactions in one database transaction and returns the result or error of each. Never raises."""
@@ -77,7 +78,11 @@ class GroupCommit:
             await self._not_empty.wait()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
-                await self._commit([each for each in batch if not each.abandoned])
+                try:
+                    await self._commit([each for each in batch if not each.abandoned])
+                except Exception as error:  # noqa: BLE001 - without a writer, all would wait for ever
+                    report_exception("ledger writer", error)
+                    _fail(batch, Unanswered(f"an unforeseen exception: {error!r}"))
             if not self._closing:
                 self._not_empty.clear()
 
@@ -98,3 +103,9 @@ class GroupCommit:
                 each.done.set_exception(result)
         if due:
             self._publish(due)
+
+
+def _fail(batch: list[Waiting], error: LedgerError) -> None:
+    for each in batch:
+        if not each.done.done():
+            each.done.set_exception(error)

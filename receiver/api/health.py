@@ -74,7 +74,16 @@ class Health:
         return None, ""
 
     async def metrics(self, _: Request) -> Response:
-        """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database."""
-        for what, number in (await self._ledger.count_needing_attention()).items():
+        """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database.
+
+        While the database does not answer, that is missing; all else is there, as an operator then needs it.
+        """
+        try:
+            counts = await self._ledger.count_needing_attention()
+        except LedgerError as error:
+            self._emit("database.call_failed", error=str(error))
+            counts = {}
+            self._needs_attention.clear()
+        for what, number in counts.items():
             self._needs_attention.labels(what).set(number)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

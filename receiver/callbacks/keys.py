@@ -166,10 +166,13 @@ class KeyRing:
         url = self._published.url
         try:
             verify_keys = await self._request()
-        except (NeverSent, Unread, Malformed) as error:
+        except (
+            Exception
+        ) as error:  # the code of an installed provider may raise anything, and nothing else would emit it
             self._failed_at = self._clock()
-            self._emit("keys.fetch_failed", provider=self._provider, url=url, error=str(error))
-            raise KeysUnavailable(str(error)) from error
+            words = str(error) if isinstance(error, NeverSent | Unread | Malformed) else repr(error)
+            self._emit("keys.fetch_failed", provider=self._provider, url=url, error=words)
+            raise KeysUnavailable(words) from error
         self._failed_at = None
         self._keys = Keys(verify_keys=verify_keys, fetched_at=self._clock())
         self._emit("keys.fetched", provider=self._provider, url=url, number=len(verify_keys))

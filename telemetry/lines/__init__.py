@@ -1,0 +1,1 @@
+"""Log lines: how they are written, how often, and by whom."""
