@@ -208,7 +208,8 @@ class Settings(Declared, frozen=True, kw_only=True):
         Setting(
             read_seconds,
             default="4",
-            help="Grace period from SIGTERM or SIGINT for requests and tasks in progress. Then the process ends.",
+            help="Grace period from SIGTERM or SIGINT for requests and tasks in progress. Then the process ends, a second "
+            "later at the latest.",
         ),
     ]
     log_format: Annotated[

@@ -29,7 +29,7 @@ MOST_SUBMISSIONS = 2
 """A job is submitted a second time at most, as in `claim_resubmission`: each submission may be billed."""
 
 RETRY_SECONDS = 0.5
-"""How long to wait before a claim or a request id is written again."""
+"""How long to wait before a claim or a response is recorded again."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """Handles `submit` tasks. `lease_ms` is the length of a claim, `give_up_after` (ms) how long a job is retried."""
+    """Handles `submit` tasks. `claim_ms` is the length of a claim, `give_up_after` (ms) how long a job is retried."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Submitter:
         clock: Clock,
         emit: Emit,
         resubmit: Resubmit,
-        lease_ms: int,
+        claim_ms: int,
         give_up_after: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -62,7 +62,7 @@ class Submitter:
         self._clock = clock
         self._emit = emit
         self._resubmit: Resubmit = resubmit
-        self._lease_ms = lease_ms
+        self._claim_ms = claim_ms
         self._give_up_after = give_up_after
         self._sleep = sleep
 
@@ -91,7 +91,7 @@ class Submitter:
 
         Otherwise a job that was never sent would become `unconfirmed` whenever the database fails over.
         """
-        claim, until = new_identifier("claim", now), now + self._lease_ms
+        claim, until = new_identifier("claim", now), now + self._claim_ms
         unconfirmed_before = None if self._resubmit == "never" else now - self._resubmit
         while True:
             try:
@@ -108,7 +108,7 @@ class Submitter:
             return
         result = await self._send_submission(account, claimed.job)
         # A response that was read is recorded even if this task is cancelled.
-        await run_shielded(self._settle(claimed, result))
+        await run_shielded(self._record(claimed, result))
 
     async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
         calls = ProviderCalls(account, job, self._emit)
@@ -123,6 +123,23 @@ class Submitter:
             return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
         calls.emit_warning(response)
         return calls.read_submission(response)
+
+    async def _record(self, claimed: Claimed, result: SubmitResult) -> None:
+        """Record what a response means, and repeat that while the database does not take it.
+
+        The id of a request, which is paid for, counts whenever it is recorded: that is repeated until the process ends.
+        Anything else counts until the claim ends.
+        """
+        job, request_id = claimed.job, result.request_id if isinstance(result, Submitted) else None
+        while True:
+            try:
+                return await self._settle(claimed, result)
+            except LedgerError as error:
+                self._emit("job.record_failed", job=job.id, provider=job.provider, request=request_id, error=str(error))
+                over = request_id is None and self._clock() >= (job.claimed_until or 0)
+                if over or isinstance(error, Contradiction):  # the database would never take it
+                    raise
+            await self._sleep(RETRY_SECONDS)
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -140,26 +157,9 @@ class Submitter:
         interval = self._accounts[job.provider].poll_interval
         poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
         request = ProviderRequest(**msgspec.structs.asdict(submitted))
-        confirmed = await self._write_request(claimed, request, poll_at)
+        confirmed = await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
         event = "job.submitted" if confirmed else await self._event_of_late_response(job, request)
         self._emit(event, job=job.id, provider=job.provider, request=request.request_id)
-
-    async def _write_request(self, claimed: Claimed, request: ProviderRequest, poll_at: int) -> bool:
-        """Record the id of a request that is paid for. Repeated until the database takes it or the process ends.
-
-        The end of the claim does not matter: an id counts whenever it is recorded.
-        """
-        job = claimed.job
-        while True:
-            try:
-                return await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
-            except LedgerError as error:
-                self._emit(
-                    "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
-                )
-                if isinstance(error, Contradiction):  # the database will never take it
-                    raise
-                await self._sleep(RETRY_SECONDS)
 
     async def _event_of_late_response(self, job: Job, request: ProviderRequest) -> str:
         """Return the event for a response that did not change the job."""

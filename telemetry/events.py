@@ -58,7 +58,7 @@ EVENTS: Mapping[str, EventType] = {
         level="warning",
     ),
     "job.record_failed": event_type(
-        "Attempts to record a provider's request id that the database did not confirm.",
+        "Attempts to record the response to a submission that the database did not take.",
         "provider",
         level="warning",
         limit=LineLimit(1, MINUTE_MS, ("job", "request")),

@@ -51,8 +51,8 @@ class AttemptSender:
     async def deliver(self, delivery: DueDelivery, *, start_by: int) -> bool:
         """Make one attempt, and record it with what comes next. False when the endpoint should get fewer requests.
 
-        An attempt that would begin after `start_by` (ms) is not made: it could outlast the lease. A response, once
-        read, is recorded even if this task is cancelled.
+        An attempt that would begin after `start_by` (ms) is not made: the lease is not renewed until its timeout. A
+        response that was read is recorded even if this task is cancelled.
         """
         endpoint = delivery.endpoint
         secrets = self._secrets if endpoint.secrets is None else endpoint.secrets

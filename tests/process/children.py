@@ -37,7 +37,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """One process, with its output appended to a log file."""
+    """One process, with its output appended to a log file, unless `stderr` is another file."""
 
     def __init__(self, log: Path, command: Sequence[str], settings: Mapping[str, str], **options: Any) -> None:
         self.log = log
@@ -49,9 +49,8 @@ class Child:
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
-                stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **options,
+                **{"stderr": subprocess.STDOUT} | options,
             )
 
     @property

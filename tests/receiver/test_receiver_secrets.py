@@ -34,7 +34,7 @@ def submitter(receiver: Receiver, send: object) -> Submitter:
         clock=receiver.clock,
         emit=receiver.emit,
         resubmit="never",
-        lease_ms=60_000,
+        claim_ms=60_000,
         give_up_after=3_600_000,
     )
 

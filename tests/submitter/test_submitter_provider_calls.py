@@ -59,7 +59,7 @@ async def submit(harness: Harness, step: str, script: Script) -> None:
         clock=harness.clock,
         emit=harness.emitted,
         resubmit="never",
-        lease_ms=LEASE,
+        claim_ms=LEASE,
         give_up_after=86_400_000,
     )
     [task] = await harness.due("submit")
