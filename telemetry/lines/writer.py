@@ -3,6 +3,7 @@
 import os
 import queue
 import select
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -10,8 +11,14 @@ from collections.abc import Callable
 MOST_LINES = 10_000
 """Lines that may wait to be written. More are dropped."""
 
-LONGEST_WRITE = 4096
-"""Bytes of one write, unless a single line is longer. A pipe keeps so many together (PIPE_BUF), whoever else writes."""
+LONGEST_WRITE = 65_536
+"""Bytes of one write."""
+
+LONGEST_PIPE_WRITE = 4096
+"""Bytes of one write to a pipe, which keeps so many together (PIPE_BUF), whatever other processes write to it."""
+
+MANY_LINES = 1_000
+"""With so many lines waiting, writes to a pipe are longer too: lines that are mixed are better than lines that are lost."""
 
 GATHER_SECONDS = 0.02
 """After a write, how long the next lines may wait for more to be written with them."""
@@ -29,6 +36,8 @@ class LogWriter:
         self._descriptor = descriptor
         self._report = report
         self._most_lines = most_lines
+        is_pipe = stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+        self._longest_write = LONGEST_PIPE_WRITE if is_pipe else LONGEST_WRITE
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # its put may be called in a finalizer too
         self._unreported = 0
         self._counting = threading.Lock()
@@ -51,9 +60,10 @@ class LogWriter:
     def _write_forever(self) -> None:
         line = self._lines.get()
         while line is not None:
+            longest = self._longest_write if self._lines.qsize() < MANY_LINES else LONGEST_WRITE
             batch, size = [line], len(line)
             line = self._next()
-            while line and size + len(line) <= LONGEST_WRITE:
+            while line and size + len(line) <= longest:
                 batch.append(line)
                 size += len(line)
                 line = self._next()

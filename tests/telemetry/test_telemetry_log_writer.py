@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry.lines.writer import LONGEST_WRITE, LogWriter
+from telemetry.lines.writer import LONGEST_PIPE_WRITE, LogWriter
 from tests.process.children import until
 
 SECONDS = 5.0
@@ -29,7 +29,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()
-        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, LONGEST_WRITE)
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, LONGEST_PIPE_WRITE)
         self._opened: list[LogWriter] = []
 
     def open_writer(self, **options: int) -> tuple[LogWriter, list[int]]:
