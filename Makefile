@@ -29,13 +29,14 @@ docs: $(STAMP) ## Write the pages that are made from the code
 	$(PY) -m receiver.settings_page > docs/reference/settings.md
 	$(PY) -m telemetry.events_page > docs/reference/events.md
 
-# Two at a time: half of a test's time is waiting for a disk, a clock or a process.
+# Three at a time on two cores: half of a test's time is waiting for a disk, a clock or a process.
 test: $(STAMP) ## Run the tests
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 3 $(ARGS)
 
 # Measuring makes tests slower by two fifths, so `make test` does without. Left out are tests that start the product as
-# processes of its own, which are not measured: most of them are killed, and an exit hook is where coverage is written.
-UNMEASURED := tests/bench tests/conformance tests/documentation tests/postgres tests/process
+# processes of its own, which are not measured: most of them are killed, and an exit hook is where coverage is written;
+# and tests of how long something takes.
+UNMEASURED := tests/receiver/test_receiver_job_request_times.py tests/bench tests/conformance tests/documentation tests/postgres tests/process
 coverage: $(STAMP) ## Run the tests that run in process, and fail under the coverage that pyproject.toml names
 	@$(PY) -m pytest -n 2 --cov --cov-report=term $(addprefix --ignore=,$(UNMEASURED))
 

@@ -1,4 +1,4 @@
-"""What makes two JSON texts the same: not their white space, the order of their members, or how a number is written."""
+"""Digests of JSON that ignore white space, the order of members, and how numbers are written."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 EXACT = 2**53
-"""Every integer below it is a double: above it, one double stands for several integers."""
+"""Integers below this are exact as doubles."""
 
 
 def read_number(text: str) -> int | float:

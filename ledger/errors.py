@@ -1,9 +1,11 @@
-"""The errors of the ledger, sorted by what comes next.
+"""The errors of the ledger, by what the caller can do.
 
 LedgerError
 ├── Unavailable      nothing was written; try again
 │   ├── Overloaded   too many writes wait
 │   ├── DiskFull     the disk has no room
+│   ├── Closed       the process is ending
+│   ├── FileLost     the file was deleted or replaced: until an operator acts, every call fails
 │   └── Unanswered   it may have been written: read before trying again
 ├── CannotOpen       an operator must act
 │   ├── Locked       another process has the file
@@ -26,6 +28,14 @@ class Overloaded(Unavailable):
 
 class DiskFull(Unavailable):
     """The disk has no room; nothing was written."""
+
+
+class Closed(Unavailable):
+    """The process closed the database, because it is ending."""
+
+
+class FileLost(Unavailable):
+    """The database's file was deleted or replaced under the process; nothing that lasts was written."""
 
 
 class Unanswered(Unavailable):

@@ -9,17 +9,14 @@ _last = (0, 0)
 
 
 def new_identifier(prefix: str, now: int) -> str:
-    """Make an identifier such as `job_0dhqk2v41s…`.
+    """Make an identifier such as `job_0dhqk2v41s…` that sorts by creation. `now` is ms since the epoch, UTC.
 
-    `now` is milliseconds since the epoch, UTC. 48 bits of time come first, then 80 random bits, in the digits of RFC
-    4648's base32hex, lower case, which sort as the bytes do: later rows go to the right edge of every index.
-    Within one millisecond each identifier of a process is the one before plus one, so that they sort by creation.
+    It has 48 bits of time and 80 random bits, in lower-case base32hex (RFC 4648), whose digits sort as the bytes do.
+    Within one millisecond each identifier of a process is the one before plus one.
     """
     global _last  # noqa: PLW0603 - each identifier depends on the one before
     moment, number = _last
     number = number + 1 if moment == now else secrets.randbits(_RANDOM_BITS - 1)
     _last = (now, number)
-    bits = (
-        (now & 0xFFFF_FFFF_FFFF) << _RANDOM_BITS | number
-    ) << 2  # 128 bits are 26 digits of 5, the last one filled up
+    bits = ((now & 0xFFFF_FFFF_FFFF) << _RANDOM_BITS | number) << 2  # 26 digits of 5 bits hold 128 bits and two zeros
     return f"{prefix}_" + "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])

@@ -1,16 +1,16 @@
-"""The ledger: every change and every reading of what is true, as methods of one object.
+"""The interface of the ledger: every write and every read.
 
-Each change is one transaction: it is committed and fsynced when the call returns, or the call raises `LedgerError` and
-nothing was written. Only after `Unanswered` is that unknown: the database did not confirm the commit. Times are
-milliseconds since the epoch, UTC; the ledger reads the clock itself.
+Each write is one transaction. It is committed and fsynced when the call returns; if the call raises `LedgerError`,
+nothing was written, except after `Unanswered`, when that is unknown. Times are milliseconds since the epoch, UTC.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
 from ledger.clock import Clock, wall_clock
+from ledger.errors import LedgerError
 from ledger.queue import WorkQueue
-from ledger.records import JobState, Outcome, RecordResult
+from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.requests import (
     AFTER_ALL_IDENTIFIERS,
     Accepted,
@@ -25,10 +25,11 @@ from ledger.requests import (
 from ledger.rows import Attempt, Delivery, DueDelivery, Event, Job, Receipt
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, events, health, jobs, outcomes, submissions
+from ledger.transitions.queue import PAGE
 
 
 class Ledger:
-    """Jobs, submissions, outcomes and deliveries, on the database that `store` is. Open one with `open_ledger`."""
+    """Jobs, submissions, outcomes and deliveries in the database of `store`. Open one with `open_ledger`."""
 
     def __init__(self, store: Store, clock: Clock = wall_clock) -> None:
         self.store = store
@@ -38,6 +39,10 @@ class Ledger:
     async def close(self) -> None:
         """Commit what is waiting, then close the database."""
         await self.store.close()
+
+    def fault(self) -> LedgerError | None:
+        """Return why nothing can be recorded until an operator acts, or None: its file was deleted or replaced."""
+        return self.store.fault()
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -73,7 +78,7 @@ class Ledger:
     async def claim(self, job_id: str, *, claim: str, until: int, unconfirmed_before: int | None = None) -> ClaimResult:
         """Claim a job for submission until `until` (ms), under the id `claim`.
 
-        A call whose answer was lost is repeated with the same id. If the claim of another worker has ended, the job
+        A call whose commit was not confirmed is repeated with the same id. If an earlier claim has ended, the job
         becomes `unconfirmed` first. An unconfirmed job is claimed only if it became so before `unconfirmed_before`
         (ms); None never claims it.
         """
@@ -95,22 +100,34 @@ class Ledger:
             submissions.return_to_accepted(task, claim=claim, now=self._clock(), due_at=due_at)
         )
 
-    async def mark_unconfirmed(self, task: Task, *, claim: str, due_at: int) -> bool:
-        """Make a claimed job `unconfirmed`, and apply the policy at `due_at` (ms): the provider may have it."""
-        return await self.store.write(submissions.mark_unconfirmed(task, claim=claim, now=self._clock(), due_at=due_at))
+    async def mark_unconfirmed(self, task: Task, *, claim: str, error: JobError, due_at: int) -> bool:
+        """Make a claimed job `unconfirmed` because of `error`, and apply the policy at `due_at` (ms)."""
+        return await self.store.write(
+            submissions.mark_unconfirmed(task, claim=claim, error=error, now=self._clock(), due_at=due_at)
+        )
+
+    async def mark_restored(self) -> int:
+        """Make every job that is `accepted` or `submitting` `unconfirmed`, and return how many they were.
+
+        For a database restored from a backup, before anything is submitted: each may have been submitted since.
+        """
+        number = 0
+        while marked := await self.store.write(submissions.mark_restored(now=self._clock(), limit=PAGE)):
+            number += marked
+        return number
 
     # --- outcomes ---------------------------------------------------------------------------------------------------
 
     async def record(self, report: Report) -> RecordResult:
-        """Record a provider's report of a job, from a callback or a poll. The first outcome stands."""
+        """Record a provider's report of a job, from a callback or a poll. The first outcome is kept."""
         return await self.store.write(outcomes.record(report, now=self._clock()))
 
     async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
-        """End a job that the provider refused, if `claim` still holds. True if it ended so."""
+        """End a job that the provider refused, if `claim` still holds. Returns whether it ended."""
         return await self.store.write(outcomes.refuse(task, outcome, claim=claim, now=self._clock()))
 
     async def expire(self, task: Task, outcome: Outcome, *, last_transition: str) -> bool:
-        """End a job that got no outcome in time, if it is still as it was read. True if it ended so."""
+        """End a job without an outcome in time, if it has not changed since it was read. Returns whether it ended."""
         return await self.store.write(
             outcomes.expire(task, outcome, last_transition=last_transition, now=self._clock())
         )
@@ -118,23 +135,23 @@ class Ledger:
     # --- providers and endpoints --------------------------------------------------------------------------------------
 
     async def put_settings_endpoint(self, url: str | None) -> None:
-        """Set the URL of the endpoint of NOTIFY_URL; None pauses it: its deliveries wait."""
+        """Set the URL of the endpoint of NOTIFY_URL. None pauses it, so that its deliveries wait."""
         await self.store.write(endpoints.put_settings_endpoint(url, now=self._clock()))
 
     async def remove_settings_endpoint(self) -> int:
-        """Remove the endpoint of NOTIFY_URL on purpose, and discard its pending deliveries. Returns how many."""
+        """Remove the endpoint of NOTIFY_URL, discard its pending deliveries, and return how many."""
         return await self.store.write(endpoints.remove_settings_endpoint(now=self._clock()))
 
     async def put_signing(self, *, possible: bool) -> None:
-        """Say whether NOTIFY_SECRET is set: without it, the endpoints that it signs for are paused."""
+        """Pause the endpoints without secrets of their own unless signing is `possible`; resume them if it is."""
         await self.store.write(endpoints.put_signing(possible=possible, now=self._clock()))
 
     async def pause_endpoint(self, endpoint_id: str, reason: str) -> None:
-        """Pause an endpoint: its deliveries wait."""
+        """Pause an endpoint, so that its deliveries wait."""
         await self.store.write(endpoints.pause(endpoint_id, reason, now=self._clock()))
 
     async def count_paused_deliveries(self) -> Mapping[str, int]:
-        """Count the deliveries that wait because an endpoint is paused, by the reason."""
+        """Count the deliveries that wait for paused endpoints, by the reason of the pause."""
         return await endpoints.count_paused_deliveries(self.store)
 
     # --- deliveries -------------------------------------------------------------------------------------------------
@@ -151,11 +168,11 @@ class Ledger:
         *,
         reason: str | None = None,
     ) -> None:
-        """End a delivery, with the attempt that ended it if there was one."""
+        """End a delivery, and record the attempt that ended it if there was one."""
         await self.store.write(deliveries.finish(delivery_id, attempted, ending, now=self._clock(), reason=reason))
 
     async def disable_endpoint(self, delivery: DueDelivery, attempted: Attempted, *, reason: str) -> None:
-        """End a delivery as dead and disable its endpoint: event `endpoint.disabled` for the others."""
+        """End a delivery as dead, disable its endpoint, and create the event `endpoint.disabled`."""
         await self.store.write(deliveries.disable_endpoint(delivery, attempted, reason=reason, now=self._clock()))
 
     async def retry_delivery(self, delivery_id: str, attempted: Attempted, *, due_at: int) -> None:
@@ -187,7 +204,7 @@ class Ledger:
     # --- health -----------------------------------------------------------------------------------------------------
 
     async def prove_writable(self) -> None:
-        """Commit a transaction that writes to the disk and changes nothing."""
+        """Commit a transaction that writes to the disk and changes no row."""
         await self.store.write(health.prove_writable())
 
     async def count_needing_attention(self) -> dict[str, int]:

@@ -54,6 +54,17 @@ class WorkQueue:
         """Enqueue work for open jobs and for endpoints with pending deliveries that have none. Return how many."""
         return await queue.enqueue_missing(self._store, now=self._clock())
 
+    async def bring_forward(self, *, set_back: int, longest_lease: int) -> int:
+        """Make what is due later due sooner by `set_back` ms, because the clock was set back. Return how many rows.
+
+        A lease is left alone unless it would last longer than `longest_lease` (ms).
+        """
+        return await queue.bring_forward(self._store, now=self._clock(), set_back=set_back, longest_lease=longest_lease)
+
+    async def newest_job(self) -> int | None:
+        """Return when the newest job was accepted (ms), or None without any job."""
+        return await queue.newest_job(self._store)
+
     @property
     def poll_ms(self) -> int:
         """How often a worker must poll, because other processes may enqueue without waking it."""
@@ -62,6 +73,6 @@ class WorkQueue:
     def due(self, what: str) -> asyncio.Event:
         """Return the event that is set when a commit may have made something due.
 
-        `what` is a kind of work, or an endpoint's id for its deliveries. Hold the event to keep it.
+        `what` is a kind of work, or an endpoint's id for its deliveries. The event is kept while a caller holds it.
         """
         return self._store.due(what)

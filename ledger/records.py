@@ -1,4 +1,4 @@
-"""The words of the ledger: states, events, outcomes and results, each defined once.
+"""States, events, outcomes and results of recording.
 
 Times are integer milliseconds since the Unix epoch, UTC. Sizes are bytes.
 """
@@ -13,22 +13,22 @@ Source = Literal["callback", "poll"]
 
 
 class JobState(enum.StrEnum):
-    """Where a job is, in the order it lives. Each line says what it means and who moves it on."""
+    """The states of a job, in their usual order, each with what changes it."""
 
     WAITING = "waiting"
-    """A step whose input is another job's output, or whose turn has not come. Its run moves it on."""
+    """A step of a run that cannot start yet. Changed by its run."""
     ACCEPTED = "accepted"
-    """Durable; no provider has been asked. The submitter, claiming it, moves it on."""
+    """Durable, and not submitted. Changed by the worker that claims it."""
     SUBMITTING = "submitting"
-    """Claimed; the request may be on the wire. The provider's answer, or the end of the claim, moves it on."""
+    """Claimed; the request may be on the wire. Changed by the provider's response, or by the end of the claim."""
     UNCONFIRMED = "unconfirmed"
-    """The provider may have it: no answer was read. Its callback, or the policy, moves it on."""
+    """The provider may have it: no response was read. Changed by its callback, or by RESUBMIT_UNCONFIRMED."""
     SUBMITTED = "submitted"
-    """The provider has it and its request id is known. Callback or poll moves it on."""
+    """The provider has it, and its request id is known. Changed by a callback or a poll."""
     COMPLETED = "completed"
-    """Terminal: the provider rendered it."""
+    """Terminal: the provider completed it."""
     FAILED = "failed"
-    """Terminal: the provider refused it or failed, for good."""
+    """Terminal: the provider refused it or failed."""
     CANCELED = "canceled"
     """Terminal: the user canceled it before the provider finished."""
     EXPIRED = "expired"
@@ -44,7 +44,7 @@ _TERMINAL = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.CANCELED, J
 
 
 class EventType(enum.StrEnum):
-    """What can happen, named after its subject. The table `event_types` has the same."""
+    """The types of events, named `subject.past_participle`. The table `event_types` has the same."""
 
     JOB_ACCEPTED = "job.accepted"
     JOB_UNCONFIRMED = "job.unconfirmed"
@@ -62,12 +62,12 @@ class EventType(enum.StrEnum):
 
     @property
     def subject(self) -> str:
-        """Name the kind of thing that it happens to: job, run, output or endpoint."""
+        """Return the kind of the subject: job, run, output or endpoint."""
         return self.partition(".")[0]
 
     @property
     def public(self) -> bool:
-        """Return whether endpoints hear of it; the others are for the subject's own history."""
+        """Return whether endpoints receive it. The others are only in the list of the subject's events."""
         return self not in _PRIVATE
 
     @classmethod
@@ -81,22 +81,22 @@ _PRIVATE = frozenset({EventType.JOB_ACCEPTED, EventType.JOB_UNCONFIRMED})
 
 
 class Fault(enum.StrEnum):
-    """Whose fault a failure is, and so who must act."""
+    """The cause of a failure, which decides who must act."""
 
     INPUT = "input"
-    """The job's input: the user changes it."""
+    """The job's input: the user must change it."""
     ACCOUNT = "account"
-    """The account at the provider (key, balance, permission): the operator acts."""
+    """The account at the provider (key, balance, permission): the operator must act."""
     PROVIDER = "provider"
-    """The provider broke or refused: asking again later may work."""
+    """The provider failed or refused: a later retry may work."""
     NETWORK = "network"
-    """The provider was not reached, or its answer was not read."""
+    """The provider was not reached, or its response was not read."""
     RENDERHOOK = "renderhook"
     """Renderhook itself."""
 
 
 class JobError(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job did not complete. `retryable` says whether the same request, unchanged, may succeed later."""
+    """Why a job did not complete. `retryable`: the same request may succeed later."""
 
     fault: Fault
     code: str
@@ -116,7 +116,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided about a job. Built only by the constructors below, one per legal ending."""
+    """How a job ended. Built only by the constructors below, one for each terminal state."""
 
     state: JobState
     outputs: tuple[Output, ...] = ()
@@ -128,47 +128,47 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     def completed(
         cls, outputs: tuple[Output, ...], *, processing_time_ms: int | None = None, warning: str | None = None
     ) -> Self:
-        """End as rendered, with every file the provider named (possibly none)."""
+        """Return a completion with every file that the provider named, possibly none."""
         return cls(state=JobState.COMPLETED, outputs=outputs, processing_time_ms=processing_time_ms, warning=warning)
 
     @classmethod
     def failed(cls, error: JobError) -> Self:
-        """End as refused or failed, with the reason."""
+        """Return a failure or refusal with its reason."""
         return cls(state=JobState.FAILED, error=error)
 
     @classmethod
     def canceled(cls) -> Self:
-        """End because the user canceled the job."""
+        """Return a cancellation by the user."""
         return cls(state=JobState.CANCELED)
 
     @classmethod
     def expired(cls, error: JobError) -> Self:
-        """End because no outcome came in time, with what was waited for."""
+        """Return an expiry with what was waited for."""
         return cls(state=JobState.EXPIRED, error=error)
 
     @property
     def fingerprint(self) -> str:
-        """Identify the decision: equal in two reports of one, different in two decisions.
+        """Identify the outcome: two reports of the same one have the same fingerprint.
 
-        Equal for a callback and a poll of the same ending: the state, and the output locations without their
-        query (HeyGen signs its URLs anew on every read). Error texts do not count; providers word them twice.
+        It covers the state and the URLs of the outputs without their queries, because HeyGen signs its URLs again in
+        each response. It does not cover errors, whose texts differ between callback and poll.
         """
         places = sorted(output.url.partition("#")[0].partition("?")[0] for output in self.outputs)
         return hashlib.sha256("\n".join([self.state.value, *places]).encode()).hexdigest()[:32]
 
 
 class RecordResult(enum.StrEnum):
-    """What became of a reported outcome. All but `foreign` leave a receipt."""
+    """The result of recording a report. All but `foreign` leave a receipt."""
 
     RECORDED = "recorded"
-    """The first: it is now the job's outcome."""
+    """It is the job's outcome now."""
     DUPLICATE = "duplicate"
     """The same outcome again."""
     CONFLICT = "conflict"
-    """Another outcome for a job that has ended, or a report under a request id not known of it. What is, stands."""
+    """Another outcome for a job that has ended, or another request id than the job's. The job is unchanged."""
     ORPHAN = "orphan"
-    """No such job."""
+    """There is no such job."""
     PENDING = "pending"
-    """Verified, but the outcome itself has to be fetched: a poll is due at once."""
+    """The report has no result, which has to be fetched: a poll is due at once."""
     FOREIGN = "foreign"
     """The request belongs to another job. Nothing is written."""

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from ledger.canonical import digest
-from ledger.records import Outcome, Source
+from ledger.records import Fault, JobError, Outcome, Source
 from ledger.rows import Job
 
 AFTER_ALL_IDENTIFIERS = "~"
@@ -16,6 +16,22 @@ Kind = Literal["submit", "poll", "deliver"]
 
 UNSIGNED = "NOTIFY_SECRET is not set"
 """Why an endpoint is paused that has no secrets of its own."""
+
+CLAIM_ENDED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="claim_ended",
+    message="it is unknown whether the provider runs this job: the worker that claimed it stopped before it recorded a "
+    "response",
+)
+"""Why a job is unconfirmed whose claim ended."""
+
+RESTORED = JobError(
+    fault=Fault.RENDERHOOK,
+    code="restored",
+    message="it is unknown whether the provider runs this job: the database was restored from a backup that was made "
+    "before it was submitted, or before its response was recorded",
+)
+"""Why a job is unconfirmed that was not submitted yet in a restored backup."""
 
 Ending = Literal["delivered", "dead", "discarded"]
 """How a delivery ends."""
@@ -68,16 +84,18 @@ class ProviderRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said about a job, verified, as the bytes it came in.
 
-    `outcome` is None when the report is believed but the outcome has to be fetched. `headers` is JSON text.
+    `outcome` is None when the report is believed but the outcome has to be fetched. `request_id` is None when it does
+    not name its request. `headers` is JSON text. `receipt` is the id of its receipt, where its outcome names it.
     """
 
     job_id: str
     provider: str
     source: Source
-    request_id: str
+    request_id: str | None
     outcome: Outcome | None
     headers: str
     body: bytes
+    receipt: str | None = None
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Rows as values: what the reading statements return, frozen."""
+"""Rows of the reading statements as frozen values."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -11,7 +11,7 @@ from ledger.storage.transaction import Row, Rows
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One request to one provider, as it stands. `input` and `metadata` are JSON text."""
+    """A job as it is now. `input` and `metadata` are JSON text."""
 
     id: str
     provider: str
@@ -38,13 +38,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_rows(cls, rows: Rows) -> Self:
-        """Make a job of the rows of one job, one for each output."""
+        """Make a job of its rows, one for each output."""
         outputs = [row for row in rows if row["position"] is not None]
         return msgspec.convert(rows[0] | {"error": _error(rows[0]), "outputs": outputs}, cls)
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to a subject: its number within it, its type, when (ms), and `data`, JSON text if there is any."""
+    """One event of a subject. `at` is ms; `data` is JSON text, or None."""
 
     subject: str
     sequence: int
@@ -54,7 +54,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One verified callback, or one poll that ended a job, byte for byte, and what came of it."""
+    """One verified callback, or one poll that ended a job, byte for byte, and the result of recording it."""
 
     id: str
     job_id: str
@@ -82,7 +82,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """One POST of a delivery. `status` is None when no answer was read; `response` is its first 2,048 bytes."""
+    """One POST of a delivery. `status` is None when no response was read; `response` is its first 2,048 bytes."""
 
     number: int
     at: int
@@ -93,9 +93,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where deliveries go, and how. What is None has the default: NOTIFY_SECRET, the schedule and limits of all.
+    """Where deliveries go, and how. None means the default: NOTIFY_SECRET, the default schedule and limits.
 
-    `secrets` sign, newest first; `schedule` is seconds before the first, second … attempt; `timeout_ms` bounds one.
+    `secrets` are newest first; `schedule` is the seconds before the first, second … attempt; `timeout_ms` bounds one.
     """
 
     id: str
@@ -110,23 +110,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
-        """Make an endpoint of the row of a due delivery. Its lists are JSON; a secret is written in base64."""
-        secrets, schedule = row["secrets"], row["schedule"]
-        return cls(
-            id=row["endpoint_id"],
-            url=row["endpoint_url"],
-            secrets=None if secrets is None else msgspec.json.decode(secrets, type=tuple[bytes, ...]),
-            schedule=None if schedule is None else msgspec.json.decode(schedule, type=tuple[int, ...]),
-            max_concurrency=row["max_concurrency"],
-            rate_per_second=row["rate_per_second"],
-            timeout_ms=row["timeout_ms"],
-            disabled_reason=row["disabled_reason"],
-            removed_at=row["removed_at"],
-        )
+        """Make an endpoint of the row of a due delivery. Lists are JSON text, and secrets base64 in it."""
+        lists = {name: row[name] and msgspec.json.decode(row[name]) for name in ("secrets", "schedule")}
+        return msgspec.convert(row | lists | {"id": row["endpoint_id"], "url": row["endpoint_url"]}, cls)
 
 
 class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one POST of a delivery needs. `job` is None when the event's subject is no job."""
+    """Everything that one attempt needs. `job` is None if the subject of the event is not a job."""
 
     delivery_id: str
     attempts: int
@@ -145,26 +135,20 @@ class DueDelivery(msgspec.Struct, frozen=True, kw_only=True):
             attempts=row["attempts"],
             failures=row["failures"],
             endpoint=Endpoint.from_row(row),
-            event=Event(
-                subject=row["subject"],
-                sequence=row["sequence"],
-                type=row["event_type"],
-                at=row["event_at"],
-                data=row["data"],
-            ),
+            event=msgspec.convert(row | {"type": row["event_type"], "at": row["event_at"]}, Event),
             subject_kind=row["subject_kind"],
             job=None if row["id"] is None else Job.from_rows(rows),
         )
 
 
 def due_deliveries_from_rows(rows: Rows) -> Iterator[DueDelivery]:
-    """Yield the due deliveries of a reading, whose rows are sorted by delivery."""
+    """Yield the due deliveries of rows that are sorted by delivery."""
     for _, group in groupby(rows, key=lambda row: row["delivery_id"]):
         yield DueDelivery.from_rows(list(group))
 
 
 def jobs_from_rows(rows: Rows) -> Iterator[Job]:
-    """Yield the jobs of a listing, whose rows are sorted by job."""
+    """Yield the jobs of rows that are sorted by job."""
     for _, group in groupby(rows, key=lambda row: row["id"]):
         yield Job.from_rows(list(group))
 

@@ -1,8 +1,8 @@
 """The HTTP client: one request and its whole response, within limits of time and size.
 
-It tells apart requests that were certainly not sent and those that may have been: a submission that may have been sent
-is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that was never
-made and for one lost after the request was sent, so the aiohttp exception underneath decides.
+It distinguishes requests that were certainly not sent from those that may have been: a submission that may have been
+sent is not repeated, because both may be billed. httpx-aiohttp raises the same exception for a connection that failed
+and for one lost after the request was sent, so its cause, an aiohttp exception, decides.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
-from providers.http import NeverSent, Request, Response, Unread
+from providers.http import NeverSent, Request, Response, TooLong, Unread
 
 CONNECT_SECONDS = 10.0
 """The longest wait for a connection, or half of the client's time limit when that is less."""
@@ -82,7 +82,7 @@ class Client:
             if len(body) > self._max_bytes:
                 if self._cut:
                     break
-                raise Unread(f"the response is longer than {self._max_bytes} bytes")
+                raise TooLong(response.status_code, self._max_bytes)
         if decompressor and response.num_bytes_downloaded and not decompressor.eof:
             raise Unread("the compressed response is truncated")
         return bytes(body[: self._max_bytes])

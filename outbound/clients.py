@@ -33,9 +33,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextlib.asynccontextmanager
 async def open_clients(
-    providers: Limits, deliveries: Limits, *, allow_private_targets: Sequence[str]
+    providers: Limits, deliveries: Limits, *, longest_result: int, allow_private_targets: Sequence[str]
 ) -> AsyncIterator[Clients]:
-    """Open the clients. Only that of deliveries is guarded, and cuts a response that is too long."""
+    """Open the clients. Only that of deliveries is guarded, and cuts a response that is too long.
+
+    `longest_result` is the limit of a response to a poll, in bytes.
+    """
     targets = Targets(allow_private_targets)
     async with contextlib.AsyncExitStack() as stack:
         guarded = open_transport(
@@ -49,7 +52,7 @@ async def open_clients(
             stack.push_async_callback(transport.aclose)
         yield Clients(
             submit=Client(submitting, seconds=providers.seconds, max_bytes=providers.max_bytes),
-            poll=Client(polling, seconds=providers.seconds, max_bytes=providers.max_bytes),
+            poll=Client(polling, seconds=providers.seconds, max_bytes=longest_result),
             fetch_keys=Client(polling, seconds=KEYS_SECONDS, max_bytes=LONGEST_KEYS),
             deliver=Client(guarded, seconds=deliveries.seconds, max_bytes=deliveries.max_bytes, cut=True),
             targets=targets,

@@ -22,7 +22,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # https://www.rfc-editor.org/rfc
 
 
 _ALSO_NOT_PUBLIC = (
-    # Networks that the ipaddress module of some supported Python version considers global.
+    # Networks that the ipaddress module of some Python versions considers global.
     ipaddress.IPv4Network("192.0.0.0/24"),  # https://www.rfc-editor.org/rfc/rfc6890; a metadata service at .192
     ipaddress.IPv6Network("fec0::/10"),  # https://www.rfc-editor.org/rfc/rfc3879
     ipaddress.IPv6Network(
@@ -90,7 +90,7 @@ class Targets:
 
 
 class ThreadedResolver(AbstractResolver):
-    """Resolve names on threads of its own: a slow name server of one endpoint must not delay other look-ups."""
+    """Resolve names on its own threads: the slow name server of one endpoint must not delay other names."""
 
     def __init__(self, threads: int = 32) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolve")
@@ -99,8 +99,8 @@ class ThreadedResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Resolve `host`. Raises OSError when there is no such name."""
-        look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        resolve = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, resolve)
         return [
             ResolveResult(
                 hostname=host, host=str(address[0]), port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST

@@ -3,7 +3,7 @@
 ProviderError
 ├── Unverified       a callback that failed verification; `reason` is for the log and metrics, never for the reply
 │   └── NoKeyMatches     no known key made the signature: the keys may have changed, so fetch them again
-├── Malformed        a response or a key set that cannot be read; a retry may help
+├── Malformed        a response, a callback or a key set that cannot be read; a retry may help
 ├── InputRefused     a job's input that the provider would reject: the caller corrects it
 └── InvalidProvider  an installed provider that does not satisfy the interface, or whose name is taken
 """
@@ -17,7 +17,7 @@ class Reason(enum.StrEnum):
     HEADER_MISSING = "header_missing"
     """A signed header is missing."""
     HEADER_DOUBLED = "header_doubled"
-    """A signed header came twice: it is not known which one was signed."""
+    """A signed header came twice with different values: it is not known which one was signed."""
     HEADER_MALFORMED = "header_malformed"
     """A signed id that is empty, too long, or not visible ASCII."""
     SIGNATURE_MALFORMED = "signature_malformed"
@@ -32,10 +32,6 @@ class Reason(enum.StrEnum):
     """Further in the future than the tolerance: our clock is slow."""
     NO_KEY_MATCHES = "no_key_matches"
     """No known key made this signature over these bytes."""
-    BODY_NOT_JSON = "body_not_json"
-    """Signed, but the body is not JSON."""
-    BODY_MALFORMED = "body_malformed"
-    """Signed JSON, but not a callback: a wrong type, an unknown status, or too deeply nested."""
     REQUEST_ID_DIFFERS = "request_id_differs"
     """The header and the body name different requests."""
 
@@ -60,7 +56,7 @@ class NoKeyMatches(Unverified):
 
 
 class Malformed(ProviderError):
-    """A provider's response or key set cannot be read; the message says why."""
+    """A provider's response, callback or key set cannot be read; the message says why."""
 
 
 class InputRefused(ProviderError):
@@ -73,4 +69,4 @@ class InputRefused(ProviderError):
 
 
 class InvalidProvider(ProviderError):
-    """An installed provider cannot be used; the message names its entry point and says why."""
+    """Installed providers cannot be used. The message has a line for each: provider, entry point, distribution, why."""

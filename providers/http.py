@@ -27,11 +27,15 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """One complete HTTP response. Header names are lower case."""
+    """One complete HTTP response, or one without its body, of more than `longer_than` bytes.
+
+    Header names are lower case.
+    """
 
     status: int
     headers: Mapping[str, str] = {}
     body: bytes = b""
+    longer_than: int | None = None
 
     @functools.cached_property
     def json(self) -> Any:
@@ -100,6 +104,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
 
 
+class Unreadable(msgspec.Struct, frozen=True, kw_only=True):
+    """The response may have the outcome, but cannot be read. `ended` says that the provider reported the end."""
+
+    error: JobError
+    ended: bool = False
+    retry_after: float | None = None
+
+
 class NotFound(msgspec.Struct, frozen=True, kw_only=True):
     """The provider does not know the request, or does not know it yet: the poller decides."""
 
@@ -122,7 +134,7 @@ class CancelResult(enum.StrEnum):
 
 
 SubmitResult = Submitted | Refused | RetryLater | Unknown
-PollResult = Running | AskNext | Ended | RetryLater | NotFound
+PollResult = Running | AskNext | Ended | RetryLater | Unreadable | NotFound
 
 
 class NeverSent(Exception):
@@ -131,6 +143,15 @@ class NeverSent(Exception):
 
 class Unread(Exception):
     """The request was sent, or may have been, and no complete response was read."""
+
+
+class TooLong(Unread):
+    """The response has `status`, and a body of more than `limit` bytes, which was not read to its end."""
+
+    def __init__(self, status: int, limit: int) -> None:
+        super().__init__(f"the response is longer than {limit} bytes")
+        self.status = status
+        self.limit = limit
 
 
 class Send(Protocol):

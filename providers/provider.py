@@ -16,6 +16,7 @@ from providers.http import CancelResult, PollResult, Request, Response, SubmitRe
 
 SettingsT = TypeVar("SettingsT", bound=msgspec.Struct)
 OpenedT = TypeVar("OpenedT")
+HashT = TypeVar("HashT", bound="BodyHash")
 KeyT = TypeVar("KeyT")
 
 CALLBACKS = "/callbacks/"
@@ -106,10 +107,20 @@ class Account(Protocol):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verified callback reports. `outcome` is None when the result has to be polled."""
+    """What a verified callback reports. `outcome` is None when the result has to be polled.
 
-    request_id: str
+    `request_id` is None when the callback does not name a request: the poll is then that of the job in its URL.
+    """
+
+    request_id: str | None
     outcome: Outcome | None = None
+
+
+class BodyHash(Protocol):
+    """A hash of a body that is given to it in pieces, in order."""
+
+    def update(self, piece: bytes, /) -> None:
+        """Add the next bytes."""
 
 
 class PublishedKeys(msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
@@ -123,10 +134,10 @@ class PublishedKeys(msgspec.Struct, Generic[KeyT], frozen=True, kw_only=True):
     read: Callable[[bytes], Sequence[KeyT]]
 
 
-class Webhook(Protocol[OpenedT, KeyT]):
-    """The callbacks of a provider. The application calls `open`, `verify` and `parse`, in this order.
+class Webhook(Protocol[OpenedT, HashT, KeyT]):
+    """The callbacks of a provider. The application calls `open`, `body_hash`, `verify` and `parse`, in this order.
 
-    Each of them raises `Unverified`. What `open` returns is passed to the others.
+    `open` and `verify` raise `Unverified`. What `open` returns is passed to the others.
     """
 
     @property
@@ -139,11 +150,20 @@ class Webhook(Protocol[OpenedT, KeyT]):
         Names are in lower case, as ASGI gives them. `now` is ms since the epoch.
         """
 
-    def verify(self, opened: OpenedT, body: bytes, keys: Sequence[KeyT]) -> None:
-        """Check the signature. Raises `NoKeyMatches` unless one of the keys made it over exactly these bytes."""
+    def body_hash(self, opened: OpenedT) -> HashT:
+        """Return what hashes the body while it arrives, so that a body that is too long to keep can be verified."""
+
+    def verify(self, opened: OpenedT, hashed: HashT, keys: Sequence[KeyT]) -> None:
+        """Check the signature. Raises `NoKeyMatches` unless one of the keys made it over exactly what was hashed."""
+
+    def request_id(self, opened: OpenedT) -> str | None:
+        """Return the request that the signed headers name; None if they name none."""
 
     def parse(self, opened: OpenedT, body: bytes) -> Callback:
-        """Read a verified body. Raises `Unverified` when it is not a callback."""
+        """Read a verified body. Raises `Malformed` when it cannot be read: it is kept, and a poll is due.
+
+        Raises `Unverified` only when the body contradicts the signed headers.
+        """
 
     def receipt_headers(self, opened: OpenedT) -> Mapping[str, str]:
         """Return the headers that were signed: they are kept, so that the receipt can be verified again."""
@@ -170,9 +190,22 @@ class Provider(Protocol[SettingsT]):
     def open(self, settings: SettingsT, context: Context) -> Account | None:
         """Return our account; None when it is not configured."""
 
-    def webhook(self, settings: SettingsT) -> Webhook[Any, Any] | None:
+    def webhook(self, settings: SettingsT) -> Webhook[Any, Any, Any] | None:
         """Return how callbacks are verified; None when the provider sends none."""
 
 
 MEMBERS = ("name", "settings", "missing", "check_input", "open", "webhook")
-"""The members of `Provider`, for the registry to check."""
+ACCOUNT_MEMBERS = (
+    "calls_back",
+    "poll_interval",
+    "give_up_after",
+    "submission",
+    "read_submission",
+    "poll",
+    "read_poll",
+    "cancel",
+    "read_cancel",
+    "warning",
+)
+WEBHOOK_MEMBERS = ("keys", "open", "body_hash", "verify", "request_id", "parse", "receipt_headers")
+"""The members of `Provider`, `Account` and `Webhook`, for the registry to check."""

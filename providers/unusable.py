@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ledger.records import Fault, JobError
-from providers.http import Response, RetryLater
+from providers.http import Response, RetryLater, Unreadable
 from providers.reading import read_retry_after
 
 
@@ -20,14 +20,20 @@ def missing_id_error(response: Response, *, provider: str, field: str) -> JobErr
 
 
 def retry_poll(
-    response: Response, *, provider: str, setting: str, read_error: Callable[[Response], JobError]
-) -> RetryLater:
-    """Return the result of a poll whose response says nothing about the job. `read_error` reads a 4xx or 5xx."""
+    response: Response, *, provider: str, setting: str, read_error: Callable[[Response], JobError], ended: bool = False
+) -> RetryLater | Unreadable:
+    """Return the result of a poll whose response does not say whether the job has ended, or how.
+
+    `read_error` reads a 4xx or 5xx. `ended` says that the provider reported the end in a response before.
+    """
+    retry_after = read_retry_after(response.headers)
     if response.ok:
-        message = f"{provider} answered HTTP {response.status} with a body that cannot be read"
-        error = JobError(fault=Fault.NETWORK, code="answer_unreadable", message=message, retryable=True)
-    elif 300 <= response.status < 400:
+        what = "the result" if ended else "the status of the job"
+        message = f"{provider} answered HTTP {response.status} with {len(response.body)} bytes that are not {what}"
+        error = JobError(fault=Fault.PROVIDER, code="unreadable", message=message)
+        return Unreadable(error=error, ended=ended, retry_after=retry_after)
+    if 300 <= response.status < 400:
         error = redirect_error(response, provider=provider, setting=setting)
     else:
         error = read_error(response)
-    return RetryLater(error=error, retry_after=read_retry_after(response.headers))
+    return RetryLater(error=error, retry_after=retry_after)

@@ -42,7 +42,9 @@ def compose_application(
     deliveries = DeliveriesApi(ledger, emit=emit)
     health = Health(ledger, registry, stopped_workers=stopped_workers, emit=emit)
     return App(
-        callbacks=Callbacks(ledger, sources, tokens, clock=clock, emit=emit, max_body_bytes=settings.max_body_bytes),
+        callbacks=Callbacks(
+            ledger, sources, tokens, clock=clock, emit=emit, max_result_bytes=settings.max_result_bytes
+        ),
         v1=[*jobs.routes, *deliveries.routes],
         guarded=[health.metrics_route],
         unguarded=health.routes,

@@ -1,4 +1,4 @@
-"""Opens the database at start."""
+"""Opens the database at start, and watches that it stays in its place."""
 
 import asyncio
 import contextlib
@@ -16,30 +16,39 @@ OPEN_SECONDS = 20.0
 
 RETRY_SECONDS = 1.0
 
-CLOSE_SECONDS = 0.1
-"""How long closing the database may take when the time for shutdown is over."""
+WATCH_SECONDS = 1.0
+"""How often it is asked whether the database's file is in its place."""
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings, *, emit: Emit, shutdown: Shutdown) -> AsyncIterator[Ledger]:
+async def open_database(
+    settings: Settings, *, emit: Emit, shutdown: Shutdown, alone: bool = False
+) -> AsyncIterator[Ledger]:
     """Open the database, migrated, and wait for it if it is not available. Raises LedgerError, ShutdownRequested.
 
-    A database that does not answer at shutdown is left as it is: what it has not confirmed was answered 503 or nothing.
+    With `alone` it is refused while another process has it open.
     """
-    ledger = await _open(settings, emit, shutdown)
+    ledger = await _open(settings, emit, shutdown, alone=alone)
+    watching = asyncio.create_task(_watch(ledger, emit), name="watch the database's file")
     try:
         yield ledger
     finally:
-        closing = asyncio.create_task(ledger.close(), name="close the database")
-        await asyncio.wait({closing}, timeout=max(CLOSE_SECONDS, shutdown.seconds_left()))
-        if closing.done():
-            closing.result()
-        else:
-            emit("database.close_abandoned")
+        watching.cancel()
+        await ledger.close()
 
 
-async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
-    give_up_at = asyncio.get_running_loop().time() + OPEN_SECONDS
+async def _watch(ledger: Ledger, emit: Emit) -> None:
+    reported = ""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        words = str(ledger.fault() or "")
+        if words and words != reported:
+            emit("database.file_lost", error=words)
+        reported = words
+
+
+async def _open(settings: Settings, emit: Emit, shutdown: Shutdown, *, alone: bool) -> Ledger:
+    give_up_at, reported = asyncio.get_running_loop().time() + OPEN_SECONDS, ""
     while True:
         opening = open_ledger(
             settings.database_url,
@@ -47,11 +56,14 @@ async def _open(settings: Settings, emit: Emit, shutdown: Shutdown) -> Ledger:
             waiting_limit=settings.max_waiting_writes,
             connections=settings.database_connections,
             seconds=settings.database_timeout_seconds,
+            alone=alone,
         )
         try:
             return await unless_shutdown(opening, shutdown)
         except Unavailable as error:
             if asyncio.get_running_loop().time() > give_up_at:
                 raise
-            emit("database.call_failed", error=str(error))
+            if str(error) != reported:
+                emit("database.call_failed", error=str(error), retried_for=f"{OPEN_SECONDS:g} s")
+            reported = str(error)
         await unless_shutdown(asyncio.sleep(RETRY_SECONDS), shutdown)

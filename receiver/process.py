@@ -2,17 +2,15 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
-import time
-from collections.abc import AsyncIterator, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Collection, Mapping
 
 import msgspec
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from ledger.clock import wall_clock
 from ledger.ledger import Ledger
+from ledger.urls import on_postgres
 from outbound.clients import Clients, Limits, open_clients
 from providers.callback_tokens import CallbackTokens
 from providers.provider import Account
@@ -22,6 +20,8 @@ from receiver.callbacks.sources import open_sources
 from receiver.database import open_database
 from receiver.notifier.notify_settings import put_notify_settings
 from receiver.notifier.open_notifier import delivery_limits, open_notifier
+from receiver.reachability import flag_unreachable
+from receiver.setting_warnings import setting_warnings
 from receiver.settings import Settings
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
 from receiver.web.server import listen, serve_http
@@ -29,25 +29,25 @@ from receiver.web.startup_gate import StartupGate
 from submitter.open_submitter import open_submitter
 from telemetry.emit import Emit
 from telemetry.telemetry import Telemetry
+from telemetry.version import VERSION
 from work.open_workers import open_workers
 from work.shutdown import Shutdown, ShutdownRequested
 from work.worker_group import WorkerGroup
 
-FLUSH_SECONDS = 0.1
-"""How long a process that is ended by force leaves for its last log line."""
 
+async def serve(settings: Settings, variables: Collection[str]) -> None:
+    """Serve until SIGTERM or SIGINT, with 503 until the database is open.
 
-async def serve(settings: Settings, emit: Telemetry) -> None:
-    """Serve until SIGTERM or SIGINT, with 503 until the database is open. Raises CannotListen, LedgerError."""
+    `variables` are the names in the environment. Raises CannotListen, InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     listener = listen(settings)
     shutdown = Shutdown(settings.stop_seconds)
-    shutdown.listen(partial(_end_process, emit))
-    shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
+    shutdown.listen()
     gate = StartupGate()
     serving = asyncio.create_task(serve_http(gate, listener, settings, shutdown), name="serve HTTP")
     try:
-        async with _open_receiver(settings, emit, shutdown) as app:
+        async with _open_receiver(settings, variables, shutdown) as app:
             gate.open(app)
             await serving
     except ShutdownRequested:
@@ -58,48 +58,67 @@ async def serve(settings: Settings, emit: Telemetry) -> None:
         listener.close()
 
 
-async def work_alone(settings: Settings, emit: Telemetry) -> None:
-    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP. Raises LedgerError."""
+async def work_alone(settings: Settings, variables: Collection[str]) -> None:
+    """Submit, poll and deliver until SIGTERM or SIGINT, without serving HTTP.
+
+    On SQLite it only waits: the process that serves does the work. `variables` are the names in the environment. Raises
+    InvalidProvider, LedgerError.
+    """
     raise_file_limit()
     shutdown = Shutdown(settings.stop_seconds)
-    shutdown.listen(partial(_end_process, emit))
-    shutdown.on_request(lambda: emit("worker.shutdown_requested"))
+    shutdown.listen()
+    emit = Telemetry(CollectorRegistry())
+    if not on_postgres(settings.database_url):
+        emit("worker.idled", reason="DATABASE_URL is an SQLite file: the process that serves does the work")
+        await shutdown.requested.wait()
+        return
     try:
         async with _open_work(settings, emit, shutdown, workers=True) as work:
             freeze_startup_objects()
-            emit("worker.started", providers=sorted(work.accounts))
+            _emit_warnings(settings, variables, work, emit)
+            emit("worker.started", version=VERSION, providers=sorted(work.accounts))
+            shutdown.on_request(lambda: emit("worker.shutdown_requested"))
             await shutdown.requested.wait()
     except ShutdownRequested:
         pass  # before anything was claimed
 
 
-async def migrate(settings: Settings, emit: Telemetry) -> None:
+async def migrate(settings: Settings) -> None:
     """Migrate the database to the newest schema, and close it. Raises LedgerError."""
+    emit = Telemetry(CollectorRegistry())
     async with open_database(settings, emit=emit, shutdown=Shutdown(settings.stop_seconds)):
         pass
 
 
-def _end_process(emit: Emit) -> None:
-    """End the process, from a thread: it was asked to stop, and something of it hangs."""
-    emit("process.exit_forced")
-    time.sleep(FLUSH_SECONDS)
-    os._exit(0)
+async def mark_restored(settings: Settings) -> int:
+    """Make each job that a restored database would submit `unconfirmed`; return how many. Raises LedgerError."""
+    emit, shutdown = Telemetry(CollectorRegistry()), Shutdown(settings.stop_seconds)
+    async with open_database(settings, emit=emit, shutdown=shutdown, alone=True) as ledger:
+        return await ledger.mark_restored()
 
 
 @contextlib.asynccontextmanager
-async def _open_receiver(settings: Settings, emit: Telemetry, shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
+async def _open_receiver(settings: Settings, variables: Collection[str], shutdown: Shutdown) -> AsyncIterator[ASGIApp]:
+    registry = CollectorRegistry()
+    emit = Telemetry(registry)
+    webhooks = open_webhooks(settings.providers)
     async with (
+        contextlib.AsyncExitStack() as stack,
         _open_work(settings, emit, shutdown, workers=settings.workers) as work,
         open_sources(
-            open_webhooks(settings.providers),
+            webhooks,
             work.clients.fetch_keys,
             prefetch=settings.public_url is not None,
-            clock=wall_clock,
             emit=emit,
         ) as sources,
     ):
         freeze_startup_objects()
-        emit("receiver.started", address=f"{settings.host}:{settings.port}", providers=sorted(work.accounts))
+        shutdown.on_request(lambda: emit("receiver.shutdown_requested"))
+        _emit_warnings(settings, variables, work, emit)
+        address = f"{settings.host}:{settings.port}"
+        emit("receiver.started", version=VERSION, address=address, providers=sorted(work.accounts))
+        asking = asyncio.create_task(flag_unreachable(settings, work.clients, emit=emit), name="ask PUBLIC_URL")
+        stack.callback(asking.cancel)
         yield compose_application(
             settings,
             work.ledger,
@@ -107,7 +126,7 @@ async def _open_receiver(settings: Settings, emit: Telemetry, shutdown: Shutdown
             tokens=work.tokens,
             providers=work.accounts.keys(),
             targets=work.clients.targets,
-            registry=emit.registry,
+            registry=registry,
             stopped_workers=work.workers.stopped,
             emit=emit,
         )
@@ -123,6 +142,11 @@ class _Work(msgspec.Struct, frozen=True, kw_only=True):
     workers: WorkerGroup
 
 
+def _emit_warnings(settings: Settings, variables: Collection[str], work: _Work, emit: Emit) -> None:
+    for name, message in setting_warnings(settings, variables, work.accounts):
+        emit("setting.flagged", setting=name, message=message)
+
+
 @contextlib.asynccontextmanager
 async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, workers: bool) -> AsyncIterator[_Work]:
     requests = Limits(
@@ -135,7 +159,12 @@ async def _open_work(settings: Settings, emit: Emit, shutdown: Shutdown, *, work
     accounts = open_accounts(settings.providers, public_url=settings.public_url, tokens=tokens)
     async with (
         open_database(settings, emit=emit, shutdown=shutdown) as ledger,
-        open_clients(requests, delivery_limits(settings), allow_private_targets=targets) as clients,
+        open_clients(
+            requests,
+            delivery_limits(settings),
+            longest_result=settings.max_result_bytes,
+            allow_private_targets=targets,
+        ) as clients,
     ):
         await put_notify_settings(settings, ledger, emit=emit)
         submitter = open_submitter(

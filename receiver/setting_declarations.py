@@ -55,8 +55,8 @@ class Settings(Declared, frozen=True, kw_only=True):
             help="An SQLite file: three slashes for a relative path, four for an absolute one; its folder is created. "
             "Or a Postgres database: `postgres://user:password@host:5432/name`, `postgresql://` as well, with "
             "[libpq's options](https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING) after a "
-            "`?`, such as `sslmode=verify-full`. Several hosts and `target_session_attrs=read-write` follow a "
-            "failover.",
+            "`?`, such as `sslmode=verify-full`. Its encoding has to be UTF8. Several hosts and "
+            "`target_session_attrs=read-write` follow a failover.",
         ),
     ]
     database_connections: Annotated[
@@ -191,8 +191,18 @@ class Settings(Declared, frozen=True, kw_only=True):
         Setting(
             count_between(1024, 1 << 30),
             default="4194304",
-            help="Longest body of a request, a callback or a provider's response, 1024 to 1073741824. A longer request "
-            "is answered 413; a longer response counts as unread.",
+            help="Longest body of a request to `/v1`, and of a provider's response to a submission, 1024 to "
+            "1073741824. A longer request is answered 413; a longer response counts as unread.",
+        ),
+    ]
+    max_result_bytes: Annotated[
+        int,
+        Setting(
+            count_between(1024, 1 << 30),
+            default="33554432",
+            help="Longest callback, and longest response to a poll, 1024 to 1073741824. A longer callback is verified "
+            "but not kept, and the job is polled; a job whose response is longer is `failed` with the code "
+            "`result_too_long` and the URL of its result.",
         ),
     ]
     max_waiting_writes: Annotated[
@@ -208,8 +218,7 @@ class Settings(Declared, frozen=True, kw_only=True):
         Setting(
             read_seconds,
             default="4",
-            help="Grace period from SIGTERM or SIGINT for requests and tasks in progress. Then the process ends, a second "
-            "later at the latest.",
+            help="Grace period from SIGTERM or SIGINT for requests and tasks in progress. Then the process ends.",
         ),
     ]
     log_format: Annotated[
@@ -233,12 +242,13 @@ class Settings(Declared, frozen=True, kw_only=True):
     @property
     def public(self) -> bool:
         """Whether other machines may reach this process."""
-        return not _is_loopback(self.host) or (
-            self.public_url is not None and not _is_loopback(urlsplit(self.public_url).hostname or "")
+        return not is_loopback(self.host) or (
+            self.public_url is not None and not is_loopback(urlsplit(self.public_url).hostname or "")
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches the host: `localhost`, or a loopback address."""
     if host == "localhost":
         return True
     try:

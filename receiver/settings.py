@@ -3,15 +3,14 @@
 An empty value is an unset one. `NAME_FILE` names a file that holds the value, as container secrets come.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from ledger.urls import UNREADABLE, is_ambiguous, on_postgres
-from providers.errors import InvalidProvider
-from providers.registry import providers as registered
+from ledger.urls import fault_of_url, on_postgres
+from providers.registry import discovered, fault_in
 from receiver.setting_declarations import NO_ENDPOINT, Settings
+from settings.certificates import certificate_faults
 from settings.environment import read_struct
 
 __all__ = ["Settings", "SettingsError", "read_settings"]
@@ -29,17 +28,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read every setting from `environment`. Raises SettingsError with all that is wrong, not only the first."""
     faults: list[str] = []
     settings = read_struct(Settings, environment, faults, providers={})
-    try:
-        found = registered()
-    except InvalidProvider as error:
-        raise SettingsError([str(error)]) from error
-    providers = {name: read_struct(provider.settings, environment, faults) for name, provider in found.items()}
+    found = discovered()
+    faults += found.faults
+    providers = {}
+    for name, provider in found.providers.items():
+        try:
+            providers[name] = read_struct(provider.settings, environment, faults)
+        except Exception as error:  # noqa: BLE001 - the Struct of an installed provider may raise anything
+            faults.append(fault_in(found.labels[name], "making its settings", error))
     # A PaaS sets PORT and routes to every address; a laptop does neither. https://devcenter.heroku.com/articles/runtime-principles
     on_paas = bool(environment.get("PORT", "").strip())
     default_host = "0.0.0.0" if on_paas else "127.0.0.1"  # noqa: S104 - a PaaS reaches us no other way
     settings = msgspec.structs.replace(settings, host=settings.host or default_host, providers=providers)
-    at_fault = {fault.partition(":")[0] for fault in faults}
+    at_fault = {fault.partition(":")[0].removesuffix("_FILE") for fault in faults}
     faults += [f"{name}: {fault}" for name, fault in _contradictions(settings) if name not in at_fault]
+    faults += certificate_faults(environment)
     if faults:
         raise SettingsError(faults)
     return settings
@@ -63,12 +66,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.notify_url not in {None, NO_ENDPOINT} and not settings.notify_secret:
         yield "NOTIFY_SECRET", f"must be set, because NOTIFY_URL is and notifications are signed; {_MAKE_WHSEC}"
     database = settings.database_url or ""
-    if not re.match(r"^sqlite:///[^/]|^sqlite:////.|^postgres(ql)?://.", database):
-        yield (
-            "DATABASE_URL",
-            "must be sqlite:///path, such as sqlite:///data/renderhook.db, or postgres://user:password@host/name",
-        )
-    elif on_postgres(database) and is_ambiguous(database):
-        yield "DATABASE_URL", UNREADABLE.removeprefix("DATABASE_URL ")
+    if (fault := fault_of_url(database)) is not None:
+        yield "DATABASE_URL", fault
     elif not settings.workers and not on_postgres(database):
         yield "WORKERS", "must be 1, because DATABASE_URL is an SQLite file, which no other process can work on"

@@ -15,8 +15,10 @@ HEAD = """\
 
 Settings are environment variables, read once at the start. All faults are reported together, and the process does not
 start with any. An empty value is an unset one. `NAME_FILE` in place of any `NAME` names a file that holds the value, as
-container secrets do (`SECRET_KEY_FILE=/run/secrets/key`); setting both is a fault. Names that end in `_SECONDS` are
-seconds; sizes are bytes. A setting that is marked secret is never shown in logs, messages or metrics.
+container secrets do (`SECRET_KEY_FILE=/run/secrets/key`); setting both is a fault, as is a value in quotation marks,
+which `docker run --env-file` keeps. Names that end in `_SECONDS` are seconds; sizes are bytes. A setting that is marked
+secret is never shown in logs, messages or metrics. What is probably not meant is logged at the start, as
+[`setting.flagged`](../operations/respond-to-warnings.md#a-setting-that-is-probably-not-meant).
 
 **Required on a public address**, which is one where `HOST` or the host of `PUBLIC_URL` is not loopback: `SECRET_KEY`
 and `API_KEY`. `SECRET_KEY` is required with any `PUBLIC_URL`, and `NOTIFY_SECRET` with `NOTIFY_URL`.

@@ -6,7 +6,7 @@ import click
 
 from ledger.clock import wall_clock
 from ledger.copying import copy as copying
-from ledger.copying.copy import Copied, Sum
+from ledger.copying.copy import CopyResult, TableResult
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
 
@@ -37,7 +37,7 @@ def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
         raise CommandError(fault)
     now = wall_clock()
     if undo:
-        run(copying.take_back(source, target, now=now, report=_progress))
+        run(copying.undo(source, target, now=now, report=_progress))
         click.echo(_UNDONE)
         return
     copied = run(copying.copy(source, target, now=now, while_running=while_running, report=_progress))
@@ -47,20 +47,20 @@ def copy(source: str, target: str, *, while_running: bool, undo: bool) -> None:
         raise CommandError(copied.fault)
 
 
-def report(copied: Copied) -> Iterator[str]:
+def report(copied: CopyResult) -> Iterator[str]:
     """Yield a line for each table with counts and checksums of both sides, then the next step if they are equal."""
-    if not copied.sums:
+    if not copied.tables:
         yield _MOVED_BEFORE
         return
     yield _ROW.format("table", "source", "target", "copied", "checksum of source", "and of target")
-    yield from map(_table, copied.sums)
+    yield from map(_table, copied.tables)
     if not copied.fault:
         yield _MOVED if copied.moved else _COPIED
 
 
-def _table(each: Sum) -> str:
+def _table(each: TableResult) -> str:
     checksums = each.source.checksum[:_DIGITS], each.target.checksum[:_DIGITS]
-    return _ROW.format(each.table, each.source.number, each.target.number, each.written, *checksums)
+    return _ROW.format(each.table, each.source.rows, each.target.rows, each.written, *checksums)
 
 
 def _progress(line: str) -> None:

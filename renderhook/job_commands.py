@@ -1,25 +1,23 @@
 """The commands that create and read jobs through a running receiver's HTTP API."""
 
 import json
+import os
 import secrets
-import time
-from collections.abc import Sequence
-from time import sleep
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from renderhook.errors import RequestError
+from renderhook.errors import INTERRUPTED, RequestError, UnansweredError
 from renderhook.receiver_client import ReceiverClient
+from renderhook.waiting import WAIT_SECONDS, wait_for
+from settings.environment import text_of
 
-_TERMINAL = frozenset({"completed", "failed", "canceled", "expired"})
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
-"""Seconds between the polls of `wait`: the first pause, growing to the longest."""
-_WAIT_SECONDS = 3600.0
 _COLUMNS = ("id", "provider", "state", "created_at", "model")
 
-Server = tuple[str, str]
-"""URL and API key, as the group `renderhook` read them."""
+Server = tuple[str, str | None]
+"""URL and API key, as the options of `renderhook` gave them."""
 
 
 @click.command()
@@ -30,7 +28,7 @@ Server = tuple[str, str]
 @click.pass_obj
 def jobs(server: Server, /, *, state: str | None, provider: str | None, limit: int, as_json: bool) -> None:
     """List jobs, newest first."""
-    found = list(ReceiverClient(*server).jobs(limit, state=state, provider=provider))
+    found = list(_client(server).jobs(limit, state=state, provider=provider))
     if as_json:
         _print_json(found)
         return
@@ -45,19 +43,20 @@ def jobs(server: Server, /, *, state: str | None, provider: str | None, limit: i
 @click.pass_obj
 def status(server: Server, /, job_id: str) -> None:
     """Show a job as JSON."""
-    _print_json(ReceiverClient(*server).job(job_id))
+    _print_json(_client(server).job(job_id))
 
 
 @click.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--timeout", type=float, default=_WAIT_SECONDS, show_default=True, help="Seconds to wait at most.")
+@click.option("--timeout", type=float, default=WAIT_SECONDS, show_default=True, help="Seconds to wait at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @click.pass_obj
-def wait(server: Server, /, job_id: str, timeout: float) -> None:
-    """Wait until a job has ended, and print the URLs of its outputs.
+def wait(server: Server, /, job_id: str, timeout: float, *, as_json: bool) -> None:
+    """Wait until a job has ended, and print the URLs of its outputs. A receiver that restarts is waited for.
 
-    Exit code: 0 if the job completed, 1 if it ended otherwise, 2 if it has not ended in time.
+    Exit code: 0 if the job completed, 1 if it ended otherwise, 5 if it has not ended in time.
     """
-    _wait(ReceiverClient(*server), job_id, timeout)
+    _finish(wait_for(_client(server), job_id, timeout), as_json=as_json)
 
 
 def submit_command(provider: str) -> click.Command:
@@ -70,11 +69,14 @@ def submit_command(provider: str) -> click.Command:
     @click.option("--notify", multiple=True, metavar="URL", help="Notify this URL too. May be repeated.")
     @click.option("--idempotency-key", help="The same key never creates a second job. Default: a new key.")
     @click.option("--wait", "wait_for_end", is_flag=True, help="Wait until the job has ended.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON instead of its id and its outputs.")
     @click.argument("model")
     @click.argument("inputs", nargs=-1, metavar="KEY=VALUE...")
     @click.pass_obj
-    def submit(server: Server, /, *, wait_for_end: bool, idempotency_key: str | None, **job: Any) -> None:
-        client = ReceiverClient(*server)
+    def submit(
+        server: Server, /, *, wait_for_end: bool, as_json: bool, idempotency_key: str | None, **job: Any
+    ) -> None:
+        client = _client(server)
         body = {
             "provider": provider,
             "model": job["model"],
@@ -83,10 +85,13 @@ def submit_command(provider: str) -> click.Command:
             "notify": list(job["notify"]),
         }
         # A key of our own makes the client's retries safe: the receiver creates the job once.
-        created = client.create_job(body, idempotency_key or f"cli-{secrets.token_hex(16)}")
-        click.echo(created["id"])
+        created = _create(client, body, idempotency_key or f"cli-{secrets.token_hex(16)}")
+        if not as_json:
+            click.echo(created["id"])
+        elif not wait_for_end:
+            _print_json(created)
         if wait_for_end:
-            _wait(client, created["id"], _WAIT_SECONDS)
+            _finish(wait_for(client, created["id"], WAIT_SECONDS), as_json=as_json)
 
     return submit
 
@@ -99,31 +104,52 @@ text.
 """
 
 
-def _wait(client: ReceiverClient, job_id: str, timeout: float) -> None:
-    deadline, pause, state = time.monotonic() + timeout, _FIRST_PAUSE, ""
-    while (job := client.job(job_id))["state"] not in _TERMINAL:
-        state = _print_change(job, state)
-        if time.monotonic() >= deadline:
-            raise RequestError(f"{job_id} is still {state} after {timeout:g} s")
-        sleep(min(pause, max(0.0, deadline - time.monotonic())))
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
-    _print_change(job, state)
-    for output in job["outputs"]:
-        click.echo(output["url"])
+def _client(server: Server) -> ReceiverClient:
+    url, key = server
+    option = "--api-key"
+    if not key:
+        option = "API_KEY_FILE" if os.environ.get("API_KEY_FILE", "").strip() else "API_KEY"
+        try:
+            key = text_of("API_KEY", os.environ)
+        except ValueError as error:
+            raise RequestError(f"{option}: {error}") from None
+    return ReceiverClient(url, key.split(",", maxsplit=1)[0].strip(), option)
+
+
+def _create(client: ReceiverClient, body: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def retrying(reason: str) -> None:
+        click.echo(f"renderhook: {reason}; trying again under Idempotency-Key {key}", err=True)
+
+    unknown = (
+        f"it is unknown whether the job was created: the same command with --idempotency-key {key} creates no other"
+    )
+    try:
+        return client.create_job(body, key, retrying=retrying)
+    except UnansweredError as error:
+        raise UnansweredError(error.message, unknown) from None
+    except KeyboardInterrupt:
+        click.echo(f"\nrenderhook: {unknown}", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _finish(job: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        _print_json(job)
+    else:
+        for output in job["outputs"]:
+            click.echo(output["url"])
     if job["error"]:
         click.echo(f"{job['error']['fault']}: {job['error']['message']}", err=True)
-    click.get_current_context().exit(0 if job["state"] == "completed" else 1)
-
-
-def _print_change(job: dict[str, Any], before: str) -> str:
-    state: str = job["state"]
-    if state != before:
-        click.echo(f"{job['id']} {state}", err=True)
-    return state
+    raise click.exceptions.Exit(0 if job["state"] == "completed" else 1)
 
 
 def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeError:  # a terminal that shows only some characters, such as cp1252
+        text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def _pairs(texts: Sequence[str], name: str) -> dict[str, Any]:

@@ -1,19 +1,15 @@
 """The commands that run a receiver or a worker: `serve`, `work`, `migrate`."""
 
 import os
-from collections.abc import Callable, Coroutine
 
 import click
 
-from ledger.urls import on_postgres
 from receiver import process
 from receiver.settings import Settings, SettingsError, read_settings
 from receiver.web.server import CannotListen
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
-from telemetry.library_records import format_exception
-from telemetry.logs import open_telemetry
-from telemetry.telemetry import Telemetry
+from telemetry.logs import configure_logs
 
 
 @click.command()
@@ -21,41 +17,42 @@ def serve() -> None:
     """Serve HTTP, submit, poll and notify until SIGTERM, with the settings of the environment."""
     settings = _settings()
     try:
-        _run(process.serve, settings)
+        run(process.serve(settings, os.environ))
     except CannotListen as error:
         raise CommandError(str(error)) from None
 
 
 @click.command()
 def work() -> None:
-    """Submit, poll and notify until SIGTERM, beside receivers on the same Postgres database; serve no HTTP."""
-    settings = _settings()
-    if not on_postgres(settings.database_url):
-        fault = "DATABASE_URL: `work` needs Postgres; with SQLite the process that serves does the work itself"
-        raise CommandError(fault)
-    _run(process.work_alone, settings)
+    """Submit, poll and notify until SIGTERM, beside receivers on the same Postgres database; serve no HTTP.
+
+    On SQLite it waits and does nothing: the process that serves does the work itself.
+    """
+    run(process.work_alone(_settings(), os.environ))
 
 
 @click.command()
 def migrate() -> None:
     """Bring the database's schema up to date and exit. `serve` does the same when it starts."""
-    _run(process.migrate, _settings())
+    run(process.migrate(_settings()))
     click.echo("the database is up to date")
+
+
+@click.command()
+def restored() -> None:
+    """After a backup was restored: submit none of its jobs again silently.
+
+    All receivers and workers have to be stopped. A job that is accepted in the backup may have been submitted since. It
+    becomes unconfirmed: its callback settles it, or it expires with the advice to look at the provider's dashboard.
+    """
+    number = run(process.mark_restored(_settings()))
+    click.echo(f"{number} jobs are unconfirmed now: each may have been submitted after the backup was made")
 
 
 def _settings() -> Settings:
     try:
-        return read_settings(os.environ)
+        settings = read_settings(os.environ)
     except SettingsError as error:
         raise CommandError(*error.faults) from None
-
-
-def _run(main: Callable[[Settings, Telemetry], Coroutine[None, None, None]], settings: Settings) -> None:
-    with open_telemetry(settings.log_format, settings.log_level) as emit:
-        try:
-            run(main(settings, emit))
-        except (click.ClickException, CannotListen):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process ends with one line
-            emit("process.crashed", exception=format_exception(error))
-            raise CommandError(f"an unforeseen {type(error).__name__} ended the process; the log has it") from None
+    configure_logs(settings.log_format, settings.log_level)
+    return settings

@@ -12,6 +12,7 @@ from sandbox import media
 from sandbox.fal.callbacks import CallbackSender
 from sandbox.fal.keys import Keyring
 from sandbox.fal.queue import FalQueue, UnknownRequestError, not_found
+from sandbox.fal.run import FalRun
 from sandbox.fal.storage import FalStorage
 from sandbox.heygen.workflows import HeyGen
 from sandbox.inspection import Inspection
@@ -25,6 +26,7 @@ def create_app(options: Options | None = None) -> Starlette:
     jobs = Jobs(options.render_seconds, options.faults)
     keyring = Keyring(options.key_seed)
     sender = CallbackSender(options, keyring)
+    queue = FalQueue(jobs, keyring, sender)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -37,7 +39,8 @@ def create_app(options: Options | None = None) -> Starlette:
             *media.routes,
             *HeyGen(jobs).routes(),
             *FalStorage().routes(),
-            *FalQueue(jobs, keyring, sender).routes(),
+            *FalRun(queue).routes(),
+            *queue.routes(),
         ],
         exception_handlers={HTTPException: _http_error, UnknownRequestError: not_found},
         lifespan=lifespan,

@@ -1,9 +1,9 @@
 """The faults that a job can request: names, descriptions, and how they are written."""
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urldefrag
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {
@@ -32,12 +32,15 @@ FAULTS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+MOST, MOST_MEGABYTES = 86_400, 100
+"""The largest number of a fault, and of `huge`, which is held in memory."""
+
 Faults = Mapping[str, float | None]
 """Fault name to its number, if one was given."""
 
 
 class UnknownFaultError(ValueError):
-    """A name that is not a fault, or a value that is not a number."""
+    """A name that is not a fault, or a value that is not a number in its range."""
 
 
 def parse_faults(text: str) -> Faults:
@@ -47,33 +50,41 @@ def parse_faults(text: str) -> Faults:
         name, _, number = word.partition("=")
         if name not in FAULTS:
             raise UnknownFaultError(f"unknown fault {name!r}; known are {', '.join(FAULTS)}")
-        try:
-            faults[name] = float(number) if number else None
-        except ValueError:
-            raise UnknownFaultError(f"fault {name!r} takes a number, not {number!r}") from None
+        faults[name] = _parse_number(name, number) if number else None
     return faults
+
+
+def _parse_number(name: str, text: str) -> float:
+    most = MOST_MEGABYTES if name == "huge" else MOST
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most:
+        raise UnknownFaultError(f"fault {name!r} takes a number from 0 to {most}, not {text!r}")
+    return value
 
 
 def faults_in(job_input: Any) -> Faults:
     """Collect the faults in the URL fragments of an input, such as `https://a.example/b.mp4#fault=lost`."""
     faults: dict[str, float | None] = {}
     for text in _strings(job_input):
-        fragment = urldefrag(text).fragment
+        fragment = text.partition("#")[2]
         if fragment.startswith("fault="):
             faults.update(parse_faults(fragment.removeprefix("fault=")))
     return faults
 
 
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if "#fault=" in value:
+def _strings(job_input: Any) -> Iterator[str]:
+    values = [job_input]
+    while values:
+        value = values.pop()
+        if isinstance(value, str):
             yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _strings(item)
+        elif isinstance(value, Mapping):
+            values += reversed(value.values())
+        elif isinstance(value, list):
+            values += reversed(value)
 
 
 def number(faults: Faults, name: str, default: float) -> float:

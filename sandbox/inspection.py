@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.bodies import read_object
 from sandbox.fal.keys import Keyring
 from sandbox.faults import UnknownFaultError, parse_faults
 from sandbox.jobs import Job, Jobs
@@ -33,9 +34,8 @@ class Inspection:
     async def set_faults(self, request: Request) -> Response:
         """Set the faults of all later jobs to those of `{"faults": "late,5xx=1"}`; an empty text clears them."""
         try:
-            body = await request.json()
-            self._jobs.faults_for_all = parse_faults(body["faults"])
-        except (UnknownFaultError, ValueError, LookupError, TypeError, AttributeError) as error:
+            self._jobs.faults_for_all = parse_faults((await read_object(request))["faults"])
+        except (UnknownFaultError, ValueError, LookupError, AttributeError) as error:
             return JSONResponse({"detail": str(error)}, 400)
         return JSONResponse({"faults": dict(self._jobs.faults_for_all)})
 

@@ -84,7 +84,8 @@ def read_secrets(text: str) -> tuple[bytes, ...]:
 
 def _secret(text: str) -> bytes:
     try:
-        secret = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        digits = text.removeprefix("whsec_").rstrip("=")  # openssl and some dashboards leave the padding out
+        secret = base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except binascii.Error:
         secret = b""
     if not SHORTEST_SECRET <= len(secret) <= LONGEST_SECRET:

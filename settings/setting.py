@@ -45,6 +45,16 @@ def declared(kind: type[msgspec.Struct]) -> Mapping[str, Setting]:
     }
 
 
+def secret_texts(settings: msgspec.Struct) -> list[str]:
+    """Return the texts of all secret values of `settings`."""
+    found: list[str] = []
+    for name, setting in declared(type(settings)).items():
+        value = getattr(settings, name.lower()) if setting.secret else None
+        values = value if isinstance(value, tuple) else (value,)
+        found += [each.decode("latin-1") if isinstance(each, bytes) else str(each) for each in values if each]
+    return found
+
+
 class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the Structs whose fields are settings: its text hides secrets."""
 

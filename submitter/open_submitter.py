@@ -26,7 +26,7 @@ def open_submitter(
 ) -> Sequence[TaskKind]:
     """Make the handlers of `submit` and `poll` tasks. Each kind has `concurrency` requests at once of its own."""
     # Longer than two requests: the claim must not end while a request can still be answered.
-    claim_ms = round((2 * request_seconds + 10) * 1000)
+    lease_ms = round((2 * request_seconds + 10) * 1000)
     submitter = Submitter(
         ledger,
         accounts,
@@ -34,11 +34,11 @@ def open_submitter(
         clock=wall_clock,
         emit=emit,
         resubmit=resubmit,
-        claim_ms=claim_ms,
+        lease_ms=lease_ms,
         give_up_after=round(give_up_seconds * 1000),
     )
     poller = Poller(ledger, accounts, clients.poll, clock=wall_clock, emit=emit)
     return [
-        TaskKind(kind="submit", handle=submitter.handle, concurrency=concurrency, longest_ms=claim_ms),
-        TaskKind(kind="poll", handle=poller.handle, concurrency=concurrency, longest_ms=claim_ms),
+        TaskKind(kind="submit", handle=submitter.handle, concurrency=concurrency, longest_ms=lease_ms),
+        TaskKind(kind="poll", handle=poller.handle, concurrency=concurrency, longest_ms=lease_ms),
     ]

@@ -5,20 +5,46 @@ from collections.abc import Mapping
 import msgspec
 
 from ledger.clock import Clock
+from ledger.errors import Contradiction
+from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome, RecordResult
 from ledger.requests import Report, Task
 from ledger.rows import Job
-from providers.http import AskNext, Ended, NeverSent, NotFound, PollResult, Response, RetryLater, Running, Send, Unread
+from providers.http import (
+    AskNext,
+    Ended,
+    NeverSent,
+    NotFound,
+    PollResult,
+    Response,
+    RetryLater,
+    Running,
+    Send,
+    TooLong,
+    Unread,
+    Unreadable,
+)
 from providers.provider import Account
 from submitter.backoff import next_poll
+from submitter.poll_results import (
+    last_poll_error,
+    not_found_error,
+    read_too_long,
+    says_enough,
+    unreadable_outcome,
+    unrecordable_error,
+)
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
-from work.job_endings import emit_ending
+from work.off_loop import run_off_loop
 
 NOT_FOUND_TRIES = 5
 """How often a provider may not find a request before the job fails: the provider may not know it yet."""
+
+UNREADABLE_TRIES = 5
+"""How often the result of a job that has ended may be unreadable before the job fails: a proxy may answer instead."""
 
 MOST_REQUESTS = 4
 """Requests of one poll. A provider that asks for more is polled again later."""
@@ -47,14 +73,14 @@ class Poller:
             self._emit("provider.not_configured", job=job.id, provider=job.provider)
             await self._ledger.queue.reschedule(task, due_at=self._clock() + 60_000, failed=False)
             return
-        result, response = await self._poll(account, job)
-        if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
-            result = Ended(outcome=Outcome.failed(_not_found_error(job)))
-        # A response that was read is recorded even if this task is cancelled.
-        await run_shielded(self._settle(task, job, account, result, response))
-
-    async def _poll(self, account: Account, job: Job) -> tuple[PollResult, Response | None]:
         calls = ProviderCalls(account, job, self._emit)
+        result, response = await self._poll(calls, job)
+        if isinstance(result, NotFound) and task.tries >= NOT_FOUND_TRIES:
+            result = Ended(outcome=Outcome.failed(not_found_error(job)))
+        # A response that was read is recorded even if this task is cancelled.
+        await run_shielded(self._settle(task, job, calls, result, response))
+
+    async def _poll(self, calls: ProviderCalls, job: Job) -> tuple[PollResult, Response | None]:
         result: PollResult = calls.poll()
         response = None
         for _ in range(MOST_REQUESTS):
@@ -62,20 +88,27 @@ class Poller:
                 break
             try:
                 response = await self._send(result.request)
+            except TooLong as error:
+                return read_too_long(job, result.request, error)
             except (NeverSent, Unread) as error:
-                message = f"{job.provider} did not answer: {error}"
+                message = f"no response of {job.provider} was read: {error}"
                 return RetryLater(error=JobError(fault=Fault.NETWORK, code="unanswered", message=message)), None
+            result = await run_off_loop(len(response.body), calls.read_poll, result, response)
             calls.emit_warning(response)
-            result = calls.read_poll(result, response)
         return result, response
 
     async def _settle(
-        self, task: Task, job: Job, account: Account, result: PollResult, response: Response | None
+        self, task: Task, job: Job, calls: ProviderCalls, result: PollResult, response: Response | None
     ) -> None:
+        receipt = new_identifier("rcpt", self._clock())
+        if isinstance(result, Unreadable) and self._is_last_try(task, job, calls, result):
+            result = Ended(outcome=unreadable_outcome(result, receipt))
         if isinstance(result, Ended) and response is not None:
-            await self._record(job, result.outcome, response)
-            return
-        if isinstance(result, RetryLater):
+            unrecordable = await self._record(job, result.outcome, response, receipt)
+            if unrecordable is None:
+                return
+            result = RetryLater(error=unrecordable)
+        if isinstance(result, RetryLater | Unreadable):
             error = result.error
             self._emit(
                 "poll.failed",
@@ -85,61 +118,53 @@ class Poller:
                 code=error.code,
                 message=error.message,
             )
-        await self._reschedule_or_expire(task, job, account, result)
+        await self._reschedule_or_expire(task, job, calls, result)
 
-    async def _record(self, job: Job, outcome: Outcome, response: Response) -> None:
+    def _is_last_try(self, task: Task, job: Job, calls: ProviderCalls, result: Unreadable) -> bool:
+        if result.ended:
+            return task.tries >= UNREADABLE_TRIES
+        return self._clock() >= (job.submitted_at or 0) + 2 * calls.give_up_after
+
+    async def _record(self, job: Job, outcome: Outcome, response: Response, receipt: str) -> JobError | None:
+        """Record an outcome. Returns an error if the database rejects it, as it may one of an installed provider."""
+        headers: dict[str, object] = {"status": response.status}
+        if response.longer_than is not None:
+            headers["longer_than"] = response.longer_than
         report = Report(
             job_id=job.id,
             provider=job.provider,
             source="poll",
             request_id=job.provider_request_id or "",
             outcome=outcome,
-            headers=msgspec.json.encode({"status": response.status}).decode(),
+            headers=msgspec.json.encode(headers).decode(),
             body=response.body,
+            receipt=receipt,
         )
-        result = await self._ledger.record(report)
+        try:
+            result = await self._ledger.record(report)
+        except Contradiction as error:
+            self._emit("poll.record_failed", job=job.id, provider=job.provider, error=str(error))
+            return unrecordable_error(job, response)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
-        if result is RecordResult.RECORDED:
-            request = job.provider_request_id
-            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="poll", request=request)
+        error = outcome.error
+        if error is not None and outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED:
+            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+        return None
 
-    async def _reschedule_or_expire(self, task: Task, job: Job, account: Account, result: PollResult) -> None:
+    async def _reschedule_or_expire(self, task: Task, job: Job, calls: ProviderCalls, result: PollResult) -> None:
         now = self._clock()
         submitted_at = job.submitted_at or now
-        deadline = submitted_at + account.give_up_after
-        still_running = isinstance(result, Running | AskNext)
-        if now >= deadline and (still_running or now >= deadline + account.give_up_after):
+        give_up_after = calls.give_up_after
+        deadline = submitted_at + give_up_after
+        if now >= deadline and (says_enough(result) or now >= deadline + give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
-            error = _last_poll_error(job, now - submitted_at, result)
-            outcome = Outcome.expired(error)
-            if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
-                emit_ending(self._emit, outcome, job=job.id, provider=job.provider, request=job.provider_request_id)
+            error = last_poll_error(job, now - submitted_at, result)
+            if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
+                self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
             return
-        retry_after = result.retry_after if isinstance(result, Running | RetryLater) else None
-        delay = next_poll(account.poll_interval, now - submitted_at, retry_after, stretch=account.calls_back)
+        retry_after = result.retry_after if isinstance(result, Running | RetryLater | Unreadable) else None
+        delay = next_poll(calls.poll_interval, now - submitted_at, retry_after, stretch=calls.calls_back)
         due_at = min(now + delay, deadline) if now < deadline else now + delay
-        failed = isinstance(result, NotFound)  # the only result that counts as a try: a running job may take long
+        # Nothing else counts as a try: a running job may take long.
+        failed = isinstance(result, NotFound) or (isinstance(result, Unreadable) and result.ended)
         await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
-
-
-def _not_found_error(job: Job) -> JobError:
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="not_found",
-        message=f"{job.provider} does not know request {job.provider_request_id} (any more)",
-    )
-
-
-def _last_poll_error(job: Job, age: int, result: PollResult) -> JobError:
-    if isinstance(result, RetryLater):
-        message = (
-            f"the end of request {job.provider_request_id} was not read within {age // 1000} s; it may have ended, and "
-            f"be billed. At the last poll: {result.error.message}"
-        )
-        return JobError(fault=result.error.fault, code="unread", message=message)
-    return JobError(
-        fault=Fault.PROVIDER,
-        code="timed_out",
-        message=f"{job.provider} did not report the end of request {job.provider_request_id} within {age // 1000} s; "
-        f"it may still finish, and be billed",
-    )

@@ -7,11 +7,11 @@ from typing import Literal
 import msgspec
 
 from ledger.clock import Clock
-from ledger.errors import Contradiction, LedgerError, Unanswered
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
-from ledger.requests import ClaimResult, ProviderRequest, Task
+from ledger.requests import CLAIM_ENDED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
 from providers.http import NeverSent, Refused, RetryLater, Send, SubmitResult, Submitted, Unknown, Unread
 from providers.provider import Account
@@ -20,7 +20,7 @@ from submitter.backoff import next_poll, next_submit
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
-from work.job_endings import emit_ending
+from work.off_loop import run_off_loop
 
 Resubmit = Literal["never"] | int
 """RESUBMIT_UNCONFIRMED: never, or after so many milliseconds without a callback."""
@@ -29,7 +29,7 @@ MOST_SUBMISSIONS = 2
 """A job is submitted a second time at most, as in `claim_resubmission`: each submission may be billed."""
 
 RETRY_SECONDS = 0.5
-"""How long to wait before a claim or a response is recorded again."""
+"""How long to wait before a claim or a request id is written again."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Submitter:
-    """Handles `submit` tasks. `claim_ms` is the length of a claim, `give_up_after` (ms) how long a job is retried."""
+    """Handles `submit` tasks. `lease_ms` is the length of a claim, `give_up_after` (ms) how long a job is retried."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Submitter:
         clock: Clock,
         emit: Emit,
         resubmit: Resubmit,
-        claim_ms: int,
+        lease_ms: int,
         give_up_after: int,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -62,7 +62,7 @@ class Submitter:
         self._clock = clock
         self._emit = emit
         self._resubmit: Resubmit = resubmit
-        self._claim_ms = claim_ms
+        self._lease_ms = lease_ms
         self._give_up_after = give_up_after
         self._sleep = sleep
 
@@ -72,9 +72,7 @@ class Submitter:
         claimed = await self._claim(task.subject, now)
         job = claimed.job
         if job is not None and claimed.lost:
-            message = "the worker that claimed it stopped before it recorded a response"
-            error = JobError(fault=Fault.RENDERHOOK, code="claim_ended", message=message)
-            self._emit_error("job.became_unconfirmed", job, error)
+            self._emit_error("job.became_unconfirmed", job, CLAIM_ENDED)
         if job is not None and claimed.claim is not None:
             if job.submissions > 1:
                 self._emit("job.resubmitted", job=job.id, provider=job.provider, submissions=job.submissions)
@@ -91,7 +89,7 @@ class Submitter:
 
         Otherwise a job that was never sent would become `unconfirmed` whenever the database fails over.
         """
-        claim, until = new_identifier("claim", now), now + self._claim_ms
+        claim, until = new_identifier("claim", now), now + self._lease_ms
         unconfirmed_before = None if self._resubmit == "never" else now - self._resubmit
         while True:
             try:
@@ -106,12 +104,12 @@ class Submitter:
         if account is None:
             await self._settle(claimed, Refused(error=_no_account_error(claimed.job.provider)))
             return
-        result = await self._send_submission(account, claimed.job)
+        calls = ProviderCalls(account, claimed.job, self._emit)
+        result = await self._send_submission(calls, claimed.job)
         # A response that was read is recorded even if this task is cancelled.
-        await run_shielded(self._record(claimed, result))
+        await run_shielded(self._settle(claimed, result))
 
-    async def _send_submission(self, account: Account, job: Job) -> SubmitResult:
-        calls = ProviderCalls(account, job, self._emit)
+    async def _send_submission(self, calls: ProviderCalls, job: Job) -> SubmitResult:
         request = calls.submission()
         if isinstance(request, Refused):
             return request
@@ -121,25 +119,9 @@ class Submitter:
             return RetryLater(error=_network_error("never_sent", f"{job.provider} was not reached: {error}"))
         except Unread as error:
             return Unknown(error=_network_error("answer_unread", f"no response of {job.provider} was read: {error}"))
+        result = await run_off_loop(len(response.body), calls.read_submission, response)
         calls.emit_warning(response)
-        return calls.read_submission(response)
-
-    async def _record(self, claimed: Claimed, result: SubmitResult) -> None:
-        """Record what a response means, and repeat that while the database does not take it.
-
-        The id of a request, which is paid for, counts whenever it is recorded: that is repeated until the process ends.
-        Anything else counts until the claim ends.
-        """
-        job, request_id = claimed.job, result.request_id if isinstance(result, Submitted) else None
-        while True:
-            try:
-                return await self._settle(claimed, result)
-            except LedgerError as error:
-                self._emit("job.record_failed", job=job.id, provider=job.provider, request=request_id, error=str(error))
-                over = request_id is None and self._clock() >= (job.claimed_until or 0)
-                if over or isinstance(error, Contradiction):  # the database would never take it
-                    raise
-            await self._sleep(RETRY_SECONDS)
+        return result
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -154,12 +136,28 @@ class Submitter:
 
     async def _confirm(self, claimed: Claimed, submitted: Submitted) -> None:
         job = claimed.job
-        interval = self._accounts[job.provider].poll_interval
+        interval = ProviderCalls(self._accounts[job.provider], job, self._emit).poll_interval
         poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
         request = ProviderRequest(**msgspec.structs.asdict(submitted))
-        confirmed = await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
+        confirmed = await self._write_request(claimed, request, poll_at)
         event = "job.submitted" if confirmed else await self._event_of_late_response(job, request)
         self._emit(event, job=job.id, provider=job.provider, request=request.request_id)
+
+    async def _write_request(self, claimed: Claimed, request: ProviderRequest, poll_at: int) -> bool:
+        """Record the id of a request that is paid for. Repeated until the claim ends."""
+        job = claimed.job
+        while True:
+            try:
+                return await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
+            except LedgerError as error:
+                self._emit(
+                    "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
+                )
+                if not isinstance(error, Unavailable) or isinstance(error, Closed):
+                    raise
+                if self._clock() >= (job.claimed_until or 0):
+                    raise
+                await self._sleep(RETRY_SECONDS)
 
     async def _event_of_late_response(self, job: Job, request: ProviderRequest) -> str:
         """Return the event for a response that did not change the job."""
@@ -170,11 +168,11 @@ class Submitter:
 
     async def _refuse(self, claimed: Claimed, error: JobError) -> None:
         if claimed.job.submissions > 1:  # the first submission may be running: its callback decides
-            await self._mark_unconfirmed(claimed, error)
+            message = f"the second submission was not taken ({error.message}), and the first may be running"
+            await self._mark_unconfirmed(claimed, msgspec.structs.replace(error, message=message))
             return
-        job, outcome = claimed.job, Outcome.failed(error)
-        if await self._ledger.refuse(claimed.task, outcome, claim=claimed.claim):
-            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="submission")
+        if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
+            self._emit_error("job.refused", claimed.job, error, fault=error.fault)
 
     async def _return_to_accepted(self, claimed: Claimed, error: JobError, retry_after: float | None) -> None:
         job, now = claimed.job, self._clock()
@@ -185,10 +183,12 @@ class Submitter:
         if await self._ledger.return_to_accepted(claimed.task, claim=claimed.claim, due_at=due_at):
             self._emit_error("job.submit_rescheduled", job, error, tries=claimed.task.tries + 1)
 
-    async def _mark_unconfirmed(self, claimed: Claimed, error: JobError) -> None:
+    async def _mark_unconfirmed(self, claimed: Claimed, reason: JobError) -> None:
+        message = f"it is unknown whether {claimed.job.provider} runs this job: {reason.message}"
+        error = JobError(fault=reason.fault, code=reason.code, message=message)
         due_at = self._unconfirmed_until(claimed.job, unconfirmed_at=self._clock())
         # False when its callback was recorded first.
-        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, due_at=due_at):
+        if await self._ledger.mark_unconfirmed(claimed.task, claim=claimed.claim, error=error, due_at=due_at):
             self._emit_error("job.became_unconfirmed", claimed.job, error)
 
     async def _reschedule_or_expire(self, task: Task, job: Job, now: int) -> None:
@@ -196,23 +196,30 @@ class Submitter:
         if now < until:
             await self._ledger.queue.reschedule(task, due_at=until, failed=False)
             return
-        error = JobError(
-            fault=Fault.NETWORK,
-            code="unconfirmed",
-            message=f"{job.provider} may have taken this job and billed it, but no response was read and no "
-            f"callback came; check the provider's own dashboard before submitting it again",
-        )
-        outcome = Outcome.expired(error)
-        if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
-            emit_ending(self._emit, outcome, job=job.id, provider=job.provider)
+        error = self._unknown_error(job, now)
+        if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
+            self._emit_error("job.expired", job, error)
 
     def _unconfirmed_until(self, job: Job, *, unconfirmed_at: int) -> int:
         """Return when an unconfirmed job is submitted again or expires: ms since the epoch."""
         if self._resubmit != "never" and job.submissions < MOST_SUBMISSIONS:
             return unconfirmed_at + self._resubmit
         account = self._accounts.get(job.provider)
-        # Without a callback there is nothing to wait for: the request's id is not known.
-        return unconfirmed_at + (account.give_up_after if account and account.calls_back else 0)
+        # As long as the provider may be running it, whether a callback may come or not.
+        return unconfirmed_at + (ProviderCalls(account, job, self._emit).give_up_after if account else 0)
+
+    def _unknown_error(self, job: Job, now: int) -> JobError:
+        account = self._accounts.get(job.provider)
+        unknown = (job.error or CLAIM_ENDED).message.rstrip(".")
+        outcome = f"No callback was verified within {(now - (job.unconfirmed_at or now)) // 1000} s"
+        if account is None or not ProviderCalls(account, job, self._emit).calls_back:
+            outcome = f"{job.provider} does not call back, and without the id of a request it cannot be polled"
+        message = (
+            f"{unknown}. {outcome}. It may have been billed: check the provider's own dashboard before submitting it "
+            f"again"
+        )
+        own = job.error is not None and job.error.fault is Fault.RENDERHOOK
+        return JobError(fault=Fault.RENDERHOOK if own else Fault.NETWORK, code="unconfirmed", message=message)
 
     def _emit_error(self, event: str, job: Job, error: JobError, **fields: object) -> None:
         self._emit(event, job=job.id, provider=job.provider, **fields, code=error.code, message=error.message)

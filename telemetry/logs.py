@@ -1,67 +1,104 @@
-"""Opens the telemetry of a process: lines on standard error, metrics in a registry of its own."""
+"""Writes log lines to standard error, one line an event, as JSON or as text."""
 
-import contextlib
-import os
+import json
+import logging
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
 
-from prometheus_client import CollectorRegistry
+import msgspec
+import structlog
 
-from telemetry.library_records import library_records
-from telemetry.lines.formats import Level, LineFormat, colored_line, json_line, text_line
-from telemetry.lines.writer import LogWriter
-from telemetry.telemetry import Telemetry
+from telemetry.line_writer import STANDARD_ERROR, LineWriter, open_standard_streams
 
-FLUSH_SECONDS = 0.5
-"""How long the end of the process waits for lines to be written."""
-
-STANDARD_ERROR = 2
-
-_LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
+REPEAT_SECONDS = 60.0
+"""A library's line without an exception is written once in so long: strangers can cause one with every request."""
 
 
-class LineLog:
-    """Writes the lines of events from `level` on, in a format."""
+def configure_logs(log_format: str, log_level: str, writer: LineWriter = STANDARD_ERROR) -> None:
+    """Configure logging for the whole process. `log_format` is `json` or `text`, `log_level` a level's name."""
+    open_standard_streams()
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    processors: list[Any] = []
+    wrapper: Any = _json_logger(level)
+    factory: Any = structlog.BytesLoggerFactory(writer)  # type: ignore[arg-type]  # it only writes and flushes
+    if log_format == "text":
+        wrapper = structlog.make_filtering_bound_logger(level)
+        processors = [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty()),
+            _text_line,
+        ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=wrapper,
+        logger_factory=factory,
+        cache_logger_on_first_use=True,
+    )
+    for library in ("psycopg", "psycopg.pool"):  # their warnings are events of ours
+        logging.getLogger(library).setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # it would print to standard error, which may be closed
+    handler = logging.StreamHandler(writer)
+    handler.addFilter(_Repeated())
+    handler.setFormatter(
+        _JsonFormatter() if log_format == "json" else logging.Formatter("%(levelname)s %(name)s %(message)s")
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), handlers=[handler])
 
-    def __init__(self, writer: LogWriter, format_line: LineFormat, level: str) -> None:
-        self._writer = writer
-        self._format_line = format_line
-        self._written = frozenset(_LEVELS[_LEVELS.index(level) :])
 
-    def __call__(self, level: Level, event: str, fields: dict[str, object]) -> None:
-        """Write the line of an event, if lines of this level are written."""
-        if level in self._written:
-            self._writer.add(self._format_line(level, event, fields))
+def _json_logger(level: int) -> type:
+    """Return a bound logger of structlog that writes JSON. Its own processors take four times as long for each line."""
+
+    class JsonLogger(structlog.BoundLoggerBase):
+        def info(self, event: str, **fields: Any) -> None:
+            if level <= logging.INFO:
+                self._logger.msg(_json_line("info", fields | {"event": event}))
+
+        def warning(self, event: str, **fields: Any) -> None:
+            if level <= logging.WARNING:
+                self._logger.msg(_json_line("warning", fields | {"event": event}))
+
+    return JsonLogger
 
 
-@contextlib.contextmanager
-def open_telemetry(log_format: str, log_level: str) -> Iterator[Telemetry]:
-    """Yield the process's telemetry. `log_format` is `json` or `text`, `log_level` a level's name in lower case.
+_ENCODER = msgspec.json.Encoder(enc_hook=repr)
 
-    At the end it waits `FLUSH_SECONDS` at most for standard error to take the lines.
-    """
-    descriptor = _open_standard_error()
-    text = colored_line if os.isatty(descriptor) else text_line
-    format_line = json_line if log_format == "json" else text
-    writer = LogWriter(descriptor, lambda number: format_line("warning", "log.lines_dropped", {"number": number}))
-    telemetry = Telemetry(CollectorRegistry(), LineLog(writer, format_line, log_level))
-    writer.on_drop = telemetry.count_dropped
+
+def _json_line(level: str, event: MutableMapping[str, Any]) -> bytes:
+    event["level"] = level
+    event["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     try:
-        with library_records(telemetry):
-            yield telemetry
-    finally:
-        writer.close(FLUSH_SECONDS)
+        return _ENCODER.encode(event)
+    except UnicodeEncodeError:  # a lone surrogate, as in a header that is not UTF-8; json can escape it
+        return json.dumps(event, default=repr).encode()
 
 
-def _open_standard_error() -> int:
-    """Return the descriptor for lines. Closed standard descriptors are opened on the null device.
+def _text_line(_: object, __: str, line: Any) -> bytes:
+    return str(line).encode(errors="backslashreplace")
 
-    Otherwise the next socket or file would get the number of standard error, and lines would be written to it.
-    """
-    closed = sys.stderr is None
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
-    return os.open(os.devnull, os.O_WRONLY) if closed else STANDARD_ERROR
+
+class _JsonFormatter(logging.Formatter):
+    """Makes a library's line an event: `library.logged`, with the logger's name and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {"event": "library.logged", "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            event["exception"] = self.formatException(record.exc_info)
+        return _json_line(record.levelname.lower(), event).decode()
+
+
+class _Repeated(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self._until: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        now, message = time.monotonic(), f"{record.name} {record.msg}"
+        if record.exc_info or now >= self._until.get(message, 0.0):
+            self._until = {old: until for old, until in self._until.items() if now < until}
+            self._until[message] = now + REPEAT_SECONDS
+            return True
+        return False

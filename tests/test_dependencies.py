@@ -47,7 +47,7 @@ def unmet(asked: list[Requirement], pins: dict[str, str]) -> list[str]:
 
 
 def unasked(asked: list[Requirement], pins: dict[str, str]) -> set[str]:
-    """What is pinned though nobody asks for it, directly or through another pin that is installed here."""
+    """Return the pins that no requirement needs, directly or through other installed pins."""
     todo, reached = list(asked), set[tuple[str, frozenset[str]]]()
     while todo:
         wish = todo.pop()

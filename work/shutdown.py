@@ -1,30 +1,11 @@
 """Shutdown: requested once, by SIGTERM or SIGINT, with one budget of seconds for everything that has to end."""
 
 import asyncio
-import enum
 import signal
-import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-
-OVERRUN_SECONDS = 1.0
-"""How long after its seconds a shutdown that was requested by a signal may take."""
-
-LONGEST_SHARE = 0.5
-"""The most seconds that are kept for a phase after the first."""
-
-
-class Phase(enum.IntEnum):
-    """What ends during shutdown, last to first. Each has a share of its own, and what those before it have left."""
-
-    CLOSE = 0
-    """The database is closed."""
-    RELEASE = 1
-    """The leases of tasks that did not finish are given back."""
-    WORK = 2
-    """Requests and tasks in progress finish."""
 
 
 class Shutdown:
@@ -36,22 +17,10 @@ class Shutdown:
         self._requested_at = 0.0
         self._callbacks: list[Callable[[], None]] = []
 
-    def listen(self, end_process: Callable[[], None]) -> None:
-        """Handle SIGTERM and SIGINT until the process ends: a second one must not cut the shutdown short.
-
-        `end_process` is called from another thread if the process still runs `OVERRUN_SECONDS` after its seconds:
-        whatever hangs, in a thread of the database or of a resolver, must not hold the process.
-        """
-
-        def begin() -> None:
-            if not self.requested.is_set():
-                overrun = threading.Timer(self._seconds + OVERRUN_SECONDS, end_process)
-                overrun.daemon = True
-                overrun.start()
-            self.request()
-
+    def listen(self) -> None:
+        """Handle SIGTERM and SIGINT until the process ends: a second one must not cut the shutdown short."""
         for each in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(each, begin)
+            asyncio.get_running_loop().add_signal_handler(each, self.request)
 
     def request(self) -> None:
         """Request shutdown. Only the first request counts."""
@@ -68,11 +37,9 @@ class Shutdown:
         else:
             self._callbacks.append(callback)
 
-    def seconds_left(self, phase: Phase = Phase.CLOSE) -> float:
-        """Return how many seconds are left for a phase: all of them until shutdown is requested."""
-        kept = phase * min(LONGEST_SHARE, self._seconds / 8)
-        elapsed = asyncio.get_running_loop().time() - self._requested_at if self.requested.is_set() else 0.0
-        return max(0.0, self._seconds - kept - elapsed)
+    def seconds_left(self) -> float:
+        """Return how many seconds are left since shutdown was requested."""
+        return max(0.0, self._requested_at + self._seconds - asyncio.get_running_loop().time())
 
 
 class ShutdownRequested(Exception):

@@ -27,7 +27,7 @@ BACKOFF_MS = 1_000
 LONGEST_BACKOFF_MS = 300_000
 
 RELEASE_SECONDS = 0.5
-"""How long giving leases back may take."""
+"""The part of the grace period that is kept for giving leases back."""
 
 
 @dataclass(slots=True)
@@ -113,19 +113,18 @@ class Worker:
         for each in renewed:
             each.leased_until = now + LEASE_MS
 
-    async def drain(self, seconds: float, release_seconds: float = RELEASE_SECONDS) -> None:
+    async def drain(self, seconds: float) -> None:
         """Wait at most `seconds` for running handlers, then cancel them and give their leases back."""
         if self._running:
-            _, late = await asyncio.wait(set(self._running), timeout=seconds)
+            _, late = await asyncio.wait(set(self._running), timeout=max(0.0, seconds - RELEASE_SECONDS))
             abandoned = [each.task for each in self._held.values()]
             for running in late:
                 running.cancel()
             if late:
+                await asyncio.wait(late)
                 self._emit("worker.tasks_abandoned", kind=self.kind, number=len(late))
                 with contextlib.suppress(LedgerError, TimeoutError):  # they come due when their leases end
-                    async with asyncio.timeout(release_seconds):
-                        await asyncio.wait(late)
-                        await self._queue.give_back(abandoned, pause_ms=0)
+                    await asyncio.wait_for(self._queue.give_back(abandoned, pause_ms=0), RELEASE_SECONDS)
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait({self._renewing})
@@ -149,8 +148,8 @@ class Worker:
         pause = min(BACKOFF_MS * 2 ** min(task.tries, 10), LONGEST_BACKOFF_MS)
         try:
             await self._queue.reschedule(task, due_at=self._clock() + pause, failed=True)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the task comes due when its lease ends
-            self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=_words(fault))
+        except LedgerError as fault:  # it comes due when its lease ends
+            self._emit("worker.reschedule_failed", kind=task.kind, subject=task.subject, error=str(fault))
 
     async def _renew_forever(self) -> None:
         while True:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from telemetry.emit import Emit
-from work.shutdown import Phase, Shutdown
+from work.shutdown import Shutdown
 
 
 class Worker(Protocol):
@@ -18,8 +18,8 @@ class Worker(Protocol):
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set."""
 
-    async def drain(self, seconds: float, release_seconds: float) -> None:
-        """Let what is running finish for at most `seconds`, and give back the rest in `release_seconds`."""
+    async def drain(self, seconds: float) -> None:
+        """Let what is running finish for at most `seconds`, and let go of the rest."""
 
 
 class WorkerGroup:
@@ -38,15 +38,14 @@ class WorkerGroup:
             self._tasks.append(task)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self._stop.request()
-        if self._tasks:  # one of them may wait for a database that does not answer
-            await asyncio.wait(self._tasks, timeout=self._stop.seconds_left(Phase.WORK))
-        for task in self._tasks:
-            task.cancel()
-        seconds = self._stop.seconds_left(Phase.WORK)
-        release = self._stop.seconds_left(Phase.RELEASE) - seconds
-        await asyncio.gather(*(worker.drain(seconds, release) for worker in self._workers))
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._stop.seconds_left())
+            for task in late:  # one that waits for a database which does not answer
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.drain(self._stop.seconds_left()) for worker in self._workers))
 
     def stopped(self) -> list[str]:
         """Name the workers that do not run."""

@@ -1,1 +1,1 @@
-"""Moving a ledger from a file of SQLite's to Postgres: read, brought over, compared, and opened there."""
+"""Copying a ledger from a SQLite file to Postgres, and switching to the copy."""

@@ -1,7 +1,7 @@
-"""The source of a copy, a file of SQLite's, and the form in which rows are read, compared and written.
+"""The source of a copy, a SQLite file, and the form in which rows are read, compared and written.
 
-Tables, columns, keys and their order come from the catalogue: what a migration adds is copied too. The file is read in
-one snapshot, while its receiver may be running, or locked.
+Tables, columns, keys and their order come from the catalogue, so what a migration adds is copied too. The file is read
+in one snapshot, with or without its lock: without, a receiver may be running.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from ledger.storage.statements import statements
 
 CHUNK_ROWS = 5_000
 CHUNK_BYTES = 8 << 20
-"""What is compared and written together, whichever is reached first."""
+"""The limits of what is compared and written together."""
 
 NOT_COPIED = frozenset({"migrations", "moved_to", "event_types", "receipt_results", "work", "work_kinds"})
-"""Tables that the target's own migrations fill, and the work queue, which is made anew of the jobs and deliveries."""
+"""Tables that the target's own migrations fill, and the work queue, which is made again from jobs and deliveries."""
 
 Value = str | int | bytes | None
 Values = tuple[Value, ...]
@@ -41,9 +41,9 @@ INSERT INTO moved_to (copy, sentence, state, changed_at) VALUES (?, ?, 'closed',
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """One table: its columns with Postgres' types, the first `key_length` of them its key.
+    """One table: its columns with Postgres' types. The first `key_length` of them are its primary key.
 
-    Keys sort alike on both databases: as their bytes do, or as numbers.
+    Keys have the same order on both databases: that of their bytes, or of numbers.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Sequence[str]:
-        """Return the columns that tell a row from all others."""
+        """Return the columns of the primary key."""
         return tuple(self.columns)[: self.key_length]
 
     def key_of(self, row: Values) -> Values:
@@ -67,14 +67,14 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """How many rows there are between two keys, and the checksum of them all."""
+    """The number of rows between two keys, and the checksum of all of them."""
 
-    number: int
+    rows: int
     checksum: str
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """The source's rows after the key `low` and up to `high`, in order; without bound where it is None."""
+    """The source's rows after the key `low` and up to `high`, in order. None is no bound."""
 
     table: Table
     low: Values | None
@@ -84,12 +84,12 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def summary(self) -> Summary:
-        """Sum it up, as the target sums up its rows between the same keys."""
+        """Summarise the rows, as the target does those between the same keys."""
         return Summary(len(self.rows), hashlib.sha256(b"".join(self.checksums)).hexdigest())
 
 
 class Source:
-    """The file, opened by `open_source`. With its lock (`locked`) no receiver writes to it."""
+    """The file, opened by `open_source`. If it is `locked`, no receiver writes to it."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, locked: bool) -> None:
         self.path = path
@@ -101,17 +101,17 @@ class Source:
             )
         moved = [Moved(*row) for row in connection.execute(READ_MOVED)]
         self.moved = moved[0] if moved else None
-        """The mark of an earlier copy: that the ledger was moved."""
+        """The mark of an earlier copy, if the ledger was moved."""
         self.tables = read_tables(connection)
 
     @property
     def identity(self) -> str:
-        """Identify this ledger, wherever its file is: when it was made, in ms."""
+        """Identify this ledger, wherever its file is, by the time when it was created, in ms."""
         ((made_at,),) = self._connection.execute("SELECT applied_at FROM migrations WHERE number = 1")
         return str(made_at)
 
     def end_claims(self, now: int) -> None:
-        """End the claims of its last receiver, as the next one would at its start: it does not run any more."""
+        """End every claim, as a receiver does at its start: the one that held them does not run any more."""
         statement = statements()["end_claims"]
         self._connection.execute(statement.text, statement.pick({"now": now}))
 
@@ -126,7 +126,7 @@ class Source:
             self._connection.execute("COMMIT")
 
     def chunks(self, table: Table) -> Iterator[Chunk]:
-        """Read a table in the order of its keys; the last chunk, the first of an empty table, has no upper bound."""
+        """Yield a table in the order of its keys. The last chunk has no upper bound; an empty table has one chunk."""
         cursor = self._connection.execute(_READ.format(**_words(table), where=""))
         low: Values | None = None
         rows, checksums, size = list[Values](), list[bytes](), 0
@@ -147,27 +147,27 @@ class Source:
         rows = map(as_copied, self._connection.execute(_READ.format(**_words(table), where=where), values))
         return {table.key_of(row): hashlib.sha256(written).digest() for row, written in rows}
 
-    def close_for_good(self, moved: Moved, now: int) -> None:
-        """Mark it as moved: no receiver opens it any more. It is on the disk when this returns."""
+    def close_to_receivers(self, moved: Moved, now: int) -> None:
+        """Mark the ledger as moved, so that no receiver opens it. Durable when this returns."""
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(_CLOSE, (moved.copy, moved.sentence, now))
 
-    def reopen(self) -> None:
-        """Take that back."""
+    def open_to_receivers(self) -> None:
+        """Remove the mark. Durable when this returns."""
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("DELETE FROM moved_to")
 
 
 @contextlib.contextmanager
 def open_source(path: Path, *, locked: bool) -> Iterator[Source]:
-    """Open the file, and take its lock if `locked`. Nothing is made. Raises `CannotOpen`, such as `Locked`."""
+    """Open an existing file, and lock it if `locked`. Raises `CannotOpen`, or `Locked` if a receiver has it."""
     if not path.is_file():
         raise CannotOpen(f"{path} is not there: nothing to copy")
     with contextlib.ExitStack() as undo:
         if locked:
             undo.callback(os.close, _locked(path))
         try:
-            # Beside a receiver we only read: two that write or checkpoint at once are what decision 0004 rules out.
+            # Without the lock, read-only: decision 0004 excludes two processes that write or checkpoint.
             uri = f"{path.absolute().as_uri()}?mode={'rw' if locked else 'ro'}"
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5)
             undo.callback(connection.close)
@@ -177,7 +177,7 @@ def open_source(path: Path, *, locked: bool) -> Iterator[Source]:
 
 
 def read_tables(connection: sqlite3.Connection) -> Sequence[Table]:
-    """Read which tables are copied, those that others refer to first."""
+    """Return the tables to copy, each after those that it refers to."""
     names = [name for (name,) in connection.execute(_TABLES) if name not in NOT_COPIED]
     missing = {name: {to for (to,) in connection.execute(_REFERENCES, (name,))} & set(names) for name in names}
     ordered = list[str]()
@@ -189,19 +189,16 @@ def read_tables(connection: sqlite3.Connection) -> Sequence[Table]:
 
 
 def as_copied(row: Values) -> tuple[Values, bytes]:
-    """Return a row as Postgres keeps it, and its canonical form.
-
-    The text of Postgres has no room for NUL, and says U+FFFD in its place.
-    """
+    """Return a row as Postgres stores it, and its canonical form. Postgres' text cannot hold NUL: it becomes U+FFFD."""
     written = canonical(row)
-    if b"\0" in written:  # searched once for the whole row: hardly any has it
+    if b"\0" in written:  # one search for the whole row: it is rare
         row = tuple(value.replace("\0", "\ufffd") if isinstance(value, str) else value for value in row)
         written = canonical(row)
     return row, written
 
 
 def canonical(row: Values) -> bytes:
-    """Write a row so that no two are written alike: as `_words` of ledger/copying/target.py has Postgres do."""
+    """Write a row as text, different for different rows. `_words` in ledger/copying/target.py is the same in SQL."""
     return ",".join(
         [
             "-"
@@ -228,8 +225,8 @@ def _words(table: Table) -> dict[str, str]:
 
 
 def _applied(path: Path, connection: sqlite3.Connection) -> Sequence[Applied]:
-    made = "SELECT count(*) FROM sqlite_schema WHERE name IN ('migrations', 'moved_to', 'jobs')"
-    if connection.execute(made).fetchone() != (3,):
+    tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('migrations', 'moved_to', 'jobs')"
+    if connection.execute(tables).fetchone() != (3,):
         raise CannotOpen(f"{path} is not a database of Renderhook: nothing to copy")
     return [Applied(*row) for row in connection.execute(READ_APPLIED)]
 

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
-from ledger.errors import CannotOpen
+from ledger.errors import CannotOpen, LedgerError, Locked, Unanswered, Unavailable
 from ledger.postgres.faults import fault_of
 from ledger.urls import UNREADABLE
 
@@ -20,16 +20,21 @@ CONNECT_SECONDS = 3
 """How long one attempt to connect may take: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-CONNECT-TIMEOUT."""
 
 FRESH_SECONDS = 1.0
-"""A connection that was used within this time is taken to be alive; one idle for longer is checked first."""
+"""A connection that was idle for longer is checked before use."""
 
 APPLICATION = "renderhook"
 """The application_name of our connections in pg_stat_activity, by which a copy finds running receivers."""
+
+LEAVING_SECONDS, LEAVING_TRIES = 2.0, 20
+"""How long the connections of a receiver that has just been stopped may take to go."""
+
+_AT_WORK = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s LIMIT 1"
 
 _NEEDS_OPERATOR = re.compile(
     r"authentication failed|does not exist|pg_hba|not permitted to log in|permission denied|certificate|SSL"
     r"|invalid .*(value|option)"
 )
-"""What libpq says when connecting again will not help."""
+"""Errors of libpq that a retry does not change."""
 
 Connection = AsyncConnection[tuple[object, ...]]
 Pool = AsyncConnectionPool[Connection]
@@ -75,16 +80,33 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
 async def connect(url: str, *, name: str = APPLICATION) -> Connection:
     """Open one connection in autocommit. Raises `CannotOpen` if an operator must act, else another LedgerError."""
     try:
-        # nothing is prepared: the next client of a pooler's session would find it
-        return await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
+        # nothing is prepared: through a pooler the next client may get the session
+        connection = await AsyncConnection.connect(url, prepare_threshold=None, **_options(url, name))
     except psycopg.Error as error:
-        raise _refused(error) from error
+        raise refusal_of(error, url) from error
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        await connection.close()
+        raise CannotOpen(
+            f"the encoding of the database is {encoding}, which cannot hold every text: make one with "
+            f"CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name it in DATABASE_URL"
+        )
+    return connection
 
 
 async def is_pooled(connection: Connection) -> bool:
-    """Return whether a pooler stands between: the backend that answers is not the one of the handshake."""
+    """Return whether there is a pooler: the backend that answers is not the one of the handshake."""
     row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
     return row is not None and row[0] != connection.info.backend_pid
+
+
+async def refuse_others(connection: Connection) -> None:
+    """Wait until no receiver or worker has a connection to the database. Raises `Locked` if one stays."""
+    for _ in range(LEAVING_TRIES):
+        if await (await connection.execute(_AT_WORK, [APPLICATION])).fetchone() is None:
+            return
+        await asyncio.sleep(LEAVING_SECONDS / LEAVING_TRIES)
+    raise Locked("a receiver or worker is connected to the database: stop it first")
 
 
 def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
@@ -114,23 +136,30 @@ def make_pool(url: str, session: SessionSettings, *, connections: int) -> Pool:
         check=check,
         timeout=session.seconds / 2,
         max_waiting=1_000,
-        reconnect_timeout=CONNECT_SECONDS,  # short, because the next request makes it try again
+        reconnect_timeout=CONNECT_SECONDS,  # short: the next request tries again
         name="ledger",
     )
 
 
 def _options(url: str, name: str) -> dict[str, Any]:
     known = conninfo_to_dict(url)
-    return {"autocommit": True, "application_name": name} | (
+    # in the connection's own options, which come before those of the role, the database and PGCLIENTENCODING
+    return {"autocommit": True, "application_name": name, "client_encoding": "UTF8"} | (
         {} if "connect_timeout" in known else {"connect_timeout": CONNECT_SECONDS}
     )
 
 
-def _refused(error: psycopg.Error) -> Exception:
+def refusal_of(error: psycopg.Error, url: str) -> LedgerError:
+    """Convert an error of connecting to `url`. The message names DATABASE_URL and never has the password."""
     words = " ".join(str(error).split())
     # An error while connecting has no SQLSTATE: https://www.psycopg.org/psycopg3/docs/api/errors.html
     if isinstance(error, psycopg.ProgrammingError):  # unparsable URL, which the message would quote
-        return CannotOpen(UNREADABLE)
+        option = re.search(r'invalid URI query parameter: "(\w+)"', words)
+        if option and "@" not in url.partition("?")[2]:  # else it may be a part of the password
+            return CannotOpen(f"DATABASE_URL: libpq knows no option {option[1]}: leave it out")
+        return CannotOpen(f"DATABASE_URL: {UNREADABLE}")
     if _NEEDS_OPERATOR.search(words):
         return CannotOpen(f"cannot open the database: {words}; see DATABASE_URL")
-    return fault_of(error)
+    fault = fault_of(error)
+    kind = Unavailable if isinstance(fault, Unanswered) else type(fault)  # nothing was sent
+    return kind(f"cannot connect to the database: {words}; see DATABASE_URL")

@@ -1,4 +1,4 @@
-"""Errors of Postgres, sorted by what comes next. https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+"""Errors of Postgres as LedgerErrors. https://www.postgresql.org/docs/current/errcodes-appendix.html."""
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
@@ -19,8 +19,9 @@ _NEEDS_OPERATOR = ("28", "3D000", "42501", "42P01")
 
 
 def fault_of(error: Exception) -> LedgerError:
-    """Convert an error of Postgres. The message keeps its own words, on one line."""
-    words = " ".join(str(error).split())
+    """Convert an error of Postgres. The message has its text on one line, without its detail, which quotes the row."""
+    diagnosis = getattr(error, "diag", None)
+    words = " ".join((getattr(diagnosis, "message_primary", None) or str(error)).split())
     if isinstance(error, LedgerError):
         return error
     if isinstance(error, PoolTimeout | PoolClosed):

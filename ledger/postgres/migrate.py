@@ -1,4 +1,4 @@
-"""Migrations on Postgres: by one process at a time while others may be at work."""
+"""Migrations on Postgres, where other processes may be running."""
 
 import psycopg
 from psycopg import sql
@@ -11,25 +11,22 @@ from ledger.storage.migrations import (
     READ_APPLIED,
     READ_MOVED,
     RECORD,
-    Applied,
     Migration,
-    Moved,
     bookkeeping,
     migrations,
     new_migrations,
 )
 
-_LOCK = 0x72656E646572  # "render": any number, so long as it is always this one
+_LOCK = 0x72656E646572  # "render" in ASCII: the key of an advisory lock
 LOCK_MS = 10_000
-"""How long to wait for another process that migrates, or for whoever uses a table that must change."""
+"""How long to wait for another process that migrates, or that uses a table to be changed."""
 
 
 async def migrate(connection: Connection, now: int) -> list[str]:
-    """Bring the schema up to date and return the names of what was applied. `now` is ms.
+    """Apply the new migrations and return their names. `now` is ms.
 
-    All of it is one transaction under one lock: a second process waits, and finds nothing left to do. Raises
-    `Unavailable` when the lock was not had in time, `CannotOpen` as `new_migrations` does, `LedgerError` for what the
-    database says.
+    They run in one transaction under one lock, so a second process waits and finds none left. Raises `Unavailable` if
+    the lock is not free in time, `CannotOpen` as `new_migrations` does, and other LedgerErrors of the database.
     """
     try:
         async with connection.transaction():
@@ -43,13 +40,13 @@ async def migrate(connection: Connection, now: int) -> list[str]:
             return done
     except psycopg.Error as error:
         fault = fault_of(error)
-        if isinstance(fault, Contradiction):  # what is there is not what its list of migrations says
+        if isinstance(fault, Contradiction):  # the schema is not what its list of migrations says
             fault = CannotOpen(f"cannot migrate the ledger's database: {fault}")
         raise fault from error
 
 
 async def is_behind(connection: Connection) -> bool:
-    """Return whether there is anything to apply, without a lock: mostly there is not. Raises as `migrate` does."""
+    """Return whether there are new migrations, without a lock. Raises as `migrate` does."""
     try:
         row = await (await connection.execute("SELECT to_regclass('moved_to') IS NULL")).fetchone()
         if row is None or row[0]:
@@ -61,9 +58,9 @@ async def is_behind(connection: Connection) -> bool:
 
 async def _new(connection: Connection) -> list[Migration]:
     async with connection.cursor(row_factory=dict_row) as cursor:
-        applied = [Applied(**row) for row in await (await cursor.execute(READ_APPLIED)).fetchall()]
-        moved = [Moved(**row) for row in await (await cursor.execute(READ_MOVED)).fetchall()]
-    return new_migrations(applied, moved[0] if moved else None, migrations("postgres"))
+        applied = await (await cursor.execute(READ_APPLIED)).fetchall()
+        moved = await (await cursor.execute(READ_MOVED)).fetchall()
+    return new_migrations(applied, moved, migrations("postgres"))
 
 
 async def _apply(connection: Connection, migration: Migration, now: int) -> None:

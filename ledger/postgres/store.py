@@ -1,4 +1,4 @@
-"""The store on Postgres: group commit, two batches at a time, and notifications to other processes."""
+"""The store on Postgres: group commit, two batches at a time, and wake-ups for other processes."""
 
 import asyncio
 import contextlib
@@ -7,8 +7,16 @@ from typing import Any, TypeVar
 
 from psycopg_pool import PoolTimeout
 
-from ledger.errors import LedgerError, Unanswered, Unavailable
-from ledger.postgres.connections import Pool, SessionSettings, connect, is_pooled, make_pool
+from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
+from ledger.postgres.connections import (
+    APPLICATION,
+    Pool,
+    SessionSettings,
+    connect,
+    is_pooled,
+    make_pool,
+    refuse_others,
+)
 from ledger.postgres.faults import fault_of
 from ledger.postgres.migrate import is_behind, migrate
 from ledger.postgres.transactions import read, run_batch
@@ -23,13 +31,13 @@ from telemetry.shielding import retrieve_exception
 T = TypeVar("T")
 
 WRITERS = 2
-"""Transactions at once: while one waits for the disk, the next is made."""
+"""Batches at once: while one waits for the disk, the next one runs."""
 
 POLL_MS, POLL_MS_POOLED = 5_000, 1_000
-"""How often workers poll for work that another process enqueued. Behind a pooler no notification wakes them."""
+"""How often workers poll for work of other processes. Through a pooler no notification wakes them."""
 
 OPEN_SECONDS = 10.0
-"""How long a database may take to say who it is. What it takes to bring its schema up to date is not bounded."""
+"""How long connecting may take. Migrations are not bounded."""
 
 
 class PostgresStore:
@@ -63,7 +71,7 @@ class PostgresStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement within DATABASE_TIMEOUT_SECONDS, or raise `Unavailable`."""
         if self._closed:
-            raise Unavailable("the database is closed")
+            raise Closed("the database is closed")
         reading = asyncio.create_task(self._read(statement, values))
         try:
             await asyncio.wait({reading}, timeout=self.session.seconds)
@@ -79,8 +87,11 @@ class PostgresStore:
         return found
 
     def due(self, what: str) -> asyncio.Event:
-        """Return the event of that name. Other processes set it too, unless a pooler stands between."""
+        """Return the event of that name. Other processes set it too, unless there is a pooler."""
         return self.wakeups.due(what)
+
+    def fault(self) -> None:
+        """Return None: a database on a server is not lost under its clients."""
 
     async def close(self) -> None:
         """Commit what waits, and close every connection."""
@@ -95,7 +106,7 @@ class PostgresStore:
         try:
             async with self.pool.connection() as connection:
                 return await read(connection, statements("postgres")[statement], values, self.session)
-        except Exception as error:  # noqa: BLE001 - the caller may be gone, and asyncio would log it
+        except Exception as error:  # noqa: BLE001 - the caller may be cancelled, and asyncio would log it
             return fault_of(error)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
@@ -104,7 +115,7 @@ class PostgresStore:
         await asyncio.wait({running}, timeout=self.session.seconds)
         if running.done():
             return running.result()
-        running.cancel()  # asks the database to stop, which may not answer
+        running.cancel()  # cancels the statement in the database, which may not answer
         asyncio.get_running_loop().call_later(self.session.seconds, running.cancel)  # closes the connection
         return [Unanswered(f"the database did not answer within {self.session.seconds:g} s")] * len(transactions)
 
@@ -119,8 +130,8 @@ class PostgresStore:
 def _lock_order(transaction: Transaction[Any]) -> str:
     """Return a key that sorts transactions so that concurrent batches cannot deadlock.
 
-    Those that lock the rows of one job or delivery come first, in the order of its id. Those that lock what belongs to
-    many (fetching, renewing, everything about endpoints) come last: their statements skip locked rows.
+    Those that lock the rows of one job or delivery come first, in the order of its id. Those that lock rows of several
+    (fetching, renewing, everything about endpoints) come last: their statements skip locked rows.
     """
     values = transaction.values
     subject = None if values.get("kind") == "deliver" else values.get("subject")
@@ -136,18 +147,22 @@ async def open_postgres(
     providers: Collection[str] = (),
     waiting_limit: int = 10_000,
     batch: int = 256,
+    alone: bool = False,
 ) -> PostgresStore:
     """Open the ledger at `url`, migrated to the newest schema.
 
     `providers` are registered. `connections` bounds what this process opens, besides one to listen on; `seconds` bounds
-    every response. Raises `CannotOpen` if an operator must act, `Unavailable` if the database does not answer.
+    every response. With `alone` it is refused while a receiver or worker has it open. Raises `CannotOpen` if an
+    operator must act, `Unavailable` if the database does not answer.
     """
     async with contextlib.AsyncExitStack() as undo:
         try:
             async with asyncio.timeout(OPEN_SECONDS):
-                connection = await connect(url)
+                connection = await connect(url, name=f"{APPLICATION} alone" if alone else APPLICATION)
                 undo.push_async_callback(connection.close)
                 session = SessionSettings(seconds=seconds, pooled=await is_pooled(connection))
+                if alone:
+                    await refuse_others(connection)
                 behind = await is_behind(connection)
         except TimeoutError as error:
             raise Unavailable(f"cannot open the ledger: it did not answer within {OPEN_SECONDS:g} s") from error

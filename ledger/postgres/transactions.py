@@ -1,4 +1,4 @@
-"""Run a batch of transactions in one of Postgres', as one pipeline; each by itself if one of them fails."""
+"""Run a batch in one transaction of Postgres, as one pipeline; if one part fails, each part by itself."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,11 +33,11 @@ async def run_batch(
 
 
 _RACED = {"23505", "40001", "40P01"}
-"""Unique violation, serialization failure, deadlock: run again, the transaction sees what the other one did."""
+"""Unique violation, serialization failure, deadlock: a second run sees what the other transaction wrote."""
 
 
 async def _alone(connection: Connection, transaction: Transaction[Any], session: SessionSettings) -> Result:
-    """Run one transaction by itself, and once more if a concurrent one was first."""
+    """Run one transaction by itself, and once more if a concurrent one caused its failure."""
     results = await _attempt(connection, [transaction], session)
     if isinstance(results, LedgerError) and getattr(results.__cause__, "sqlstate", None) in _RACED:
         results = await _attempt(connection, [transaction], session)
@@ -52,7 +52,7 @@ async def _attempt(
     except Exception as error:  # noqa: BLE001 - every caller gets the error
         fault = fault_of(error)
         fault.__cause__ = error
-    except BaseException:  # cancelled in the middle: the connection's state is unknown
+    except BaseException:  # cancelled: the state of the connection is unknown
         await connection.close()
         raise
     await _roll_back(connection)
@@ -62,7 +62,7 @@ async def _attempt(
 async def read(
     connection: Connection, statement: Statement, values: Mapping[str, object], session: SessionSettings
 ) -> Rows:
-    """Run one reading statement in a transaction of its own. Raises psycopg.Error as it comes."""
+    """Run one reading statement in its own transaction. Raises psycopg.Error."""
     if not session.pooled:
         return await (await _execute(connection, statement, values, session)).fetchall()
     async with connection.pipeline():
@@ -88,7 +88,7 @@ async def _transaction(
                 await connection.execute(words)
     finally:
         connection.remove_notice_handler(collect)
-    if warnings:  # the wait for a standby was ended: the commit is known to be here only
+    if warnings:  # the wait for a standby was cancelled: the commit may be on this server only
         raise Unanswered(f"committed here, and perhaps not on the standby: {warnings[0]}")
     return [await _ran(transaction, steps) for transaction, steps in zip(transactions, sent, strict=True)]
 
@@ -128,7 +128,7 @@ def _bound(value: object) -> object:
     if type(value) is int:
         return Int8(value)
     if isinstance(value, str) and "\0" in value:
-        return value.replace("\0", "\ufffd")  # the receipt has the bytes as they came
+        return value.replace("\0", "\ufffd")  # the receipt has the original bytes
     return value
 
 

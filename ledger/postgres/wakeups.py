@@ -1,4 +1,4 @@
-"""Wake-ups for due work: events in this process, NOTIFY for the others. An optimisation: workers also poll."""
+"""Wake-ups for due work: events in this process, NOTIFY for others. An optimisation: workers also poll."""
 
 import asyncio
 import contextlib
@@ -11,14 +11,13 @@ from psycopg_pool import PoolClosed
 from ledger.errors import LedgerError
 from ledger.postgres.connections import Pool, connect
 from ledger.storage.due_events import DueEvents
-from telemetry.background import report_exception
 
 CHANNEL = "renderhook_due"
 BATCH_SECONDS = 0.005
 """What becomes due within this time is sent together: each NOTIFY takes a lock that the whole database shares."""
 
 MOST_NAMES = 100
-"""Names in one notification, whose payload is limited to 8,000 bytes; more are sent as `*`, which means all."""
+"""Names in one notification, whose payload is limited to 8,000 bytes. More are sent as `*`, which means all."""
 
 RECONNECT_SECONDS = 1.0
 CLOSE_SECONDS = 0.5
@@ -58,7 +57,7 @@ class Wakeups:
         """Send what is left, then stop, in bounded time even if the database does not answer."""
         self._closing = True
         self._not_empty.set()
-        await asyncio.wait(self._tasks[:1], timeout=CLOSE_SECONDS)  # a notification may be under way
+        await asyncio.wait(self._tasks[:1], timeout=CLOSE_SECONDS)  # a notification may be in progress
         for _ in range(3):  # the first cancels the statement, the next closes the connection
             for task in self._tasks:
                 task.cancel()
@@ -71,10 +70,7 @@ class Wakeups:
             await self._not_empty.wait()
             await asyncio.sleep(BATCH_SECONDS)
             self._not_empty.clear()
-            try:
-                await self._notify()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next notification must be sent
-                report_exception("ledger wake-ups", error)
+            await self._notify()
 
     async def _notify(self) -> None:
         names, self._unsent = self._unsent, set()
@@ -87,12 +83,8 @@ class Wakeups:
 
     async def _listen_forever(self) -> None:
         while not self._closing:  # a cancellation may be lost in a connection that breaks at the same time
-            try:
+            with contextlib.suppress(*_UNAVAILABLE):  # workers poll too
                 await self._listen()
-            except _UNAVAILABLE:  # workers poll too
-                pass
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next notification must be received
-                report_exception("ledger listener", error)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _listen(self) -> None:

@@ -1,14 +1,14 @@
 -- expand: the first schema. Times are milliseconds since the epoch, UTC; sizes are bytes.
 --
 -- One text for both databases, written for SQLite; ledger/storage/migrations.py renders it for Postgres. ID is TEXT
--- that sorts by its bytes: on Postgres COLLATE "C", because pages, ranges of keys and copies rely on one order on both.
--- Lists of words that grow are tables; closed lists are CHECKs. A CHECK on more than two words is a chain of ORs: for a
--- longer IN list SQLite builds a temporary index for every row that is written.
+-- that sorts by its bytes (on Postgres COLLATE "C"), because pages, ranges of keys and copies need one order on both.
+-- Lists of words that grow are tables; closed lists are CHECKs. A CHECK on more than two words is a chain of ORs,
+-- because for a longer IN list SQLite builds a temporary index at every write.
 
--- Every provider that a release or an extension has registered, inserted when a process starts.
+-- Every registered provider, inserted when a process starts.
 CREATE TABLE providers (name ID NOT NULL PRIMARY KEY CHECK (length(name) BETWEEN 1 AND 64)) STRICT, WITHOUT ROWID;
 
--- What can happen, to what kind of subject, and whether endpoints hear of it. `EventType` in ledger/records.py.
+-- The types of events, the kind of their subject, and whether endpoints receive them. `EventType` in ledger/records.py.
 CREATE TABLE event_types (
     type ID NOT NULL PRIMARY KEY, subject ID NOT NULL, public INTEGER NOT NULL CHECK (public IN (0, 1)),
     UNIQUE (type, public)
@@ -19,7 +19,7 @@ INSERT INTO event_types (type, subject, public) VALUES
     ('run.failed', 'run', 1), ('run.canceled', 'run', 1), ('output.archived', 'output', 1),
     ('endpoint.disabled', 'endpoint', 1), ('endpoint.test', 'endpoint', 1);
 
--- What became of a verified report, and whether an operator should see it. `RecordResult` in ledger/records.py.
+-- The results of recording a report, and whether an operator should see them. `RecordResult` in ledger/records.py.
 CREATE TABLE receipt_results (
     result ID NOT NULL PRIMARY KEY, needs_attention INTEGER NOT NULL CHECK (needs_attention IN (0, 1))
 ) STRICT, WITHOUT ROWID;
@@ -37,7 +37,7 @@ CREATE TABLE jobs (
     request_digest      TEXT    NOT NULL,
     provider_request_id ID               CHECK (length(provider_request_id) BETWEEN 1 AND 200),
     status_url TEXT, response_url TEXT, cancel_url TEXT,
-    -- how many requests of this job may have reached the provider: more than one only by RESUBMIT_UNCONFIRMED
+    -- how many submissions may have reached the provider: more than one only by RESUBMIT_UNCONFIRMED
     submissions         INTEGER NOT NULL DEFAULT 0 CHECK (submissions >= 0),
     claimed_until       INTEGER,
     unconfirmed_at      INTEGER,
@@ -53,8 +53,8 @@ CREATE TABLE jobs (
                                                 OR error_fault = 'renderhook'),
     error_code TEXT, error_message TEXT, error_retryable INTEGER CHECK (error_retryable IN (0, 1)),
     last_sequence       INTEGER NOT NULL DEFAULT 0,
-    -- the id of the last transition: what follows a transition in its transaction has this as its condition, and so
-    -- changes nothing when the transition changed nothing
+    -- the id of the last transition: the statements after a transition have it in their conditions, and so change
+    -- nothing if the transition changed nothing
     last_transition     ID      NOT NULL,
     CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled' OR state = 'expired')
            = (finalized_at IS NOT NULL)),
@@ -78,8 +78,8 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 -- query: list_jobs_by_state and list_jobs_by_provider_and_state. One for both, because every transition writes it.
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
--- What the user sent with a job. In a table of its own because it may be long and never changes, and the row of a job
--- is written again at every transition.
+-- What the user sent with a job. Not in `jobs`, because it may be long and never changes, and the row of a job is
+-- written at every transition.
 CREATE TABLE inputs (
     job_id   ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
     input    TEXT NOT NULL,
@@ -97,8 +97,8 @@ CREATE TABLE outputs (
     PRIMARY KEY (job_id, position)
 ) STRICT, WITHOUT ROWID;
 
--- A job as it is read: a row for each of its outputs, and one row when it has none. Only the first row has what may be
--- long, or a job with a thousand outputs would be read with a thousand copies of its input.
+-- A job with a row for each output, or one row if it has none. Only the first row has the input, or a job with a
+-- thousand outputs would be read with a thousand copies of it.
 CREATE VIEW job_rows AS
 SELECT j.*,
        CASE WHEN o.position > 1 THEN NULL ELSE i.input END AS input,
@@ -123,9 +123,9 @@ CREATE TABLE receipts (
 -- query: count_receipts_needing_attention
 CREATE INDEX receipts_needing_attention ON receipts (result, received_at) WHERE result IN ('conflict', 'orphan');
 
--- What happened to a job, a run, an endpoint or an output, in order. Its id has no reference because it may be
--- in any of several tables. `public` is that of its type, here because every callback asks for it.
--- `transition` is what made it, the id of the receipt where a report did. `data` is JSON, or NULL.
+-- The events of a job, a run, an endpoint or an output. `subject` has no reference, because it may be in any of several
+-- tables. `public` is a copy of that of the type, because every callback needs it. `transition` is the id of the
+-- transition, which is that of the receipt if a report caused it. `data` is JSON, or NULL.
 CREATE TABLE events (
     subject    ID      NOT NULL,
     sequence   INTEGER NOT NULL CHECK (sequence >= 1),
@@ -138,8 +138,7 @@ CREATE TABLE events (
     FOREIGN KEY (type, public) REFERENCES event_types (type, public)
 ) STRICT, WITHOUT ROWID;
 
--- Where notifications go: NOTIFY_URL ('settings'), the `notify` URLs of jobs ('job'), and what is made by the API
--- ('api').
+-- Where notifications go: NOTIFY_URL ('settings'), the `notify` URLs of jobs ('job'), and those of the API ('api').
 CREATE TABLE endpoints (
     id              ID      NOT NULL PRIMARY KEY CHECK (length(id) BETWEEN 4 AND 64),
     url             TEXT    NOT NULL CHECK (length(url) BETWEEN 1 AND 2048),
@@ -153,9 +152,9 @@ CREATE TABLE endpoints (
     timeout_ms      INTEGER CHECK (timeout_ms >= 1),
     schedule        TEXT,
     created_at      INTEGER NOT NULL,
-    -- paused: it goes on hearing of events, and its deliveries wait
+    -- paused: it receives events, and their deliveries wait
     paused_at INTEGER, paused_reason TEXT,
-    -- disabled: it answered 410, and what it hears of is dead at once
+    -- disabled: it answered 410, and its new deliveries are dead at once
     disabled_at INTEGER, disabled_reason TEXT,
     removed_at      INTEGER,
     last_sequence   INTEGER NOT NULL DEFAULT 0,
@@ -163,9 +162,9 @@ CREATE TABLE endpoints (
     CHECK ((paused_at IS NULL) = (paused_reason IS NULL) AND (disabled_at IS NULL) = (disabled_reason IS NULL))
 ) STRICT;
 
--- query: fan_out, the endpoints that may hear of every event
+-- query: fan_out, the endpoints for the events of all jobs
 CREATE INDEX endpoints_for_all ON endpoints (id) WHERE source <> 'job' AND removed_at IS NULL;
--- rule: the same `notify` URL in many jobs is one endpoint; query: subscribe_job_endpoint
+-- rule: one endpoint for each `notify` URL; query: subscribe_job_endpoint
 CREATE UNIQUE INDEX endpoints_of_jobs ON endpoints (url) WHERE source = 'job';
 -- query: resume_unsigned_endpoints, count_paused_deliveries
 CREATE INDEX endpoints_paused ON endpoints (id) WHERE paused_at IS NOT NULL;
@@ -176,8 +175,8 @@ CREATE TABLE subscriptions (
     PRIMARY KEY (job_id, endpoint_id)
 ) STRICT, WITHOUT ROWID;
 
--- The endpoints that may hear of every event, and of which they hear: public ones that pass their filters. An endpoint
--- does not hear of itself. A job's metadata must have each pair of a metadata filter; nothing else has metadata.
+-- The endpoints for the events of all jobs, and the public events that pass their filters. An endpoint does not receive
+-- its own events. A metadata filter passes only jobs whose metadata has each of its pairs.
 -- only sqlite: it filters by json_each(text)
 CREATE VIEW general_listeners AS
 SELECT v.subject, v.sequence, v.transition, e.id AS endpoint_id, e.url, e.paused_at, e.disabled_at, e.disabled_reason
@@ -192,8 +191,8 @@ WHERE v.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
                                                       WHERE m.key = f.key AND m.type = f.type
                                                         AND m.value IS NOT DISTINCT FROM f.value))));
 -- end only
--- only postgres: it filters by a function, because it would set up subqueries at every callback, also where there is no
--- filter. A callback must not fail because of somebody's metadata: what cannot be read as JSONB passes no filter.
+-- only postgres: it filters by a function, because subqueries would cost time at every callback, even without a filter.
+-- A callback must not fail because of a job's metadata: what is not valid JSONB passes no filter.
 CREATE FUNCTION passes(event_filter TEXT, metadata_filter TEXT, event_type TEXT, job TEXT) RETURNS BOOLEAN
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -219,8 +218,8 @@ WHERE v.public = 1 AND e.source <> 'job' AND e.removed_at IS NULL
        OR passes(e.event_filter, e.metadata_filter, v.type, v.subject));
 -- end only
 
--- Who hears of an event, the one place that says so: those above, and the job's own endpoints, but one delivery for
--- each URL where one of those above is at work under the same.
+-- Which endpoints receive an event, for every statement: those above, and the job's own endpoints, except if one of
+-- those above has the same URL and is neither paused nor disabled.
 CREATE VIEW listeners AS
 SELECT subject, sequence, transition, endpoint_id, paused_at, disabled_at, disabled_reason FROM general_listeners
 UNION ALL
@@ -234,8 +233,8 @@ WHERE v.public = 1 AND e.removed_at IS NULL
                       AND g.paused_at IS NULL AND g.disabled_at IS NULL);
 
 CREATE TABLE deliveries (
-    -- msg_<subject>_<sequence>_<endpoint without its prefix>: so an endpoint gets one delivery of an event, and those
-    -- of a job stand together
+    -- msg_<subject>_<sequence>_<endpoint without its prefix>: an endpoint has one delivery of an event, and the
+    -- deliveries of a job are adjacent
     id           ID      NOT NULL PRIMARY KEY,
     subject      ID      NOT NULL,
     sequence     INTEGER NOT NULL,
@@ -243,7 +242,7 @@ CREATE TABLE deliveries (
     state        ID      NOT NULL CHECK (state = 'pending' OR state = 'delivered' OR state = 'dead'
                                          OR state = 'discarded'),
     attempts     INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    -- attempts that failed since it was made or replayed: where it is in the schedule
+    -- failed attempts since it was created or replayed: its place in the schedule
     failures     INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
     created_at   INTEGER NOT NULL,
     due_at       INTEGER,
@@ -258,8 +257,8 @@ CREATE TABLE deliveries (
 
 -- query: read_due_deliveries of an endpoint, and release_endpoint, which also relies on the lock of the foreign key
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
--- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state: SQLite uses a partial index only
--- where the statement has its very condition.
+-- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state, because SQLite uses a partial
+-- index only for a statement with the same condition.
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
 -- query: list_discarded_deliveries, count_deliveries_needing_attention
 CREATE INDEX deliveries_discarded ON deliveries (id) WHERE state = 'discarded';
@@ -275,14 +274,14 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 ) STRICT, WITHOUT ROWID;
 
--- The kinds of work; a lower priority goes first. `work` has no reference to them: checking it at every insert and
--- delete costs SQLite a twentieth of a callback. A test holds that no statement names another kind.
+-- The kinds of work; lower priorities come first. `work` has no reference to them, because its checks cost SQLite a
+-- twentieth of a callback. A test checks that no statement names another kind.
 CREATE TABLE work_kinds (name ID NOT NULL PRIMARY KEY, priority INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO work_kinds (name, priority) VALUES ('submit', 1), ('poll', 2), ('deliver', 3);
 
--- The tasks. `due_at` of a leased row is the end of its lease, so the task of a dead worker comes due again. The
+-- The tasks. `due_at` of a leased row is the end of its lease, so the tasks of a dead worker come due again. The
 -- subject of `submit` and `poll` is a job, that of `deliver` an endpoint: one worker at a time delivers to an endpoint,
--- so a slow endpoint delays no other.
+-- so a slow one delays no other.
 CREATE TABLE work (
     kind    ID      NOT NULL,
     subject ID      NOT NULL,
@@ -292,7 +291,7 @@ CREATE TABLE work (
     PRIMARY KEY (kind, subject)
 ) STRICT, WITHOUT ROWID;
 
--- only postgres: rows change often; vacuum early however many rows are due later
+-- only postgres: rows change often, so vacuum early, however many tasks there are
 ALTER TABLE work SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 -- end only
 

@@ -1,4 +1,4 @@
--- Deliveries: one event for one endpoint, its attempts, and its end.
+-- Deliveries: one event for one endpoint, and its attempts.
 
 -- name: insert_attempt
 INSERT INTO attempts (delivery_id, number, at, status, latency_ms, error, response)
@@ -14,25 +14,25 @@ WHERE id = :delivery_id AND state = 'pending'
 RETURNING id;
 
 -- name: reschedule_delivery
--- Still pending, the next attempt at :due_at.
+-- Still pending; the next attempt is at :due_at.
 UPDATE deliveries SET due_at = :due_at, failures = failures + 1 WHERE id = :delivery_id AND state = 'pending';
 
 -- name: replay_delivery
--- dead -> pending: an operator asks for it again, under the same id.
+-- dead -> pending, under the same id.
 UPDATE deliveries SET state = 'pending', due_at = :now, failures = 0, finalized_at = NULL, reason = NULL
 WHERE id = :delivery_id AND state = 'dead'
 RETURNING endpoint_id;
 
 -- name: enable_endpoint
--- Replaying is asking the endpoint again, also one that had answered 410.
+-- A replay also enables an endpoint that answered 410.
 UPDATE endpoints SET disabled_at = NULL, disabled_reason = NULL
 WHERE id = (SELECT endpoint_id FROM deliveries WHERE id = :delivery_id AND state = 'pending')
   AND disabled_at IS NOT NULL;
 
 -- name: read_due_deliveries
--- All that the next POSTs to an endpoint need, the longest due first: each delivery with its endpoint, its event, and,
--- of the event of a job, the job with its outputs. Joined by hand: SQLite would make all of the view job_rows for a
--- LEFT JOIN. Nothing while the endpoint is paused.
+-- Everything that the next attempts need, longest due first: each delivery with its endpoint, its event and, if the
+-- subject is a job, the job with its outputs. No rows while the endpoint is paused. Without the view job_rows, because
+-- SQLite would materialize all of it for a LEFT JOIN.
 SELECT d.id AS delivery_id, d.attempts, d.failures, d.sequence, d.endpoint_id,
        e.url AS endpoint_url, e.secrets, e.schedule, e.max_concurrency, e.rate_per_second, e.timeout_ms,
        e.disabled_reason, e.removed_at,
@@ -57,7 +57,7 @@ SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalize
 FROM deliveries WHERE id = :delivery_id;
 
 -- name: list_dead_deliveries
--- The state is written out, because a partial index answers no parameter.
+-- The state is a literal, because a partial index cannot be used with a parameter.
 SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, finalized_at, reason
 FROM deliveries WHERE state = 'dead' AND id < :before ORDER BY id DESC LIMIT :limit;
 
@@ -72,8 +72,7 @@ WHERE id >= 'msg_' || :subject || '_' AND id < 'msg_' || :subject || '`' AND sub
 ORDER BY sequence, endpoint_id;
 
 -- name: count_deliveries_needing_attention
--- Those that were given up, and those that wait because their endpoint is paused: a CROSS JOIN, or SQLite would read
--- all that is pending.
+-- Dead and discarded deliveries, and those of paused endpoints. CROSS JOIN, or SQLite would read every pending one.
 SELECT 'dead' AS state, count(*) AS number FROM deliveries WHERE state = 'dead'
 UNION ALL
 SELECT 'discarded' AS state, count(*) AS number FROM deliveries WHERE state = 'discarded'

@@ -1,8 +1,8 @@
--- Endpoints: where notifications go. What is pending for one is not lost by a setting that is absent: it waits.
+-- Endpoints: where notifications go. While a setting is absent, pending deliveries wait.
 
 -- name: put_settings_endpoint
--- The endpoint of NOTIFY_URL, at every start. What was pending for an old URL goes to the new one, and an endpoint that
--- had answered 410 is asked again: the setting is the operator's word, and newer. A pause of another reason goes on.
+-- The endpoint of NOTIFY_URL, at every start. Pending deliveries go to a changed URL, and an endpoint that answered 410
+-- is enabled, because the setting is newer. A pause for another reason continues.
 INSERT INTO endpoints (id, url, source, created_at) VALUES (:endpoint_id, :url, 'settings', :now)
 ON CONFLICT (id) DO UPDATE
 SET url = excluded.url, removed_at = NULL, disabled_at = NULL, disabled_reason = NULL,
@@ -14,7 +14,7 @@ UPDATE endpoints SET paused_at = COALESCE(paused_at, :now), paused_reason = :rea
 WHERE id = :endpoint_id AND removed_at IS NULL;
 
 -- name: pause_unsigned_endpoints
--- NOTIFY_SECRET is not set: only the endpoints with secrets of their own can be sent anything.
+-- NOTIFY_SECRET is not set: only endpoints with their own secrets can receive notifications.
 UPDATE endpoints SET paused_at = :now, paused_reason = :reason
 WHERE secrets IS NULL AND paused_at IS NULL AND removed_at IS NULL;
 
@@ -25,25 +25,25 @@ WHERE paused_at IS NOT NULL AND paused_reason = :reason
 RETURNING id;
 
 -- name: remove_endpoint
--- On purpose: it hears of nothing more.
+-- It receives no more events.
 UPDATE endpoints SET removed_at = :now, paused_at = NULL, paused_reason = NULL
 WHERE id = :endpoint_id AND removed_at IS NULL;
 
 -- name: discard_deliveries
--- pending -> discarded: those of an endpoint that was removed.
+-- pending -> discarded, of a removed endpoint.
 UPDATE deliveries SET state = 'discarded', due_at = NULL, finalized_at = :now, reason = :reason
 WHERE endpoint_id = :endpoint_id AND state = 'pending'
 RETURNING id;
 
 -- name: disable_endpoint
--- It answered 410 Gone: it wants no more.
+-- It answered 410 Gone.
 UPDATE endpoints
 SET disabled_at = :now, disabled_reason = :reason, last_sequence = last_sequence + 1, last_transition = :transition
 WHERE id = :endpoint_id AND disabled_at IS NULL
 RETURNING id;
 
 -- name: count_paused_deliveries
--- What waits because an endpoint is paused, by the reason. CROSS JOIN, or SQLite would read all that is pending.
+-- The deliveries of paused endpoints, by the reason. CROSS JOIN, or SQLite would read every pending one.
 SELECT e.paused_reason AS reason, count(*) AS number
 FROM endpoints AS e CROSS JOIN deliveries AS d
 WHERE e.paused_at IS NOT NULL AND d.endpoint_id = e.id AND d.state = 'pending'

@@ -1,9 +1,8 @@
--- Outcomes: the one way in which a job ends. What follows settle_job changes nothing unless settle_job settled the job.
+-- Outcomes: how jobs end. The statements after settle_job change rows only if it ended the job.
 
 -- name: settle_job
--- any open state -> completed, failed, canceled or expired. The first report wins. A provider's report settles only the
--- job whose request it is: another request id is believed only while ours is unknown or the job was submitted again,
--- and never when it belongs to another job. The receipt has the result.
+-- any open state -> completed, failed, canceled or expired, by the first report. The request id must be the job's.
+-- Another one is accepted while the job has none or was submitted twice, but never one of another job.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
     processing_time_ms = :processing_time_ms, warning = :warning, error_fault = :error_fault, error_code = :error_code,
@@ -15,14 +14,14 @@ WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
 -- name: set_request_id
--- The report that settled the job has a request id that we did not have. Apart from settle_job, because naming the
--- column there would write its index again for every job that ends.
+-- The request id of the report that ended the job, if the job did not have it. Not in settle_job, which would then
+-- write the index of this column for every job that ends.
 UPDATE jobs SET provider_request_id = :request_id, submitted_at = COALESCE(submitted_at, :now)
 WHERE id = :job_id AND last_transition = :transition
   AND (provider_request_id IS NULL OR provider_request_id <> :request_id);
 
 -- name: settle_claimed_job
--- submitting -> failed: the provider refused the request. Only by the claim's holder.
+-- submitting -> failed: the provider refused the request. Only with the claim.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = NULL, fingerprint = :fingerprint,
     submissions = submissions - 1, error_fault = :error_fault, error_code = :error_code,
@@ -32,7 +31,7 @@ WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
 
 -- name: cancel_accepted_job
--- accepted or waiting -> canceled: no provider has been asked, so nothing is running and nothing is billed.
+-- accepted or waiting -> canceled: nothing was sent to a provider.
 UPDATE jobs
 SET state = :state, finalized_at = :now, fingerprint = :fingerprint, last_sequence = last_sequence + 1,
     last_transition = :transition
@@ -40,7 +39,7 @@ WHERE id = :job_id AND state IN ('accepted', 'waiting')
 RETURNING id;
 
 -- name: expire_job
--- unconfirmed or submitted -> expired: no outcome in the time allowed. A job that changed since it was read stays.
+-- unconfirmed or submitted -> expired: no outcome in time. Does nothing if the job changed since it was read.
 UPDATE jobs
 SET state = :state, finalized_at = :now, fingerprint = :fingerprint, error_fault = :error_fault,
     error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
@@ -54,9 +53,8 @@ SELECT id, :position, :url, :content_type, :file_name, :file_size, :width, :heig
 FROM jobs WHERE id = :job_id AND last_transition = :transition;
 
 -- name: insert_receipt
--- Keep the report, and what became of it. A report under a request id that is not known of this job is a conflict: the
--- provider may have taken the job although it said no. A report of another job's request is not kept: no row comes
--- back.
+-- The report, with the result of recording it. A request id that is not the job's is a conflict: the provider may have
+-- taken the job twice. A report with the request id of another job is not kept, and no row is returned.
 INSERT INTO receipts (id, job_id, provider, source, request_id, result, headers, body, received_at)
 SELECT :transition, :job_id, :provider, :source, :request_id,
        CASE WHEN j.id IS NULL THEN 'orphan'
@@ -79,5 +77,5 @@ SELECT id, job_id, provider, source, request_id, result, headers, body, received
 FROM receipts WHERE job_id = :job_id ORDER BY id;
 
 -- name: count_receipts_needing_attention
--- The words of receipt_results that need attention, written out, because a partial index answers no parameter.
+-- The results that need attention are literals, because a partial index cannot be used with a parameter.
 SELECT result, count(*) AS number FROM receipts WHERE result IN ('conflict', 'orphan') GROUP BY result;

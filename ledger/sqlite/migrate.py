@@ -1,4 +1,4 @@
-"""Migrations on SQLite: each in one transaction that may rebuild any table, whatever refers to it."""
+"""Migrations on SQLite: each in one transaction that may rebuild any table, even one with references to it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,9 +8,7 @@ from ledger.storage.migrations import (
     READ_APPLIED,
     READ_MOVED,
     RECORD,
-    Applied,
     Migration,
-    Moved,
     bookkeeping,
     migrations,
     new_migrations,
@@ -18,19 +16,17 @@ from ledger.storage.migrations import (
 
 
 def migrate(connection: sqlite3.Connection, now: int) -> list[Migration]:
-    """Bring the schema of a file up to date and return what was applied. `now` is ms. Rows must be dicts.
+    """Apply the new migrations and return them. `now` is ms. Rows of `connection` must be dicts.
 
-    Raises `CannotOpen` as `new_migrations` does, and for a migration that leaves a reference to nothing; sqlite3.Error
-    as it comes.
+    Raises `CannotOpen` as `new_migrations` does, and for a migration that leaves a dangling reference; sqlite3.Error.
     """
     _run(connection, bookkeeping("sqlite"))
-    applied = [Applied(**row) for row in connection.execute(READ_APPLIED).fetchall()]
-    moved = [Moved(**row) for row in connection.execute(READ_MOVED).fetchall()]
-    new = new_migrations(applied, moved[0] if moved else None, migrations("sqlite"))
+    applied, moved = (connection.execute(statement).fetchall() for statement in (READ_APPLIED, READ_MOVED))
+    new = new_migrations(applied, moved, migrations("sqlite"))
     if not new:
         return []
-    # As https://sqlite.org/lang_altertable.html#otheralter has it: or DROP TABLE would delete what refers to its rows.
-    # The pragma does nothing inside a transaction, so the references are checked before each commit instead.
+    # https://sqlite.org/lang_altertable.html#otheralter: with foreign keys, DROP TABLE would delete referring rows. The
+    # pragma has no effect inside a transaction, so references are checked before each commit instead.
     connection.execute("PRAGMA foreign_keys = OFF")
     try:
         for migration in new:
@@ -68,7 +64,7 @@ def _check_references(connection: sqlite3.Connection, migration: Migration) -> N
     key = ", ".join(row["name"] for row in connection.execute(f"PRAGMA table_info({table})") if row["pk"])
     same = " AND ".join(f"parent.{to} = child.{column}" for column, to in pairs)
     given = " AND ".join(f"child.{column} IS NOT NULL" for column, _ in pairs)
-    parents = f"SELECT 1 FROM {parent} AS parent WHERE {same}"  # noqa: S608 - names of the catalogue
+    parents = f"SELECT 1 FROM {parent} AS parent WHERE {same}"  # noqa: S608 - names from the catalogue
     children = f"SELECT {key} FROM {table} AS child WHERE {given} AND NOT EXISTS ({parents}) LIMIT 1"  # noqa: S608 - as above
     orphan = connection.execute(children).fetchone()
     raise CannotOpen(

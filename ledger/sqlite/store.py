@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file: one connection that writes, and one that reads beside it."""
+"""The store on one SQLite file: one connection that writes and one that reads."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from ledger.errors import CannotOpen, LedgerError, Locked, Unavailable
+from ledger.errors import CannotOpen, Closed, FileLost, LedgerError, Locked
+from ledger.sqlite.files import OpenFiles, make_private
 from ledger.sqlite.migrate import migrate
 from ledger.sqlite.transactions import fault_of, run_batch
 from ledger.storage.due_events import DueEvents
@@ -26,7 +27,7 @@ A = TypeVar("A")
 
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # an answered callback is on the disk: https://sqlite.org/pragma.html#pragma_synchronous
+    "PRAGMA synchronous = FULL",  # a callback is durable before its response: https://sqlite.org/pragma.html#pragma_synchronous
     "PRAGMA foreign_keys = ON",
     "PRAGMA busy_timeout = 5000",
     "PRAGMA trusted_schema = OFF",
@@ -35,19 +36,24 @@ _PRAGMAS = (
 )
 
 
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a file that another process has locked, after all the work has ended."""
+
+
 class SQLiteStore:
     """The `Store` on SQLite. Open one with `open_sqlite`."""
 
     poll_ms = 60_000  # this process enqueues all work, and wakes its own workers
 
     def __init__(
-        self, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, *, waiting_limit: int, batch: int
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, **limits: int
     ) -> None:
+        self._files = OpenFiles(path)
         self._writer = writer
         self._reader = reader
         self._lock = lock
         self._due = DueEvents()
-        self._commits = GroupCommit(self._run, self._due.set, waiting_limit=waiting_limit, batch=batch)
+        self._commits = GroupCommit(self._run, self._due.set, **limits)
         self._closed = False
 
     async def write(self, transaction: Transaction[T]) -> T:
@@ -57,10 +63,12 @@ class SQLiteStore:
     async def read(self, statement: str, values: Mapping[str, object]) -> Rows:
         """Run a reading statement on the reader's connection."""
         if self._closed:
-            raise Unavailable("the database is closed")
-        asked = statements()[statement]
+            raise Closed("the database is closed")
+        if (lost := self._files.fault()) is not None:
+            raise lost
+        found = statements()[statement]
         try:
-            return list(await self._reader.execute_fetchall(asked.text, asked.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
+            return list(await self._reader.execute_fetchall(found.text, found.pick(values)))  # type: ignore[arg-type]  # rows are dicts, by our row factory
         except sqlite3.Error as error:
             raise fault_of(error) from error
 
@@ -68,19 +76,29 @@ class SQLiteStore:
         """Return the event of that name."""
         return self._due.get(what)
 
+    def fault(self) -> FileLost | None:
+        """Return what is wrong if the file was deleted or replaced, so that what is written would be lost."""
+        return self._files.fault()
+
     async def close(self) -> None:
-        """Commit what waits, close the file and give up its lock."""
+        """Commit what waits, close the file and release its lock, within `CLOSE_SECONDS`.
+
+        If another process locks the file for longer, its thread is left behind: it ends with this process.
+        """
         if self._closed:
             return
         self._closed = True
-        await self._commits.close()
+        committed = await self._commits.close(CLOSE_SECONDS)
         await self._reader.close()
-        await self._writer.close()
+        if committed:
+            await self._writer.close()
         os.close(self._lock)
 
     async def _run(self, transactions: Sequence[Transaction[Any]]) -> Sequence[Result]:
         try:
-            return await _on_thread(self._writer, run_batch, transactions)
+            results = await _on_thread(self._writer, run_batch, transactions)
+            lost = self._files.fault()  # after the commit: a file that is deleted can still be written
+            return [lost] * len(transactions) if lost else results
         except Exception as error:  # noqa: BLE001 - every caller gets the error, and the writer goes on
             return [fault_of(error)] * len(transactions)
 
@@ -88,15 +106,16 @@ class SQLiteStore:
 async def open_sqlite(
     path: Path, *, now: int, providers: Collection[str] = (), waiting_limit: int = 10_000, batch: int = 256
 ) -> SQLiteStore:
-    """Open the ledger in `path`, made if it is not there, migrated to the newest schema.
+    """Open the ledger in `path`, created if it does not exist, and migrated to the newest schema.
 
-    A lock file beside it admits one process at a time, so the leases and claims of an earlier one are ended.
+    A lock file admits one process at a time, so the leases and claims of an earlier one are ended.
     `providers` are registered. `waiting_limit` bounds the writes that wait, `batch` those committed together. Raises
     `CannotOpen`, whose message says what an operator must do.
     """
     lock = take_lock(path)
     async with contextlib.AsyncExitStack() as undo:
         undo.callback(os.close, lock)
+        make_private(path)
         try:
             writer = await _open(path, "rwc", undo)
             for pragma in _PRAGMAS:
@@ -111,13 +130,13 @@ async def open_sqlite(
             kind = type(fault) if isinstance(fault, CannotOpen) else CannotOpen
             raise kind(f"cannot open {path}: {fault}") from error
         undo.pop_all()
-    return SQLiteStore(writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
+    return SQLiteStore(path, writer, reader, lock, waiting_limit=waiting_limit, batch=batch)
 
 
 async def _on_thread(
     connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection, A], T], argument: A
 ) -> T:
-    # aiosqlite offers single calls; a whole transaction in one hop needs its thread, hence the pin in pyproject.toml
+    # a private method of aiosqlite, which is pinned: its public ones switch threads for every statement
     execute: Callable[..., Awaitable[T]] = connection._execute
     return await execute(function, connection._conn, argument)
 
@@ -127,7 +146,7 @@ async def _open(path: Path, mode: str, undo: contextlib.AsyncExitStack) -> aiosq
     try:
         return await undo.enter_async_context(connection)
     except sqlite3.Error:
-        # aiosqlite does not wait for its thread, which uses our event loop until it ends
+        # aiosqlite does not wait for its thread, which uses the event loop until it ends
         await asyncio.to_thread(connection._thread.join, 5)
         raise
 
@@ -150,7 +169,7 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> Row:
 
 
 def take_lock(path: Path) -> int:
-    """Lock the file for writing and return the lock's file descriptor. Closing it gives up the lock.
+    """Lock the file for writing and return the lock's file descriptor. Closing it releases the lock.
 
     Raises `Locked` if another process holds it, `CannotOpen` if the folder cannot be written.
     """

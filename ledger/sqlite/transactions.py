@@ -1,4 +1,4 @@
-"""Run a batch of transactions in one of SQLite's: together, or each in a savepoint if one of them fails."""
+"""Run a batch in one transaction of SQLite; if one part fails, again with a savepoint for each."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ def run_batch(connection: sqlite3.Connection, transactions: Sequence[Transaction
 
 
 def _together(connection: sqlite3.Connection, transactions: Sequence[Transaction[Any]]) -> Sequence[Result] | None:
-    """Run them one after another. None if one failed; its changes are not rolled back yet.
+    """Run them one after another. Returns None if one failed; the changes are not rolled back yet.
 
-    A savepoint around each would let the others stand, but costs each of them a copy of every page that it changes.
+    Savepoints would keep the others, but cost each transaction a copy of every page that it changes.
     """
     cursor = connection.cursor()
     try:
@@ -47,7 +47,7 @@ def _apart(connection: sqlite3.Connection, transactions: Sequence[Transaction[An
         cursor.execute("SAVEPOINT one")
         try:
             results.append(_run(cursor, transaction))
-        except Exception as error:  # also a value that SQLite cannot hold: it fails this one alone
+        except Exception as error:  # also values that SQLite cannot store
             if not connection.in_transaction:  # SQLite rolled back all of the batch
                 raise
             cursor.execute("ROLLBACK TO one")
@@ -70,7 +70,7 @@ def _run(cursor: sqlite3.Cursor, transaction: Transaction[Any]) -> Ran:
 
 
 def fault_of(error: Exception) -> LedgerError:
-    """Sort an error of SQLite by what comes next. The message keeps SQLite's own words."""
+    """Convert an error of SQLite. The message has the original text."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return DiskFull(f"the disk is full: {error}; free some disk space")

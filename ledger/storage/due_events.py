@@ -1,4 +1,4 @@
-"""Events that say that something may be due: a kind of work, or an endpoint's deliveries."""
+"""Events that are set when something may be due: a kind of work, or an endpoint's deliveries."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ class DueEvents:
         return self._events.setdefault(name, asyncio.Event())
 
     def set(self, names: Iterable[str]) -> None:
-        """Set the events of these names that somebody holds."""
+        """Set the events of these names that are held."""
         for name in names:
             if (event := self._events.get(name)) is not None:
                 event.set()
 
     def set_all(self) -> None:
-        """Set every event that somebody holds."""
+        """Set every event that is held."""
         self.set(list(self._events))

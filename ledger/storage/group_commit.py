@@ -1,6 +1,6 @@
-"""Group commit: transactions that wait are committed together, and one that fails never fails another.
+"""Group commit: transactions that wait are committed together, and each fails alone.
 
-Both databases use it. They differ in how a batch is run and in how many batches may be under way at once.
+The databases differ in how they run a batch, and in how many batches may run at once.
 """
 
 import asyncio
@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import LedgerError, Overloaded, Unanswered, Unavailable
+from ledger.errors import Closed, LedgerError, Overloaded, Unanswered
 from ledger.storage.transaction import Ran, Result, Transaction
-from telemetry.background import report_exception
 
 RunBatch = Callable[[Sequence[Transaction[Any]]], Awaitable[Sequence[Result]]]
 """Runs transactions in one database transaction and returns the result or error of each. Never raises."""
@@ -56,10 +55,10 @@ class GroupCommit:
     def add(self, transaction: Transaction[Any]) -> Waiting:
         """Enqueue a transaction; `done` of the result holds its rows once it is committed, or a LedgerError.
 
-        Raises `Unavailable` after `close` and `Overloaded` when too many wait.
+        Raises `Closed` after `close` and `Overloaded` when too many wait.
         """
         if self._closing:
-            raise Unavailable("the database is closed")
+            raise Closed("the database is closed")
         if len(self._waiting) >= self._waiting_limit:
             raise Overloaded(f"{self._waiting_limit} writes are waiting (MAX_WAITING_WRITES); nothing was written")
         waiting = Waiting(transaction, asyncio.get_running_loop().create_future())
@@ -67,22 +66,29 @@ class GroupCommit:
         self._not_empty.set()
         return waiting
 
-    async def close(self) -> None:
-        """Commit what waits, and end."""
+    async def close(self, seconds: float | None = None) -> bool:
+        """Commit what waits, then stop, within `seconds`. Returns False if some was not: its callers get errors.
+
+        A batch that is running then may still be committed.
+        """
         self._closing = True
         self._not_empty.set()
-        await asyncio.gather(*self._writers)
+        _, late = await asyncio.wait(self._writers, timeout=seconds)
+        for writer in late:
+            writer.cancel()
+        if late:
+            await asyncio.wait(late)
+        for each in self._waiting:
+            _fail(each, Closed("the database was closed before this was written"))
+        self._waiting.clear()
+        return not late
 
     async def _commit_forever(self) -> None:
         while self._waiting or not self._closing:
             await self._not_empty.wait()
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
-                try:
-                    await self._commit([each for each in batch if not each.abandoned])
-                except Exception as error:  # noqa: BLE001 - without a writer, all would wait for ever
-                    report_exception("ledger writer", error)
-                    _fail(batch, Unanswered(f"an unforeseen exception: {error!r}"))
+                await self._commit([each for each in batch if not each.abandoned])
             if not self._closing:
                 self._not_empty.clear()
 
@@ -91,10 +97,15 @@ class GroupCommit:
             return
         if (order := self._order) is not None:
             batch.sort(key=lambda each: order(each.transaction))
-        results = await self._run([each.transaction for each in batch])
+        try:
+            results = await self._run([each.transaction for each in batch])
+        except asyncio.CancelledError:
+            for each in batch:
+                _fail(each, Unanswered("the database did not answer before the process ended"))
+            raise
         due: set[str] = set()
         for each, result in zip(batch, results, strict=True):
-            cancelled = each.done.done()  # the caller is gone; its transaction is committed all the same
+            cancelled = each.done.done()  # by its caller; the transaction is committed anyway
             if isinstance(result, Ran):
                 due.update(result.due)
                 if not cancelled:
@@ -105,7 +116,7 @@ class GroupCommit:
             self._publish(due)
 
 
-def _fail(batch: list[Waiting], error: LedgerError) -> None:
-    for each in batch:
-        if not each.done.done():
-            each.done.set_exception(error)
+def _fail(waiting: Waiting, error: LedgerError) -> None:
+    if not waiting.done.done():
+        waiting.done.set_exception(error)
+        waiting.done.exception()  # the caller may be gone, and asyncio would log it

@@ -1,9 +1,9 @@
 """Migrations: numbered files, run in order, each in one transaction, recorded with a checksum.
 
-`ledger/schema/NNNN_words.sql` is one text for both databases, rendered for Postgres; `NNNN_words.sqlite.sql` beside
-`NNNN_words.postgres.sql` are one for each, where a table is rebuilt. Two releases overlap in every deploy, so the first
-line of each says what it does to the older one: an `expand` only adds, and a release that does not know it works on; a
-`contract` takes away what the release before it ceased to use.
+`ledger/schema/NNNN_words.sql` is one text for both databases, rendered for Postgres. `NNNN_words.sqlite.sql` and
+`NNNN_words.postgres.sql` are a text for each, to rebuild a table. Two releases overlap in every deploy, so the first
+line names the phase: an `expand` only adds, and a release that does not know it still works; a `contract` removes what
+the release before it did not use any more.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import msgspec
 
 from ledger.errors import CannotOpen
 from ledger.storage.statements import Dialect
+from ledger.storage.transaction import Rows
 
 Phase = Literal["expand", "contract"]
 
@@ -46,11 +47,11 @@ CREATE TABLE IF NOT EXISTS moved_to (
 READ_APPLIED = "SELECT number, phase, checksum FROM migrations ORDER BY number"
 READ_MOVED = "SELECT copy, sentence, state FROM moved_to"
 RECORD = "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (%s, %s, %s, %s, %s)"
-"""Takes `Migration.record(now)`. Written for psycopg; SQLite's marks are `?`."""
+"""The statement for `Migration.record(now)`. On SQLite its placeholders are `?`."""
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
-    """One numbered change of the schema; `text` is as in its file, `sql` as its database runs it."""
+    """One numbered change of the schema. `text` is the content of its file, `sql` what its database runs."""
 
     number: int
     name: str
@@ -59,12 +60,12 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def checksum(self) -> str:
-        """Identify the text: another one under the same number has another checksum."""
+        """Identify the text, which must not change after a release."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def phase(self) -> Phase:
-        """Return what it does to a release that does not know it."""
+        """Return the phase, from the first line."""
         return cast("Phase", self.text[4 : self.text.index(":")])
 
     def record(self, now: int) -> tuple[object, ...]:
@@ -73,7 +74,7 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """One migration as the database remembers it."""
+    """One migration as recorded in the database."""
 
     number: int
     phase: str
@@ -81,9 +82,9 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The mark of a copy, on either side of it. While it is `closed` no release opens the ledger.
+    """The mark of a copy, in its source or its target. While its state is `closed`, no release opens the ledger.
 
-    `copy` says which copy it was, `sentence` what an operator does about it.
+    `copy` identifies the copy; `sentence` is the error message for the operator.
     """
 
     copy: str
@@ -92,12 +93,12 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 def bookkeeping(dialect: Dialect) -> str:
-    """Return the statements that make, if they are not there, the tables that are read before any migration."""
+    """Return the statements that create the tables that are read before any migration, if they do not exist."""
     return render(_BOOKKEEPING, dialect)
 
 
 def render(text: str, dialect: Dialect) -> str:
-    """Write a text of the schema as a database takes it: without the other's blocks, with its own types."""
+    """Render a text of the schema for one database: without the blocks of the other, and with its own types."""
     text = _ONLY.sub(lambda match: match[0] if match[1] == dialect else "", text)
     if dialect == "postgres":
         text = re.sub(r"\) STRICT(, WITHOUT ROWID)?;", ");", text)
@@ -124,21 +125,22 @@ def migrations(dialect: Dialect = "sqlite") -> list[Migration]:
 
 
 def is_of_this_release(applied: Iterable[Applied], dialect: Dialect) -> bool:
-    """Return whether a ledger has our migrations, all of them and no others."""
+    """Return whether a ledger has exactly the migrations of this release."""
     ours = {(migration.number, migration.checksum) for migration in migrations(dialect)}
     return {(each.number, each.checksum) for each in applied} == ours
 
 
-def new_migrations(applied: Iterable[Applied], moved: Moved | None, known: Sequence[Migration]) -> list[Migration]:
-    """Return what is still to be applied, in order.
+def new_migrations(applied: Rows, moved: Rows, known: Sequence[Migration]) -> list[Migration]:
+    """Return the migrations that are not applied yet, in order. The rows are those of READ_APPLIED and READ_MOVED.
 
-    Raises `CannotOpen` when the ledger was moved, or has another text under a number of ours, or a contract that we do
-    not know: a newer release has taken away what we may use.
+    Raises `CannotOpen` if the ledger was moved, if a migration has another checksum, or if a newer release has applied
+    a contract.
     """
-    if moved and moved.state == "closed":
-        raise CannotOpen(moved.sentence)
+    for row in moved:
+        if row["state"] == "closed":
+            raise CannotOpen(row["sentence"])
     ours, done = {migration.number: migration for migration in known}, set[int]()
-    for each in sorted(applied, key=lambda each: each.number):
+    for each in (Applied(**row) for row in applied):
         done.add(each.number)
         if each.number not in ours and each.phase != "expand":
             raise CannotOpen(

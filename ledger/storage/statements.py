@@ -1,8 +1,7 @@
-"""Named SQL: each statement stands in `sql/*.sql` under `-- name: <name>`, its comment saying which transition it is.
+"""Named SQL: each statement is in `sql/*.sql` under `-- name: <name>`, with a comment that names its transition.
 
-One text serves both databases. Where one of them needs another, it stands in its own folder, with the reason.
-Under `-- enqueue: <name>` stands a query of the work that is to be done. The statement is the database's own
-`enqueue`, in which the query replaces `@wanted`.
+One text serves both databases, except for those in a database's own folder, which have their reason in a comment.
+Under `-- enqueue: <name>` is a query of tasks. It replaces `@wanted` in the database's own statement `enqueue`.
 """
 
 import re
@@ -17,16 +16,16 @@ import msgspec
 Dialect = Literal["sqlite", "postgres"]
 
 _MARK: dict[Dialect, str] = {"sqlite": "?", "postgres": "$"}
-"""How a numbered value is written: https://sqlite.org/lang_expr.html#varparam, and `PREPARE` of Postgres."""
+"""The prefix of a numbered parameter: https://sqlite.org/lang_expr.html#varparam, and PREPARE of Postgres."""
 
 _NAME = re.compile(r"^-- (name|enqueue): (\w+)[ \t]*$", re.MULTILINE)
 _VALUE = re.compile(r"(?<![:\w]):([a-z_]+)")
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement: its text, whose values are numbered, and the names of those values in that order.
+    """One statement: its text with numbered parameters, and their names in that order.
 
-    `pick` returns the values in that order. SQLite binds numbered values in half the time of named ones.
+    `pick` returns the values in that order. SQLite binds numbered parameters in half the time of named ones.
     """
 
     text: str
@@ -36,7 +35,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 @cache
 def statements(dialect: Dialect = "sqlite") -> dict[str, Statement]:
-    """Return every named statement of a database. Its own replaces the common one of the same name.
+    """Return every named statement of a database. Its own text replaces the common one.
 
     Raises ValueError if a name is used twice in one folder, or if a file has SQL before the first name.
     """

@@ -1,4 +1,4 @@
-"""A transaction: named statements that run in order, all or none, and the function that reads what they returned."""
+"""A transaction: named statements that run in order, and the function that reads their rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -14,10 +14,10 @@ Rows = Sequence[Row]
 
 
 class Call(msgspec.Struct, frozen=True):
-    """One named statement with its own values, or with the transaction's if `values` is None.
+    """One named statement with its own values, or with those of the transaction if `values` is None.
 
-    `wakes` are the kinds of work that become due if the statement changes a row. `wakes_each` is the column that holds,
-    in each row that it returns, the name of something else that becomes due.
+    `wakes` are the kinds of work that become due if it changes a row. `wakes_each` is a column of the rows that it
+    returns, each with the name of something else that becomes due.
     """
 
     statement: str
@@ -27,10 +27,10 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Transaction(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
-    """One change of the ledger, all or nothing.
+    """One change of the ledger: `steps` run in order with `values`.
 
-    `steps` run in order with `values`. No Python runs between them, so their guards are in the SQL. `read` makes the
-    result of the rows that each step returned; it runs after the commit.
+    No Python runs between the steps, so their conditions are in the SQL. `read` makes the result from the rows of each
+    step, after the commit.
     """
 
     steps: tuple[Call, ...]
@@ -43,19 +43,28 @@ class Transaction(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
 
 
 class Ran(NamedTuple):
-    """The rows that each step of a transaction returned, and the names of what became due."""
+    """The rows of each step of a transaction, and the names of what became due."""
 
     rows: Sequence[Rows]
     due: Sequence[str]
 
 
 Result = Ran | LedgerError
-"""What came of one transaction of a batch."""
+"""The result of one transaction of a batch."""
 
 
 def due_after(step: Call, found: Rows, changed: int) -> list[str]:
-    """Name what became due by a step that returned the rows `found` and changed so many."""
+    """Return the names of what became due by a step that returned the rows `found` and changed `changed` rows."""
     due = list(step.wakes) if step.wakes and changed > 0 else []
     if step.wakes_each:
         due += [row[step.wakes_each] for row in found]
     return due
+
+
+def nothing(_: Sequence[Rows]) -> None:
+    """Return None: the `read` of a transaction without a result."""
+
+
+def changed(rows: Sequence[Rows]) -> bool:
+    """Return whether the first step returned a row: the `read` of a transaction that may change nothing."""
+    return bool(rows[0])

@@ -1,1 +1,1 @@
-"""Every change of the ledger as a transaction, and every reading."""
+"""Every transaction of the ledger, and every read."""

@@ -1,4 +1,4 @@
-"""Events: the steps of a transaction that number what it did and, for a public event, make the deliveries."""
+"""Events: the steps of a transaction that insert an event and, if it is public, its deliveries."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ def publish(event: EventType) -> tuple[Call, ...]:
 def event_values(
     event: EventType, subject: str, transition: str, *, now: int, data: str | None = None
 ) -> dict[str, object]:
-    """Return the values of the event of a transition of `subject`. `now` is ms, `data` JSON text."""
+    """Return the values for `publish`. `transition` is the id of the transition of `subject`, `data` JSON text."""
     return {
         "event": event.value,
         "public": int(event.public),
@@ -31,5 +31,5 @@ def event_values(
 
 
 async def list_events(store: Store, subject: str, *, after: int = 0) -> Sequence[Event]:
-    """Read what happened to a subject, in order, after the sequence number `after`."""
+    """Read the events of a subject with sequence numbers above `after`, in order."""
     return [Event(**row) for row in await store.read("list_events", {"subject": subject, "after": after})]

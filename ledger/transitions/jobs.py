@@ -12,7 +12,7 @@ from ledger.transitions.events import event_values, publish
 
 
 def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
-    """Make `job` durable: state `accepted`, its event, and its task to be submitted."""
+    """Insert a job in state `accepted`, with its event and its `submit` task."""
     job_id = new_identifier("job", now)
     values = event_values(EventType.JOB_ACCEPTED, job_id, new_identifier("tran", now), now=now) | {
         "job_id": job_id,
@@ -27,7 +27,7 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
     }
     endpoints = [
         Call(statement, values | {"endpoint_id": new_identifier("ep", now), "url": url})
-        for url in sorted(set(job.notify))  # in one order everywhere, or two transactions would wait for each other
+        for url in sorted(set(job.notify))  # always in this order, or two transactions could deadlock
         for statement in ("insert_job_endpoint", "enable_job_endpoint", "subscribe_job_endpoint")
     ]
 
@@ -49,7 +49,7 @@ def accept(job: NewJob, *, now: int) -> Transaction[Accepted]:
 
 
 async def read_job(store: Store, job_id: str) -> Job | None:
-    """Read one job with its outputs, or None when there is no such job."""
+    """Read one job with its outputs, or None."""
     rows = await store.read("read_job", {"job_id": job_id})
     return Job.from_rows(rows) if rows else None
 
@@ -62,7 +62,7 @@ async def list_jobs(
     provider: str | None = None,
     state: JobState | None = None,
 ) -> list[Job]:
-    """Read a page of at most `limit` jobs, newest first, of those with identifiers before `before`."""
+    """Read at most `limit` jobs, newest first, with identifiers before `before`."""
     statement = "list_jobs"
     if provider and state:
         statement = "list_jobs_by_provider_and_state"

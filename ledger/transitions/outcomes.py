@@ -1,4 +1,4 @@
-"""Outcomes: the one way in which a job ends, by callback and by poll alike."""
+"""Outcomes: how a job ends. Callbacks and polls use the same transaction."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,17 +7,16 @@ import msgspec
 from ledger.identifiers import new_identifier
 from ledger.records import EventType, Outcome, RecordResult
 from ledger.requests import Report, Task
-from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.storage.transaction import Call, Rows, Transaction, changed
 from ledger.transitions.events import event_values, publish
 from ledger.transitions.queue import finished
-from ledger.transitions.submissions import changed
+from ledger.transitions.submissions import error_values
 
 
 def record(report: Report, *, now: int) -> Transaction[RecordResult]:
-    """Record what a provider reported, with its receipt: the first outcome stands.
+    """Record a provider's report and its receipt. The first outcome of a job is kept.
 
-    Job, outputs, event, deliveries, their tasks and the receipt change in one transaction, or none does. See
-    `RecordResult` for what may come of it.
+    Job, outputs, event, deliveries, their tasks and the receipt are written in one transaction.
     """
     if report.outcome is None:
         return _record_pending(report, now=now)
@@ -28,24 +27,25 @@ def record(report: Report, *, now: int) -> Transaction[RecordResult]:
 
 
 def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Transaction[bool]:
-    """End a job that the provider refused to take, if the claim still holds. True when it ended so."""
+    """End a job that the provider refused, if the claim still holds. The result is whether it ended."""
     return _end("settle_claimed_job", task.subject, outcome, {"claim": claim}, now=now, task=task)
 
 
 def expire(task: Task, outcome: Outcome, *, last_transition: str, now: int) -> Transaction[bool]:
-    """End a job that got no outcome in time, if it is still as it was read. True when it ended so."""
+    """End a job without an outcome in time, if it has not changed since it was read. The result is whether it ended."""
     return _end("expire_job", task.subject, outcome, {"last_transition": last_transition}, now=now, task=task)
 
 
 def cancel(job_id: str, *, now: int) -> Transaction[bool]:
-    """Cancel a job that no provider has been asked for. False when it is too late for that."""
+    """Cancel a job that was not submitted. The result is False if it was."""
     return _end("cancel_accepted_job", job_id, Outcome.canceled(), {}, now=now, task=None)
 
 
 def _record_pending(report: Report, *, now: int) -> Transaction[RecordResult]:
     values = _report_values(report, EventType.JOB_SUBMITTED, now)
     values |= {"fingerprint": None, "status_url": None, "response_url": None, "cancel_url": None}
-    return Transaction(steps=(*_CONFIRM, _RECEIPT), values=values, read=_read_result)
+    steps = _POLL if report.request_id is None else _CONFIRM
+    return Transaction(steps=(*steps, _RECEIPT), values=values, read=_read_result)
 
 
 def _end(
@@ -60,12 +60,12 @@ def _end(
 
 _SETTLE = (Call("settle_job"), Call("set_request_id"))
 _END = (*publish(EventType.JOB_COMPLETED), Call("clear_job_work"))  # the steps are the same for every ending
+_POLL = (Call("end_poll_lease"), Call("poll_now", wakes=("poll",)))
 _CONFIRM = (
     Call("confirm_submission"),
     *publish(EventType.JOB_SUBMITTED),
     Call("clear_submit_work"),
-    Call("end_poll_lease"),
-    Call("poll_now", wakes=("poll",)),
+    *_POLL,
 )
 _RECEIPT = Call("insert_receipt")
 
@@ -85,22 +85,17 @@ def _report_values(report: Report, event: EventType, now: int) -> dict[str, obje
         "request_id": report.request_id,
         "headers": report.headers,
         "body": report.body,
-        # the receipt's id is the transition's too: of two reports, the job's last transition tells which ended it
-        **event_values(event, report.job_id, new_identifier("rcpt", now), now=now),
+        # the receipt's id is also the id of the transition, so the job names the report that ended it
+        **event_values(event, report.job_id, report.receipt or new_identifier("rcpt", now), now=now),
     }
 
 
 def _outcome_values(outcome: Outcome) -> dict[str, object]:
-    error = outcome.error
-    return {
+    return error_values(outcome.error) | {
         "state": outcome.state.value,
         "fingerprint": outcome.fingerprint,
         "processing_time_ms": outcome.processing_time_ms,
         "warning": outcome.warning,
-        "error_fault": error and error.fault.value,
-        "error_code": error and error.code,
-        "error_message": error and error.message,
-        "error_retryable": None if error is None else int(error.retryable),
     }
 
 

@@ -6,6 +6,6 @@ from ledger.storage.transaction import Call, Transaction
 
 
 def put_providers(names: Collection[str]) -> Transaction[None]:
-    """Register providers. Those that are registered already stay."""
+    """Register providers. Those that are not named stay registered."""
     steps = tuple(Call("insert_provider", {"name": name}) for name in sorted(names))
     return Transaction(steps=steps, values={}, read=lambda _: None)

@@ -1,31 +1,32 @@
-"""Submissions: from accepted to submitted, and the states in between in which the provider may have the job."""
+"""Submissions: from `accepted` to `submitted`, or to `unconfirmed`."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from ledger.identifiers import new_identifier
-from ledger.records import EventType
-from ledger.requests import ClaimResult, ProviderRequest, Task
+from ledger.records import EventType, JobError
+from ledger.requests import CLAIM_ENDED, RESTORED, ClaimResult, ProviderRequest, Task
 from ledger.rows import Job
-from ledger.storage.transaction import Call, Rows, Transaction
+from ledger.storage.transaction import Call, Rows, Transaction, changed
 from ledger.transitions.events import event_values, publish
 from ledger.transitions.queue import rescheduled
 
 MOST_SUBMISSIONS = 2
-"""Requests of one job that may reach a provider that never answers: each may have to be paid for."""
+"""Submissions of one job. The provider may bill each of them."""
 
 
 def claim(
     job_id: str, *, claim: str | None = None, now: int, until: int, unconfirmed_before: int | None = None
 ) -> Transaction[ClaimResult]:
-    """Claim a job for submission until `until` (ms). The transition's id is `claim`, or a new one.
+    """Claim a job for submission until `until` (ms). The id of the transition is `claim`, or a new one.
 
-    A job whose claim has ended becomes `unconfirmed` first: its request may have left. An unconfirmed job is claimed
-    only when it became so before `unconfirmed_before` (ms); None never claims it.
+    A job whose claim has ended becomes `unconfirmed` first. An unconfirmed job is claimed only if it became so before
+    `unconfirmed_before` (ms); None never claims it.
     """
     claim, expiry = claim or new_identifier("claim", now), new_identifier("tran", now)
     values: dict[str, object] = {"job_id": job_id, "now": now, "until": until, "transition": claim, "expiry": expiry}
+    values |= error_values(CLAIM_ENDED)
     unconfirmed = event_values(EventType.JOB_UNCONFIRMED, job_id, expiry, now=now)
     steps = [Call("expire_claim"), Call("insert_event", unconfirmed), Call("claim_submission")]
     if unconfirmed_before is not None:
@@ -42,7 +43,7 @@ def claim(
 
 
 def confirm(job_id: str, provider: str, request: ProviderRequest, *, now: int, poll_at: int) -> Transaction[bool]:
-    """Record that the provider has the job, and poll it first at `poll_at` (ms). True when it became `submitted`."""
+    """Make a job `submitted`, with its first poll at `poll_at` (ms). The result is whether its state changed."""
     values = _values(EventType.JOB_SUBMITTED, job_id, now) | msgspec.structs.asdict(request)
     values |= {"provider": provider, "kind": "poll", "due_at": poll_at}
     steps = (
@@ -55,15 +56,15 @@ def confirm(job_id: str, provider: str, request: ProviderRequest, *, now: int, p
 
 
 def return_to_accepted(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Return the job to `accepted`, to be submitted again at `due_at` (ms): the provider certainly does not have it."""
+    """Return a job that the provider did not take to `accepted`, to be submitted again at `due_at` (ms)."""
     values = {"job_id": task.subject, "transition": new_identifier("tran", now), "claim": claim}
     steps = (Call("return_to_accepted"), rescheduled(task, due_at=due_at, failed=True))
     return Transaction(steps=steps, values=values, read=changed)
 
 
-def mark_unconfirmed(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Make the job `unconfirmed`, its policy to be applied at `due_at` (ms): the provider may have it."""
-    values = _values(EventType.JOB_UNCONFIRMED, task.subject, now) | {"claim": claim}
+def mark_unconfirmed(task: Task, *, claim: str, error: JobError, now: int, due_at: int) -> Transaction[bool]:
+    """Make a job `unconfirmed` because of `error`. RESUBMIT_UNCONFIRMED is applied at `due_at` (ms)."""
+    values = _values(EventType.JOB_UNCONFIRMED, task.subject, now) | error_values(error) | {"claim": claim}
     steps = (
         Call("mark_unconfirmed"),
         *publish(EventType.JOB_UNCONFIRMED),
@@ -72,9 +73,26 @@ def mark_unconfirmed(task: Task, *, claim: str, now: int, due_at: int) -> Transa
     return Transaction(steps=steps, values=values, read=changed)
 
 
-def changed(rows: Sequence[Rows]) -> bool:
-    """Return whether the first statement of a transaction changed its job."""
-    return bool(rows[0])
+def error_values(error: JobError | None) -> dict[str, object]:
+    """Return the columns of a job's error."""
+    return {
+        "error_fault": error and error.fault.value,
+        "error_code": error and error.code,
+        "error_message": error and error.message,
+        "error_retryable": None if error is None else int(error.retryable),
+    }
+
+
+def mark_restored(*, now: int, limit: int) -> Transaction[int]:
+    """Make at most `limit` jobs that are `accepted` or `submitting` `unconfirmed`. The result is how many they were."""
+
+    def read(rows: Sequence[Rows]) -> int:
+        return len(rows[0])
+
+    transition = new_identifier("tran", now)
+    values = event_values(EventType.JOB_UNCONFIRMED, "", transition, now=now) | error_values(RESTORED)
+    values["limit"] = limit
+    return Transaction(steps=(Call("mark_restored"), Call("insert_restored_events")), values=values, read=read)
 
 
 def _values(event: EventType, job_id: str, now: int) -> dict[str, object]:

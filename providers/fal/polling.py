@@ -16,6 +16,7 @@ from providers.http import (
     Response,
     RetryLater,
     Running,
+    Unreadable,
 )
 from providers.reading import read_retry_after
 from providers.statuses import is_temporary
@@ -86,7 +87,7 @@ def parse_result(response: Response) -> PollResult:
     about_request = response.status in {401, 402, 403} or (is_temporary(response.status) and response.status < 500)
     if is_fal_error(response) and response.status >= 400 and not about_request:
         return Ended(outcome=failed_outcome(error))
-    return _retry(response)
+    return _retry(response, ended=True)
 
 
 def parse_cancel(response: Response) -> CancelResult:
@@ -106,15 +107,15 @@ def parse_cancel(response: Response) -> CancelResult:
 
 def _parse_output(response: Response) -> PollResult:
     if response.json is UNREADABLE:
-        return Running() if response.status == 202 else _retry(response)
+        return Running() if response.status == 202 else _retry(response, ended=True)
     status = response.fields.get("status")
     if "request_id" in response.fields and isinstance(status, str) and status in _WAITING:
         return Running(retry_after=read_retry_after(response.headers))
     return Ended(outcome=read_completion(response.json))
 
 
-def _retry(response: Response) -> RetryLater:
-    return retry_poll(response, provider="fal", setting="FAL_QUEUE_URL", read_error=read_error_response)
+def _retry(response: Response, *, ended: bool = False) -> RetryLater | Unreadable:
+    return retry_poll(response, provider="fal", setting="FAL_QUEUE_URL", read_error=read_error_response, ended=ended)
 
 
 def _request_url(queue_url: str, model: str, request_id: str) -> str:

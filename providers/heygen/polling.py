@@ -5,12 +5,15 @@ from typing import Any
 from urllib.parse import quote
 
 from ledger.records import Fault, JobError, Outcome
+from providers.find_files import find_files
 from providers.heygen.failures import find_error, is_temporary_error, read_error, read_error_response
-from providers.heygen.files import find_outputs
 from providers.heygen.submission import EXECUTIONS
-from providers.http import Ended, NotFound, PollResult, Request, Response, RetryLater, Running
+from providers.http import Ended, NotFound, PollResult, Request, Response, RetryLater, Running, Unreadable
 from providers.reading import read_retry_after, read_text
 from providers.unusable import retry_poll
+
+_URL_KEYS = ("video_url", "image_url", "audio_url", "url")
+"""Where URLs are in an output: `output.video_url`, `output.video.video_url`, and alike for images and sound."""
 
 
 def build_status(*, api_url: str, execution_id: str, key: str, path: str = EXECUTIONS) -> Request:
@@ -65,11 +68,9 @@ def _read_outcome(status: str, execution: Mapping[str, Any], fields: Mapping[str
 
 def _read_completion(execution: Mapping[str, Any]) -> Outcome:
     # One run has `output`; a graph of runs has `outputs`, by workflow.
-    outputs = find_outputs([execution.get("output"), execution.get("outputs")])
-    warning = read_text(execution.get("warning"))
-    if not outputs and warning is None:
-        warning = "HeyGen completed the execution, but its output has no usable URL"
-    return Outcome.completed(outputs, warning=warning)
+    files = find_files([execution.get("output"), execution.get("outputs")], _URL_KEYS)
+    warning = files.warning(provider="HeyGen", said=read_text(execution.get("warning")))
+    return Outcome.completed(files.outputs, warning=warning)
 
 
 def _read_error(response: Response) -> PollResult:
@@ -80,5 +81,5 @@ def _read_error(response: Response) -> PollResult:
     return Ended(outcome=Outcome.failed(error))
 
 
-def _retry(response: Response) -> RetryLater:
+def _retry(response: Response) -> RetryLater | Unreadable:
     return retry_poll(response, provider="HeyGen", setting="HEYGEN_API_URL", read_error=read_error_response)

@@ -8,15 +8,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ledger.errors import DiskFull, LedgerError, Overloaded, Unanswered
+from ledger.errors import DiskFull, FileLost, LedgerError, Overloaded, Unanswered
 from ledger.ledger import Ledger
 from receiver.views.status import StatusView
 from receiver.web.json import json_response
 from receiver.web.routing import endpoint
 from telemetry.emit import Emit
+from telemetry.version import VERSION
 
 _REASONS: Mapping[type[LedgerError], str] = {
     DiskFull: "the disk of the database is full",
+    FileLost: "the file of the database was deleted or replaced",
     Overloaded: "too many writes to the database wait",
     Unanswered: "the database did not confirm a write",
     LedgerError: "the database is not available",
@@ -48,7 +50,7 @@ class Health:
 
     async def alive(self, _: Request) -> Response:
         """Answer that the process responds. Neither disk nor database is used."""
-        return json_response(StatusView(status="alive"))
+        return json_response(StatusView(status="alive", version=VERSION))
 
     async def ready(self, _: Request) -> Response:
         """Answer whether callbacks are recorded and jobs worked on: the database commits and every worker runs."""
@@ -74,16 +76,7 @@ class Health:
         return None, ""
 
     async def metrics(self, _: Request) -> Response:
-        """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database.
-
-        While the database does not answer, that is missing; all else is there, as an operator then needs it.
-        """
-        try:
-            counts = await self._ledger.count_needing_attention()
-        except LedgerError as error:
-            self._emit("database.call_failed", error=str(error))
-            counts = {}
-            self._needs_attention.clear()
-        for what, number in counts.items():
+        """Answer with the metrics in Prometheus' text format. What needs attention is counted in the database."""
+        for what, number in (await self._ledger.count_needing_attention()).items():
             self._needs_attention.labels(what).set(number)
         return Response(generate_latest(self._registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,30 +1,31 @@
 """The callbacks of every provider, at `/callbacks/{provider}/{token}`: verified, recorded, and only then answered.
 
 Each check costs more than the one before: size, token, headers, body, signature, content. The response does not say
-why a callback was refused; the log and the metrics do.
+why a callback was refused; the log and the metrics do. What is verified is kept, whatever it holds: if its outcome
+cannot be read, a poll is due.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from ledger.clock import Clock
-from ledger.errors import CannotOpen, Unavailable
+from ledger.errors import CannotOpen, Contradiction, Unavailable
 from ledger.ledger import Ledger
 from ledger.records import RecordResult
 from ledger.requests import Report
 from providers.callback_tokens import CallbackTokens
-from providers.errors import NoKeyMatches, Reason, Unverified
-from providers.provider import CALLBACKS, Callback
+from providers.errors import Malformed, NoKeyMatches, Reason, Unverified
+from providers.provider import CALLBACKS, BodyHash, Callback
+from receiver.callbacks.bodies import CallbackBody, check_callback_length, read_callback_body
 from receiver.callbacks.keys import KeysUnavailable
 from receiver.callbacks.sources import Source
-from receiver.web.bodies import BodyRefused, check_declared_length, read_body
+from receiver.web.bodies import BodyRefused
 from receiver.web.problems import Problem, database_problem, internal_error, service_unavailable
 from telemetry.emit import Emit
-from work.job_endings import emit_ending
-
-_MALFORMED = frozenset({Reason.BODY_NOT_JSON, Reason.BODY_MALFORMED, Reason.REQUEST_ID_DIFFERS})
+from work.off_loop import run_off_loop
 
 _NOT_ACCEPTED = "the callback was not accepted"
 
@@ -52,14 +53,14 @@ class Callbacks:
         *,
         clock: Clock,
         emit: Emit,
-        max_body_bytes: int,
+        max_result_bytes: int,
     ) -> None:
         self._ledger = ledger
         self._sources = sources
         self._tokens = tokens
         self._clock = clock
         self._emit = emit
-        self._max_body_bytes = max_body_bytes
+        self._max_result_bytes = max_result_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one callback: 2xx only when it is recorded durably, 503 when the provider should send it again."""
@@ -82,12 +83,13 @@ class Callbacks:
     async def _receive(self, source: Source, token: str, scope: Scope, receive: Receive) -> RecordResult:
         if scope["method"] != "POST":
             raise Refusal("wrong_method", Problem(405, "callbacks are POSTed", headers={"Allow": "POST"}))
-        check_declared_length(scope["headers"], self._max_body_bytes)
+        check_callback_length(scope["headers"], limit=self._max_result_bytes)
         job_id = self._read_token(token.removesuffix("/"))
         opened = source.webhook.open(scope["headers"], self._clock())
-        body = await read_body(receive, self._max_body_bytes)
-        await verify(source, opened, body)
-        callback = source.webhook.parse(opened, body)
+        hashed = source.webhook.body_hash(opened)
+        body = await read_callback_body(receive, hashed, limit=self._max_result_bytes)
+        await verify(source, opened, hashed)
+        callback = await self._parse(source, job_id, opened, body)
         return await self._record(source, job_id, opened, body, callback)
 
     def _read_token(self, token: str) -> str:
@@ -96,19 +98,48 @@ class Callbacks:
             raise Refusal("token_foreign" if token else "token_missing", _NOT_FOUND)
         return job_id
 
+    async def _parse(self, source: Source, job_id: str, opened: Any, body: CallbackBody) -> Callback:
+        """Read a verified body. If that fails, it has no outcome, so that a poll is due. Raises `Unverified`."""
+        if body.kept is None:
+            error = f"{body.length} bytes are more than MAX_RESULT_BYTES"
+            return self._unread(source, job_id, opened, "too_long", error)
+        try:
+            return await run_off_loop(len(body.kept), source.webhook.parse, opened, body.kept)
+        except Unverified:
+            raise
+        except Malformed as error:
+            return self._unread(source, job_id, opened, "unreadable", str(error))
+        except Exception as error:  # noqa: BLE001 - the code of an installed provider may raise anything
+            return self._unread(source, job_id, opened, "provider_raised", type(error).__name__)
+
+    def _unread(self, source: Source, job_id: str, opened: Any, reason: str, error: str) -> Callback:
+        self._emit_unread(source, job_id, reason, error)
+        return Callback(request_id=source.webhook.request_id(opened))
+
+    def _emit_unread(self, source: Source, job_id: str, reason: str, error: str) -> None:
+        self._emit("callback.unread", provider=source.provider, job=job_id, reason=reason, error=error)
+
     async def _record(
-        self, source: Source, job_id: str, opened: object, body: bytes, callback: Callback
+        self, source: Source, job_id: str, opened: Any, body: CallbackBody, callback: Callback
     ) -> RecordResult:
+        headers = dict(source.webhook.receipt_headers(opened))
+        if body.kept is None:
+            headers["content-length"] = str(body.length)
         report = Report(
             job_id=job_id,
             provider=source.provider,
             source="callback",
             request_id=callback.request_id,
             outcome=callback.outcome,
-            headers=msgspec.json.encode(source.webhook.receipt_headers(opened)).decode(),
-            body=body,
+            headers=msgspec.json.encode(headers).decode(),
+            body=body.kept or b"",
         )
-        result = await self._ledger.record(report)
+        try:
+            result = await self._ledger.record(report)
+        except Contradiction as error:  # an installed provider's outcome may be one that the database rejects
+            self._emit_unread(source, job_id, "unrecordable", str(error))
+            callback = msgspec.structs.replace(callback, outcome=None)
+            result = await self._ledger.record(msgspec.structs.replace(report, outcome=None))
         if result is RecordResult.FOREIGN:
             raise Refusal("request_of_another_job", Problem(401, _NOT_ACCEPTED), job=job_id)
         self._emit(
@@ -119,22 +150,13 @@ class Callbacks:
             state=callback.outcome.state if callback.outcome else "unknown",
             result=result,
         )
-        if result is RecordResult.RECORDED and callback.outcome is not None:
-            emit_ending(
-                self._emit,
-                callback.outcome,
-                job=job_id,
-                provider=source.provider,
-                source="callback",
-                request=callback.request_id,
-            )
         return result
 
     def _problem(self, error: Exception, provider: str, scope: Scope) -> Problem:
         """Return the response to an exception, by what the provider should do next, and emit the reason."""
         if isinstance(error, Unverified):
             self._emit_refused(error.reason.value, provider, scope)
-            return Problem(400 if error.reason in _MALFORMED else 401, _NOT_ACCEPTED)
+            return Problem(400 if error.reason is Reason.REQUEST_ID_DIFFERS else 401, _NOT_ACCEPTED)
         if isinstance(error, Refusal):
             self._emit_refused(error.reason, provider, scope, **error.fields)
             return error.problem
@@ -154,16 +176,16 @@ class Callbacks:
         self._emit("callback.refused", provider=provider, reason=reason, client=client, **fields)
 
 
-async def verify(source: Source, opened: object, body: bytes) -> None:
+async def verify(source: Source, opened: Any, hashed: BodyHash) -> None:
     """Verify a body with the source's keys, and with newer ones when none of them matches. Raises `Unverified`."""
     keys = source.keys.fresh or await source.keys.current()
     try:
-        source.webhook.verify(opened, body, keys.verify_keys)
+        source.webhook.verify(opened, hashed, keys.verify_keys)
     except NoKeyMatches:
         newer = await source.keys.newer_than(keys)  # the provider may have changed its keys since
         if newer is None:
             raise
-        source.webhook.verify(opened, body, newer.verify_keys)
+        source.webhook.verify(opened, hashed, newer.verify_keys)
 
 
 def _response(result: RecordResult) -> tuple[Message, Message]:

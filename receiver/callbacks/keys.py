@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from ledger.clock import Clock
+from ledger.clock import Clock, monotonic_clock
 from providers.errors import Malformed
 from providers.http import NeverSent, Request, Send, Unread
 from providers.provider import PublishedKeys, Webhook
@@ -16,7 +16,7 @@ KEPT_MS = 24 * 3600 * 1000
 """How long fetched keys are used. fal's documentation allows 24 hours at most."""
 
 REFRESHED_MS = KEPT_MS // 2
-"""Keys older than this are fetched again in the background, so that no callback waits for it."""
+"""Keys older than this are fetched again in the background, so that no callback waits for them."""
 
 FLOOR_MS = 60_000
 """At most one fetch a minute because of signatures that match no key: forged callbacks must not cause requests."""
@@ -36,36 +36,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     fetched_at: int
 
 
-class KeySource(Protocol):
-    """Where the callback application gets the keys of one provider from."""
-
-    @property
-    def fresh(self) -> Keys | None:
-        """The keys, when they can be used without waiting."""
-
-    async def current(self) -> Keys:
-        """Return the keys, fetching them if there are none. Raises `KeysUnavailable`."""
-
-    async def newer_than(self, keys: Keys) -> Keys | None:
-        """Return keys fetched after `keys`, none of which made a signature; None when there are none."""
-
-    async def prefetch(self) -> None:
-        """Fetch the keys before the first callback needs them."""
-
-    async def close(self) -> None:
-        """Stop a fetch in progress."""
-
-
-def open_keys(provider: str, webhook: Webhook[Any, Any], send: Send, *, clock: Clock, emit: Emit) -> KeySource:
-    """Return the source of the keys of a provider's webhook. `send` fetches those that are published."""
-    keys = webhook.keys
-    if isinstance(keys, PublishedKeys):
-        return KeyRing(provider, keys, send, clock=clock, emit=emit)
-    return FixedKeys(keys)
-
-
 class FixedKeys:
-    """Keys from the settings: they never change while the process runs."""
+    """Keys from the settings, which do not change while the process runs. The methods are those of `KeyRing`."""
 
     def __init__(self, keys: Sequence[Any]) -> None:
         self.fresh = Keys(verify_keys=keys, fetched_at=0)
@@ -74,7 +46,7 @@ class FixedKeys:
         """Return the keys."""
         return self.fresh
 
-    async def newer_than(self, keys: Keys) -> Keys | None:  # noqa: ARG002 - the protocol's shape
+    async def newer_than(self, keys: Keys) -> Keys | None:  # noqa: ARG002 - as in `KeyRing`
         """Return None: there are no others."""
         return None
 
@@ -166,13 +138,10 @@ class KeyRing:
         url = self._published.url
         try:
             verify_keys = await self._request()
-        except (
-            Exception
-        ) as error:  # the code of an installed provider may raise anything, and nothing else would emit it
+        except (NeverSent, Unread, Malformed) as error:
             self._failed_at = self._clock()
-            words = str(error) if isinstance(error, NeverSent | Unread | Malformed) else repr(error)
-            self._emit("keys.fetch_failed", provider=self._provider, url=url, error=words)
-            raise KeysUnavailable(words) from error
+            self._emit("keys.fetch_failed", provider=self._provider, url=url, error=str(error))
+            raise KeysUnavailable(str(error)) from error
         self._failed_at = None
         self._keys = Keys(verify_keys=verify_keys, fetched_at=self._clock())
         self._emit("keys.fetched", provider=self._provider, url=url, number=len(verify_keys))
@@ -181,6 +150,23 @@ class KeyRing:
     async def _request(self) -> Sequence[Any]:
         request = Request(method="GET", url=self._published.url, headers={"Accept": "application/json"})
         response = await self._send(request)
-        if response.status != 200:
+        if not response.ok:
             raise Malformed(f"HTTP {response.status}; check {self._published.setting}")
         return self._published.read(response.body)
+
+
+KeySource = KeyRing | FixedKeys
+"""The keys of one provider."""
+
+
+def open_keys(
+    provider: str, webhook: Webhook[Any, Any, Any], send: Send, *, emit: Emit, clock: Clock = monotonic_clock
+) -> KeySource:
+    """Return the source of the keys of a provider's webhook. `send` fetches those that are published.
+
+    `clock` never goes back or ahead, as the time of day may: keys have ages.
+    """
+    keys = webhook.keys
+    if isinstance(keys, PublishedKeys):
+        return KeyRing(provider, keys, send, clock=clock, emit=emit)
+    return FixedKeys(keys)

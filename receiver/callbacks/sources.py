@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from ledger.clock import Clock
 from providers.http import Send
 from providers.provider import Webhook
 from receiver.callbacks.keys import KeySource, open_keys
@@ -18,19 +17,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that sends callbacks."""
 
     provider: str
-    webhook: Webhook[Any, Any]
+    webhook: Webhook[Any, Any, Any]
     keys: KeySource
 
 
 @contextlib.asynccontextmanager
 async def open_sources(
-    webhooks: Mapping[str, Webhook[Any, Any]], send: Send, *, prefetch: bool, clock: Clock, emit: Emit
+    webhooks: Mapping[str, Webhook[Any, Any, Any]], send: Send, *, prefetch: bool, emit: Emit
 ) -> AsyncIterator[dict[str, Source]]:
     """Yield a source for each webhook, by the provider's name. `send` fetches published keys, now with `prefetch`."""
     async with contextlib.AsyncExitStack() as stack:
         sources = {}
         for name, webhook in webhooks.items():
-            keys = open_keys(name, webhook, send, clock=clock, emit=emit)
+            keys = open_keys(name, webhook, send, emit=emit)
             stack.push_async_callback(keys.close)
             sources[name] = Source(provider=name, webhook=webhook, keys=keys)
             if prefetch:

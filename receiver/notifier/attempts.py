@@ -1,4 +1,4 @@
-"""One attempt of a delivery: sign, send, and record what came of it and what is next."""
+"""One attempt of a delivery: sign, send, record the result, and schedule the next attempt."""
 
 import asyncio
 from collections.abc import Sequence
@@ -49,10 +49,10 @@ class AttemptSender:
         self._room = asyncio.Semaphore(at_once)
 
     async def deliver(self, delivery: DueDelivery, *, start_by: int) -> bool:
-        """Make one attempt, and record it with what comes next. False when the endpoint should get fewer requests.
+        """Make one attempt and record it. Returns False if the endpoint should get fewer requests.
 
-        An attempt that would begin after `start_by` (ms) is not made: the lease is not renewed until its timeout. A
-        response that was read is recorded even if this task is cancelled.
+        An attempt that would begin after `start_by` (ms) is not made: it could outlast the lease. A response, once
+        read, is recorded even if this task is cancelled.
         """
         endpoint = delivery.endpoint
         secrets = self._secrets if endpoint.secrets is None else endpoint.secrets
@@ -85,7 +85,6 @@ class AttemptSender:
             "delivery.attempted",
             delivery=delivery.delivery_id,
             subject=delivery.event.subject,
-            host=_host(delivery),
             outcome=_outcome(response),
             status=attempted.status,
             error=error,
@@ -106,7 +105,7 @@ class AttemptSender:
         headers["content-type"] = "application/json"
         seconds = None if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000
         try:
-            self._targets.check_host(_host(delivery))
+            self._targets.check_host(urlsplit(endpoint.url).hostname or "")
             async with asyncio.timeout(seconds):
                 return await self._send(Request(method="POST", url=endpoint.url, headers=headers, body=body)), None
         except TimeoutError:
@@ -127,9 +126,7 @@ class AttemptSender:
     async def _disable(self, delivery: DueDelivery, attempted: Attempted) -> None:
         reason = "the endpoint answered 410 Gone"
         await self._ledger.disable_endpoint(delivery, attempted, reason=reason)
-        self._emit(
-            "endpoint.disabled", endpoint=delivery.endpoint.id, host=_host(delivery), delivery=delivery.delivery_id
-        )
+        self._emit("endpoint.disabled", endpoint=delivery.endpoint.id, delivery=delivery.delivery_id)
         self._finished(delivery, "dead", reason)
 
     async def _settle(
@@ -139,23 +136,13 @@ class AttemptSender:
         self._finished(delivery, ending, reason)
 
     def _finished(self, delivery: DueDelivery, ending: Ending, reason: str | None) -> None:
-        self._emit(
-            "delivery.finished",
-            delivery=delivery.delivery_id,
-            subject=delivery.event.subject,
-            host=_host(delivery),
-            state=ending,
-            reason=reason,
-        )
+        subject = delivery.event.subject
+        self._emit("delivery.finished", delivery=delivery.delivery_id, subject=subject, state=ending, reason=reason)
 
 
 def notification(delivery: DueDelivery) -> bytes:
     """Write the body: the same bytes at every attempt."""
     return msgspec.json.encode(view_notification(delivery.event, delivery.subject_kind, delivery.job))
-
-
-def _host(delivery: DueDelivery) -> str:
-    return urlsplit(delivery.endpoint.url).hostname or ""
 
 
 def _outcome(response: Response | None) -> str:

@@ -1,17 +1,17 @@
-"""What a worker that holds an endpoint does next: read more of its deliveries, wait, or leave it to others."""
+"""What a worker with the lease of an endpoint does next: read more deliveries, wait, or release it."""
 
 import enum
 
 import msgspec
 
 LINGER_SECONDS = 1.0
-"""How long an endpoint is held when nothing is left to send: what comes next then needs no new lease."""
+"""How long an endpoint is held when nothing is left to send, so that the next delivery needs no new lease."""
 
 READ_SECONDS = 1.0
-"""How often to read what came due by itself while requests are in flight. What is new sets an event."""
+"""How often to read deliveries that came due by time while requests are in flight. New ones set an event."""
 
 GATHER_SECONDS = 0.05
-"""How long what is new may wait for more to be read with it, while less than half of the window is free."""
+"""How long new deliveries may wait to be read with others, while less than half of the window is free."""
 
 
 class Leave(enum.Enum):

@@ -1,6 +1,6 @@
 """Delivers to endpoints: the worker that holds an endpoint sends what is due to it.
 
-A slow or dead endpoint delays no other: it has one worker, and as few requests in flight as it can bear.
+A slow or dead endpoint delays no other: it has one worker, and few requests in flight.
 """
 
 import asyncio
@@ -90,7 +90,7 @@ class Notifier:
         requests.begin([delivery for delivery in due if delivery.delivery_id not in in_flight])
 
     async def _release(self, task: Task, *, until: int) -> None:
-        # Repeated, or a moment without disk would keep the endpoint to the end of its lease.
+        # repeated, or a short fault of the database would keep the endpoint leased
         while True:
             try:
                 return await self._ledger.queue.release_endpoint(task)

@@ -1,4 +1,4 @@
-"""Brings NOTIFY_URL and NOTIFY_SECRET into the database at start. A setting that is absent loses nothing: it pauses."""
+"""Writes NOTIFY_URL and NOTIFY_SECRET to the database at start. While one is absent, deliveries wait."""
 
 from ledger.ledger import Ledger
 from receiver.setting_declarations import NO_ENDPOINT
@@ -9,7 +9,7 @@ from telemetry.emit import Emit
 async def put_notify_settings(settings: Settings, ledger: Ledger, *, emit: Emit) -> None:
     """Set, pause or remove the endpoint of NOTIFY_URL, and pause what cannot be signed.
 
-    What waits for a setting is emitted as `endpoint.paused`, once for each setting.
+    Deliveries that wait for a setting are emitted as `endpoint.paused`, once for each setting.
     """
     if settings.notify_url == NO_ENDPOINT:
         if discarded := await ledger.remove_settings_endpoint():

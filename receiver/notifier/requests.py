@@ -11,7 +11,7 @@ FIRST_WINDOW, WIDEST_WINDOW = 2, 32
 
 
 class EndpointRequests:
-    """Begins attempts and counts them. `ended` is set when one has ended.
+    """Starts attempts and counts them. `ended` is set when one has ended.
 
     `faults` are those of attempts that could not be recorded. `start_by` (ms) is when the last one must have begun.
     """
@@ -36,7 +36,7 @@ class EndpointRequests:
 
     @property
     def failing(self) -> bool:
-        """Whether the last response was none, or one of an endpoint that is overloaded."""
+        """Whether the last attempt had no response, or one of an overloaded endpoint."""
         return self.window == 1 and self._widest > 1
 
     @property
@@ -59,7 +59,7 @@ class EndpointRequests:
             self._next_start = asyncio.get_running_loop().time() + self._interval
 
     async def cancel(self) -> None:
-        """Cancel what is in flight; a response that was read is recorded all the same."""
+        """Cancel what is in flight. A response that was read is recorded anyway."""
         running = list(self._running.values())
         for each in running:
             each.cancel()

@@ -18,9 +18,9 @@ LONGEST_RETRY_AFTER = 86_400
 def next_attempt(
     failures: int, retry_after: float | None, dice: Random = random, *, schedule: Sequence[int] = SCHEDULE
 ) -> int | None:
-    """Return the delay in ms before the next attempt after so many failures, or None when there is none.
+    """Return the delay in ms before the next attempt, or None if there is none.
 
-    `retry_after` is seconds, as the endpoint asked; it is a floor, up to a day.
+    `retry_after` is the endpoint's, in seconds. It is the least delay, up to a day.
     """
     if failures >= len(schedule):
         return None

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 
 def signed_headers(delivery_id: str, body: bytes, secrets: Sequence[bytes], *, now: int) -> dict[str, str]:
-    """Return the three headers that prove a notification ours. `now` is ms; the header carries whole seconds.
+    """Return the three headers that authenticate a notification. `now` is ms; the header has whole seconds.
 
-    Every secret signs, newest first, so that the receiver may change over at its own time during a rotation.
+    Every secret signs, newest first, so that a receiver can accept either one during a rotation.
     """
     timestamp = str(now // 1000)
     message = b".".join((delivery_id.encode(), timestamp.encode(), body))

@@ -1,1 +1,1 @@
-"""What the HTTP API and notifications show, as Structs: the one description of each JSON body."""
+"""The JSON bodies of the HTTP API and of notifications, each as a Struct."""

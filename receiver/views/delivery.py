@@ -1,4 +1,4 @@
-"""How a delivery and its attempts read."""
+"""Deliveries and their attempts as JSON."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from receiver.views.times import rfc3339, rfc3339_or_none
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery. `subject` is the id of what its event happened to, such as a job; `attempts` counts the POSTs.
+    """A delivery. `subject` is the id of the subject of its event, such as a job; `attempts` counts the POSTs.
 
     `reason` says why it is dead or discarded.
     """
@@ -53,19 +53,10 @@ def view_delivery_detail(delivery: Delivery, attempts: list[Attempt]) -> Deliver
 
 
 def _fields(delivery: Delivery) -> dict[str, Any]:
-    times = {
-        "created_at": rfc3339(delivery.created_at),
-        "finalized_at": rfc3339_or_none(delivery.finalized_at),
-    }
+    times = {"created_at": rfc3339(delivery.created_at), "finalized_at": rfc3339_or_none(delivery.finalized_at)}
     return msgspec.structs.asdict(delivery) | times
 
 
 def _view_attempt(attempt: Attempt) -> AttemptView:
-    return AttemptView(
-        number=attempt.number,
-        at=rfc3339(attempt.at),
-        status=attempt.status,
-        latency_ms=attempt.latency_ms,
-        error=attempt.error,
-        response=None if attempt.response is None else attempt.response.decode("utf-8", "replace"),
-    )
+    response = None if attempt.response is None else attempt.response.decode("utf-8", "replace")
+    return AttemptView(**msgspec.structs.asdict(attempt) | {"at": rfc3339(attempt.at), "response": response})

@@ -1,4 +1,4 @@
-"""How a job's history reads: its events, and the receipts of what providers reported."""
+"""The events and receipts of a job as JSON."""
 
 import msgspec
 
@@ -16,7 +16,7 @@ class EventView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReceiptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One verified report. `headers` are the signed ones; `body` is the report as it came, as text."""
+    """One verified report. `headers` are the signed ones; `body` is the original body, as text."""
 
     id: str
     source: Source

@@ -1,4 +1,4 @@
-"""How a job reads: in `GET /v1/jobs/{id}`, in lists and in notifications."""
+"""Jobs as JSON: in `GET /v1/jobs/{id}`, in lists and in notifications."""
 
 import msgspec
 
@@ -61,14 +61,14 @@ def view_job(job: Job) -> JobView:
 
 
 _STATE_AT = {f"job.{state}": state for state in JobState}
-"""The state that an event of this type began."""
+"""The state of a job at an event of this type."""
 
 _NOT_CONFIRMED = {JobState.WAITING, JobState.ACCEPTED, JobState.SUBMITTING, JobState.UNCONFIRMED}
 
 
 def view_job_at(job: Job, event: Event) -> JobView:
     """Show `job` as it was at `event`: a late `job.submitted` does not show the outcome."""
-    state = _STATE_AT.get(event.type, JobState.SUBMITTED)  # others, such as progress, happen while the provider has it
+    state = _STATE_AT.get(event.type, JobState.SUBMITTED)  # other events happen while the provider has it
     view = view_job(job)
     if state.is_terminal:
         return view
@@ -87,12 +87,4 @@ def view_job_at(job: Job, event: Event) -> JobView:
 
 
 def _view_output(job_id: str, position: int, output: Output) -> OutputView:
-    return OutputView(
-        id=f"{job_id}.{position}",
-        url=output.url,
-        content_type=output.content_type,
-        file_name=output.file_name,
-        file_size=output.file_size,
-        width=output.width,
-        height=output.height,
-    )
+    return OutputView(id=f"{job_id}.{position}", **msgspec.structs.asdict(output))

@@ -1,4 +1,4 @@
-"""How a notification reads: the body of each POST to an endpoint."""
+"""Notifications as JSON: the body of each POST to an endpoint."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from receiver.views.times import rfc3339
 
 
 class NotificationData(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an event is about: its number within its subject, and that subject.
+    """The sequence number of an event, and its subject.
 
-    A job is shown as it was then; for any other subject it is the event's own data.
+    A job is shown as it was at the event. For any other subject it is the data of the event.
     """
 
     sequence: int

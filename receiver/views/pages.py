@@ -1,4 +1,4 @@
-"""The bodies of lists."""
+"""Lists as JSON."""
 
 import msgspec
 

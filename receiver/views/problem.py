@@ -1,4 +1,4 @@
-"""How an error reads: RFC 9457 problem details. https://www.rfc-editor.org/rfc/rfc9457"""
+"""Errors as JSON: RFC 9457 problem details. https://www.rfc-editor.org/rfc/rfc9457"""
 
 import msgspec
 

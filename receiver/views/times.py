@@ -1,4 +1,4 @@
-"""How times read."""
+"""Times as JSON."""
 
 from datetime import UTC, datetime
 
@@ -9,5 +9,5 @@ def rfc3339(at: int) -> str:
 
 
 def rfc3339_or_none(at: int | None) -> str | None:
-    """Write a time in ms, where there is one."""
+    """Write a time in ms as RFC 3339; None stays None."""
     return None if at is None else rfc3339(at)

@@ -15,17 +15,19 @@ class BodyRefused(Problem):
         self.reason = reason
 
 
-def check_declared_length(headers: Iterable[tuple[bytes, bytes]], limit: int) -> None:
+def check_declared_length(
+    headers: Iterable[tuple[bytes, bytes]], limit: int, *, setting: str = "MAX_BODY_BYTES"
+) -> None:
     """Raise BodyRefused (413 or 400) for a body declared longer than `limit` bytes, before reading any of it.
 
-    `headers` are raw, as ASGI gives them.
+    `headers` are raw, as ASGI gives them. `setting` is the one to name.
     """
     for name, declared in headers:
         if name == b"content-length":
             if not declared.isdigit():
                 raise BodyRefused("content_length_malformed", 400, "Content-Length is not a number")
             if len(declared) > 15 or int(declared) > limit:
-                raise _too_long(limit)
+                raise _too_long(limit, setting)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:
@@ -50,8 +52,8 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 def _check_length(body: bytes | bytearray, limit: int) -> None:
     if len(body) > limit:
-        raise _too_long(limit)
+        raise _too_long(limit, "MAX_BODY_BYTES")
 
 
-def _too_long(limit: int) -> BodyRefused:
-    return BodyRefused("body_too_long", 413, f"the body is longer than {limit} bytes (MAX_BODY_BYTES)")
+def _too_long(limit: int, setting: str) -> BodyRefused:
+    return BodyRefused("body_too_long", 413, f"the body is longer than {limit} bytes ({setting})")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from receiver.settings import Settings
 from receiver.web.protocol import BoundedProtocol
-from work.shutdown import Phase, Shutdown
+from work.shutdown import Shutdown
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
@@ -51,7 +51,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)  # two processes may bind one port at once: the second is refused here
-    except (OSError, UnicodeError, TypeError) as error:  # a host name may be impossible to look up
+    except (OSError, UnicodeError, TypeError) as error:  # also a host name that cannot be resolved
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise CannotListen(
@@ -72,6 +72,7 @@ async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, 
         log_config=None,
         server_header=False,
         proxy_headers=False,  # nothing depends on the client address; the log has the peer's
+        timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
         timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection just closed here
         backlog=BACKLOG,
     )
@@ -79,7 +80,6 @@ async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, 
 
     async def exit_on_shutdown() -> None:
         await shutdown.requested.wait()
-        config.timeout_graceful_shutdown = shutdown.seconds_left(Phase.WORK)  # type: ignore[assignment]  # uvicorn waits for fractions too
         server.should_exit = True
 
     exiting = asyncio.create_task(exit_on_shutdown(), name="exit on shutdown")

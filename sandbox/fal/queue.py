@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from sandbox.bodies import UnusableBodyError, read_object
 from sandbox.connections import DropConnection
 from sandbox.fal.callbacks import CallbackSender
 from sandbox.fal.keys import Keyring
@@ -49,6 +50,11 @@ class FalQueue:
 
     async def submit(self, request: Request) -> Response:
         """Create a job, unless a fault rejects it, and return its id and URLs."""
+        job = await self.begin(request, webhook_url=request.query_params.get("fal_webhook"))
+        return job if isinstance(job, Response) else _submitted(job)
+
+    async def begin(self, request: Request, *, webhook_url: str | None) -> Job | Response:
+        """Create the job that a request asks for, or return the response that a fault gives it instead."""
         check_key(request)
         model, job_input = request.path_params["model"], await _read_input(request)
         try:
@@ -65,14 +71,14 @@ class FalQueue:
             faults=faults,
             failure=failure_of(model, job_input, faults),
             base_url=str(request.base_url),
-            webhook_url=request.query_params.get("fal_webhook"),
+            webhook_url=webhook_url,
         )
         self._sender.schedule(job)
         if "early" in faults:
             with suppress(TimeoutError):
                 await asyncio.wait_for(job.called_back.wait(), EARLY_TIMEOUT_SECONDS)
         await asyncio.sleep(number(faults, "slow", 5))
-        return DropConnection() if "silent" in faults else _submitted(job)
+        return DropConnection() if "silent" in faults else job
 
     def _rejection(self, model: str, job_input: dict[str, Any], faults: Faults) -> Response | None:
         if model.count("/") < 1:
@@ -106,14 +112,10 @@ class FalQueue:
         job = self._find(request)
         if status := self._jobs.reject(job.faults, job.id):
             return _busy(status)
-        headers = {"x-fal-request-id": job.id}
         if not job.ended:
+            headers = {"x-fal-request-id": job.id}
             return JSONResponse({"detail": "Request is still in progress"}, 400, headers=headers)
-        if job.canceled:
-            return JSONResponse(_CANCELED, 499, headers=headers | {"x-fal-error-type": "client_cancelled"})
-        if job.failure:
-            return JSONResponse(fal_detail(job.failure), 422, headers=headers)
-        return JSONResponse(fal_result(job), headers=headers)
+        return outcome_of(job)
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a job that has not ended. https://fal.ai/docs/inference-api/queue/cancel"""
@@ -135,6 +137,16 @@ class FalQueue:
         if job is None or request.path_params["app"] not in {job.model, app_of(job.model)}:
             raise UnknownRequestError
         return job
+
+
+def outcome_of(job: Job) -> Response:
+    """Return the output of a job that has ended, or its error."""
+    headers = {"x-fal-request-id": job.id}
+    if job.canceled:
+        return JSONResponse(_CANCELED, 499, headers=headers | {"x-fal-error-type": "client_cancelled"})
+    if job.failure:
+        return JSONResponse(fal_detail(job.failure), 422, headers=headers)
+    return JSONResponse(fal_result(job), headers=headers)
 
 
 class UnknownRequestError(Exception):
@@ -161,12 +173,9 @@ def app_of(model: str) -> str:
 
 async def _read_input(request: Request) -> dict[str, Any]:
     try:
-        job_input = await request.json()
-    except ValueError:
-        raise HTTPException(422, "the body is not JSON") from None
-    if not isinstance(job_input, dict):
-        raise HTTPException(422, "the body is not a JSON object")
-    return job_input
+        return await read_object(request)
+    except UnusableBodyError as error:
+        raise HTTPException(422, str(error)) from None
 
 
 def _busy(status: int) -> Response:
@@ -212,11 +221,14 @@ def _log_line(job: Job) -> dict[str, Any]:
 
 
 async def _changes(job: Job, *, logs: bool) -> AsyncIterator[str]:
-    last = None
+    last, sent = None, 0
     while last != "COMPLETED":
         body = _status(job, logs=logs)
         if body["status"] != last:
             last = body["status"]
+            if "logs" in body:  # each line once: the JavaScript client hands on what every change has
+                lines = body["logs"]
+                body["logs"], sent = lines[sent:], len(lines)
             yield f"data: {json.dumps(body)}\n\n"
         next_change = min((at for at in (job.starts_at, job.ends_at) if at > time.time()), default=0.0)
         # A cancel sets no event: poll at least four times a second.

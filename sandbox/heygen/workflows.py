@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.bodies import UnusableBodyError, read_object
 from sandbox.connections import DropConnection
 from sandbox.faults import Faults, UnknownFaultError, number
 from sandbox.jobs import Job, Jobs, fingerprint
@@ -98,10 +99,10 @@ def _progress(job: Job) -> dict[str, Any]:
 
 async def _read_workflow(request: Request) -> tuple[str, dict[str, Any]]:
     try:
-        body = await request.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict) or not isinstance(body.get("workflow_type"), str):
+        body = await read_object(request)
+    except UnusableBodyError as error:
+        raise HTTPException(400, str(error)) from None
+    if not isinstance(body.get("workflow_type"), str):
         raise HTTPException(400, "workflow_type is required")
     job_input = body.get("input")
     return body["workflow_type"], job_input if isinstance(job_input, dict) else {}

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts of .importlinter hold, and each refuses what breaks it."""
+"""The import contracts of .importlinter hold, and each refuses an import that breaks it."""
 
 import re
 import subprocess

@@ -12,7 +12,7 @@ MACHINE_PATHS = re.compile(r"""(?<![\w.~/:})\]$-])/(?:home|root|work)(?![\w.-])(
 
 
 def machine_names(path: str, text: str) -> list[str]:
-    """A registry's host, or a path of the machine somebody worked on: wrong on every other machine."""
+    """Return the hosts of registries and the paths of a developer's machine in a text."""
     places = [*REGISTRIES.finditer(text), *MACHINE_PATHS.finditer(text)]
     lines = [text.count("\n", 0, place.start()) + 1 for place in places]
     return [f"{path}:{line} {place.group()}" for line, place in zip(lines, places, strict=True)]

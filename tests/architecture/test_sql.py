@@ -1,4 +1,4 @@
-"""Where SQL lives: in the .sql files of the ledger, but for what is named here with its reason."""
+"""SQL is only in the .sql files of the ledger, except where this module names the exception and its reason."""
 
 import ast
 import re

@@ -63,7 +63,7 @@ async def finished(path: Path) -> SampleJob:
 async def _store(path: Path) -> AsyncIterator[SQLiteStore]:
     store = await open_sqlite(path, now=_now(), providers=PROVIDERS)
     try:
-        await ask(store, "UPDATE endpoints SET removed_at = %s", _now())  # no endpoint hears of what follows
+        await ask(store, "UPDATE endpoints SET removed_at = %s", _now())  # no endpoint receives later events
         yield store
     finally:
         await store.close()

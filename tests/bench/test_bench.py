@@ -1,6 +1,7 @@
 """The benchmarks: their databases are whole, their callbacks verify, their check notices a loss."""
 
 import copy
+import hashlib
 import json
 import sqlite3
 from itertools import islice
@@ -60,7 +61,7 @@ def test_every_callback_is_signed_for_the_job_that_its_path_names(dataset: Datas
     keys, tokens = parse_jwks(dataset.jwks.read_bytes()), CallbackTokens([dataset.secret_key])
     for callback in islice(dataset.callbacks(), 5):
         headers = read_headers([(name.encode(), value.encode()) for name, value in callback.headers.items()])
-        verify_signature(headers, callback.body, keys)
+        verify_signature(headers, hashlib.sha256(callback.body).hexdigest(), keys)
         assert parse_callback(callback.body, headers).outcome is not None
         assert tokens.job_id(callback.path.rpartition("/")[2]) == callback.job_id
 

@@ -155,7 +155,7 @@ async def test_a_job_without_the_standby_is_not_submitted(pair: Pair, deployment
 
 
 async def test_a_claim_without_the_standby_fails_again_when_repeated(pair: Pair) -> None:
-    """A repeated claim writes nothing: that must not look as if it were replicated."""
+    """A repeated claim writes nothing, so its commit alone would not wait for the standby."""
     primary, standby = pair
     primary.create_database("claims")
     now = time.time_ns() // 1_000_000

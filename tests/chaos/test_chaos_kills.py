@@ -18,9 +18,14 @@ from tests.process.test_process_killed import check_integrity
 SECONDS = 150.0
 EVERY = 0.12
 ALIVE = (0.05, 4.0)
-"""How long a receiver lives after its start, in seconds: some die before they have listened."""
+"""How long a receiver runs before it is killed, in seconds. The shortest end before it listens."""
 
-SETTINGS = {"FAL_RECONCILE_SECONDS": "2", "FAL_TIMEOUT_SECONDS": "25", "HEYGEN_POLL_SECONDS": "0.5"}
+SETTINGS = {
+    "FAL_RECONCILE_SECONDS": "2",
+    "FAL_TIMEOUT_SECONDS": "25",
+    "HEYGEN_TIMEOUT_SECONDS": "25",
+    "HEYGEN_POLL_SECONDS": "0.5",
+}
 
 
 @pytest.mark.chaos

@@ -34,6 +34,7 @@ SETTINGS = {
     "PROVIDER_TIMEOUT_SECONDS": "3",  # a claim ends after twice that, and 10 s
     "FAL_RECONCILE_SECONDS": "2",
     "FAL_TIMEOUT_SECONDS": "20",
+    "HEYGEN_TIMEOUT_SECONDS": "20",
     "HEYGEN_POLL_SECONDS": "0.5",
 }
 

@@ -1,4 +1,4 @@
-"""What the objects of every provider promise: to be found, to declare settings, to read anything, and to cancel."""
+"""The interface of every provider: it is registered, declares settings, reads any response, and cancels."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -11,7 +11,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("ledger", "outbound", "providers", "receiver", "settings", "submitter", "telemetry", "work")
 EXCEPT = {
     ROOT / "providers/registry.py",  # the list of built-in providers
-    ROOT / "ledger/postgres/upkeep.py",  # goes with the queue that it belongs to
 }
 NAMED = re.compile("|".join(rf"\b{each.name}(\b|_)" for each in SUBJECTS), re.IGNORECASE)
 

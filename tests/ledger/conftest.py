@@ -1,4 +1,4 @@
-"""Short ways to bring a job where a test needs it."""
+"""Fixtures of the ledger's tests, and `Scenario`, which brings jobs into the states that tests need."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,10 +19,11 @@ from tests.postgres.servers import PostgresServer, serving
 
 DONE = Outcome.completed((Output(url="https://v3b.fal.media/files/a/b.mp4", content_type="video/mp4", file_size=7),))
 BROKEN = Outcome.failed(JobError(fault=Fault.INPUT, code="face_detection_error", message="no face"))
+UNREAD = JobError(fault=Fault.NETWORK, code="answer_unread", message="it is unknown whether fal runs this job")
 
 
-class Story:
-    """Tells a job's life in transactions, at times given in seconds after noon."""
+class Scenario:
+    """Moves jobs through their states by the ledger's own transactions. Times are seconds after `NOON`."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -69,7 +70,7 @@ class Story:
         return await self.store.write(outcomes.record(report, now=ms(at)))
 
     async def fetch(self, kind: Kind, at: float, until: float | None = None, limit: int = 100) -> list[Task]:
-        """Lease what is due, until `until` when that is given, and otherwise for a minute."""
+        """Lease what is due at `at` until `until`, by default for a minute."""
         until = at + 60 if until is None else until
         return list(await self.store.write(work.fetch(kind, now=ms(at), until=ms(until), limit=limit)))
 
@@ -87,13 +88,13 @@ def ms(seconds: float) -> int:
 
 
 @pytest.fixture
-def story(store: Store) -> Story:
-    return Story(store)
+def scenario(store: Store) -> Scenario:
+    return Scenario(store)
 
 
 @pytest.fixture
 def count(store: Store) -> Callable[[str], Awaitable[int]]:
-    """Count the rows of a table, past the ledger's own statements."""
+    """Return a function that counts the rows of a table."""
 
     async def rows(table: str) -> int:
         [found] = await queues.ask(store, f"SELECT count(*) AS number FROM {table}")
@@ -104,14 +105,14 @@ def count(store: Store) -> Callable[[str], Awaitable[int]]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server of one file's own, which its tests may hurt, one after another."""
+    """A Postgres server for one test module, which its tests may stop and damage."""
     with serving(fsync=False) as started:
         yield started
 
 
 @pytest.fixture
 def url(server: PostgresServer) -> Iterator[str]:
-    """An empty database there."""
+    """An empty database on `server`."""
     with fresh_database(server) as made:
         yield made
 
@@ -121,7 +122,7 @@ Opening = Callable[..., Awaitable[PostgresStore]]
 
 @pytest.fixture
 async def opening(url: str) -> AsyncIterator[Opening]:
-    """Open the database, or another, as often as wanted; each is closed at the end, in bounded time."""
+    """Return a function that opens a store on a database. All are closed at the end, in bounded time."""
     opened: list[PostgresStore] = []
 
     async def open_one(at: str = url, *, connections: int = 5, seconds: float = 1.0) -> PostgresStore:

@@ -1,4 +1,4 @@
-"""Questions to either database past the ledger's own statements."""
+"""Statements on either database that are not the ledger's own."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ledger.storage.store import Store
 
 
 async def ask(store: Store, query: str, *values: object) -> list[dict[str, Any]]:
-    """Run one statement, written with %s for its values."""
+    """Run one statement with `%s` placeholders, and return its rows."""
     if isinstance(store, SQLiteStore):
         rows = await store._writer.execute_fetchall(query.replace("%s", "?"), values)
         return [dict(row) for row in rows]
@@ -21,6 +21,6 @@ async def ask(store: Store, query: str, *values: object) -> list[dict[str, Any]]
 
 
 async def queued(store: Store) -> list[tuple[str, str]]:
-    """List what is in the queue, as (kind, subject), the first due first."""
+    """List the queue as (kind, subject), the first due first."""
     rows = await ask(store, "SELECT kind, subject FROM work ORDER BY due_at, kind, subject")
     return [(row["kind"], row["subject"]) for row in rows]

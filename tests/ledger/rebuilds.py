@@ -31,7 +31,7 @@ FILL = (
 )
 
 CHANGES = {
-    # table: a condition of its columns, and what the migration makes of it
+    # table: the CHECK of a column, before and after the migration
     "jobs": ("BETWEEN 1 AND 200", "BETWEEN 1 AND 300"),
     "deliveries": ("failures >= 0", "failures >= -1"),
 }
@@ -40,7 +40,7 @@ Run = Callable[[str], Sequence[tuple[Any, ...]]]
 
 
 def schema_with_rebuild(folder: Path, table: str) -> Path:
-    """Write a schema whose second migration makes `table` anew with another condition, for each database."""
+    """Write a schema whose second migration rebuilds `table` with another CHECK, for each database."""
     folder.mkdir()
     for file in migrations.SCHEMA.iterdir():
         (folder / file.name).write_text(file.read_text())
@@ -52,7 +52,7 @@ def schema_with_rebuild(folder: Path, table: str) -> Path:
 
 
 def rebuild_on_sqlite(table: str, old: str, new: str) -> str:
-    """As https://sqlite.org/lang_altertable.html#otheralter has it; views are dropped first, or RENAME refuses."""
+    """Follow https://sqlite.org/lang_altertable.html#otheralter. Views are dropped first, or RENAME would fail."""
     made = catalogue()
     [create] = [text for kind, name, text in made if (kind, name) == ("table", table)]
     assert old in create
@@ -70,7 +70,7 @@ def rebuild_on_sqlite(table: str, old: str, new: str) -> str:
 
 
 def rebuild_on_postgres(table: str, old: str, new: str) -> str:
-    """The same; foreign keys that refer to the table are dropped and made again."""
+    """Rebuild the table, and drop and recreate the foreign keys that refer to it."""
     referring = {"jobs": ("inputs", "outputs", "subscriptions"), "deliveries": ("attempts",)}[table]
     own = {
         "jobs": "ADD FOREIGN KEY (provider) REFERENCES providers (name)",
@@ -96,7 +96,7 @@ def rebuild_on_postgres(table: str, old: str, new: str) -> str:
 
 
 def catalogue() -> list[tuple[str, str, str]]:
-    """What a new file has: kind, name and text of each table, index and view, in the order they were made."""
+    """Return kind, name and text of each table, index and view of a new file, in the order of their creation."""
     with closing(sqlite3.connect(":memory:", isolation_level=None, factory=_DictConnection)) as connection:
         migrate(connection, 1)
         connection.row_factory = None
@@ -105,7 +105,7 @@ def catalogue() -> list[tuple[str, str, str]]:
 
 
 def views(dialect: Dialect) -> list[str]:
-    """The statements that make the views."""
+    """Return the statements that create the views."""
     [first] = migrations.migrations(dialect)
     return re.findall(r"^CREATE VIEW .*?(?=;$)", first.sql, re.MULTILINE | re.DOTALL)
 
@@ -127,7 +127,7 @@ def fill_sqlite(path: Path) -> None:
 def fill_postgres(url: str) -> None:
     with psycopg.connect(url) as connection:
         if connection.execute("SELECT current_setting('is_superuser')").fetchone() == ("on",):
-            connection.execute("SET session_replication_role = replica")  # no checks of what is known to be whole
+            connection.execute("SET session_replication_role = replica")  # no foreign key checks, which would take long
         for statement in FILL:
             connection.execute(statement.encode())
 
@@ -142,13 +142,13 @@ HANGING = {
     "jobs": "INSERT INTO inputs (job_id, input, metadata) VALUES ('job_none', '{}', '{}')",
     "deliveries": "INSERT INTO attempts (delivery_id, number, at, latency_ms) VALUES ('msg_none', 1, 1, 1)",
 }
-"""Refers to nothing in a table: refused, when the foreign keys to it hold."""
+"""A row that refers to a missing row of the table: refused if the foreign key was recreated."""
 
 UPDATED = {
     "jobs": f"UPDATE jobs SET model = '{'m' * 250}' WHERE id = 'job_1000001'",
     "deliveries": "UPDATE deliveries SET failures = -1 WHERE id = 'msg_job_1000001_1_settings'",
 }
-"""Accepted by the new condition only."""
+"""Accepted by the new CHECK only."""
 
 
 def counts(run: Run) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The ledger's tables on each database, past its transactions: a row is accepted or `Refused`."""
+"""Direct access to the ledger's tables on each database, without its transactions."""
 
 import contextlib
 import re
@@ -44,16 +44,16 @@ RECEIPT: dict[str, object] = {
 
 
 class Refused(Exception):
-    """The database took no such row; its own words."""
+    """The database rejected a row. The message is its own."""
 
 
 class Tables(Protocol):
-    """The ledger's tables, without its transactions."""
+    """The ledger's tables. `insert` raises `Refused` if a constraint rejects the row."""
 
     def insert(self, table: str, row: dict[str, object]) -> None: ...
     def rows(self, query: str) -> list[tuple[Any, ...]]: ...
     def checked(self, table: str, column: str) -> str:
-        """The condition that the schema sets a column."""
+        """Return the text of the CHECK on one column."""
 
 
 class OnSQLite:
@@ -95,7 +95,7 @@ class OnPostgres:
         return self._connection.execute(query.encode()).fetchall()
 
     def checked(self, table: str, column: str) -> str:
-        """Of the column alone: what it may not be beside another one is a condition too."""
+        """A constraint on several columns is another one, so `conkey` must have this column only."""
         query = (
             "SELECT pg_get_constraintdef(c.oid) "
             "FROM pg_constraint AS c JOIN pg_attribute AS a ON a.attrelid = c.conrelid "

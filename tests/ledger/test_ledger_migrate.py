@@ -1,4 +1,4 @@
-"""Migrations: each once, in order, whole or not at all, and never another text under the same number."""
+"""Migrations on SQLite: each runs once, in order, in one transaction, and its text must not change."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -30,9 +30,7 @@ def test_the_second_run_has_nothing_to_do(connection: sqlite3.Connection) -> Non
     assert migrate(connection, 2) == []
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(
-    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_migration_is_rolled_back(connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = migration(1, "CREATE TABLE a (x INTEGER);\nCREATE TABLE a (x INTEGER);\n")
     monkeypatch.setattr(migrate_module, "migrations", lambda _: [broken])
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
@@ -49,7 +47,7 @@ def test_an_edited_migration_is_refused(connection: sqlite3.Connection, monkeypa
         migrate(connection, 2)
 
 
-def test_a_ledger_of_a_newer_release_is_refused(
+def test_a_database_of_a_newer_release_is_refused(
     connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrate(connection, 1)

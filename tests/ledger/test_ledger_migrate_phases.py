@@ -1,4 +1,4 @@
-"""Two releases overlap in every deploy: what adds is no matter to the older one, and what takes away stops it."""
+"""Phases of migrations: a release works after an `expand` of a newer one, and refuses after a `contract`."""
 
 import asyncio
 import sqlite3
@@ -18,32 +18,32 @@ from ledger.storage.statements import Dialect
 from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, jobs
 from tests.conftest import NOON, PROVIDERS
-from tests.ledger.conftest import Story, ms
+from tests.ledger.conftest import Scenario, ms
 
 LATER = (
     "ALTER TABLE jobs ADD COLUMN colour TEXT",
     "CREATE TABLE later (id TEXT PRIMARY KEY, job_id TEXT)",
     "CREATE INDEX jobs_by_colour ON jobs (colour)",
 )
-NOTED = "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (2, 'later', '{}', 'x', 1)"
+RECORDED = "INSERT INTO migrations (number, name, phase, checksum, applied_at) VALUES (2, 'later', '{}', 'x', 1)"
 
 
-class Place:
-    """An empty ledger that a newer release may have opened too."""
+class Database:
+    """An empty database, which a newer release may have migrated."""
 
     def __init__(self, dialect: Dialect, opening: Callable[[], Awaitable[Store]], run: Callable[[str], Any]) -> None:
         self.dialect = dialect
         self.open = opening
         self.run = run
 
-    async def migrated_by_a_newer_release(self, phase: str) -> None:
+    async def migrate_as_a_newer_release(self, phase: str) -> None:
         await (await self.open()).close()
-        for statement in (*LATER, NOTED.format(phase)):
+        for statement in (*LATER, RECORDED.format(phase)):
             self.run(statement)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
     if request.param == "sqlite":
         path = tmp_path / "ledger.db"
 
@@ -53,49 +53,53 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
             connection.close()
             return rows
 
-        return Place("sqlite", lambda: open_sqlite(path, now=NOON, providers=PROVIDERS), run)
+        return Database("sqlite", lambda: open_sqlite(path, now=NOON, providers=PROVIDERS), run)
     url: str = request.getfixturevalue("database_url")
 
-    def ask(statement: str) -> list[Any]:
+    def execute(statement: str) -> list[Any]:
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
 
-    return Place("postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5, providers=PROVIDERS), ask)
+    return Database(
+        "postgres", lambda: open_postgres(url, now=NOON, connections=3, seconds=5, providers=PROVIDERS), execute
+    )
 
 
-async def test_a_release_works_on_with_what_a_newer_one_has_added(place: Place) -> None:
-    await place.migrated_by_a_newer_release("expand")
-    store = await place.open()
-    story = Story(store)
+async def test_a_release_works_after_an_expand_migration_of_a_newer_one(database: Database) -> None:
+    await database.migrate_as_a_newer_release("expand")
+    store = await database.open()
+    scenario = Scenario(store)
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    job_id = await story.accept()
-    await story.fetch("submit", at=1)
-    await story.begin(job_id)
-    assert await story.confirm(job_id)
-    assert await story.report(job_id) == "recorded"
+    job_id = await scenario.accept()
+    await scenario.fetch("submit", at=1)
+    await scenario.begin(job_id)
+    assert await scenario.confirm(job_id)
+    assert await scenario.report(job_id) == "recorded"
     assert [job.id for job in await jobs.list_jobs(store, limit=10)] == [job_id]
     assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
     await store.close()
 
 
-async def test_a_release_does_not_open_what_a_newer_one_has_taken_from(place: Place) -> None:
-    await place.migrated_by_a_newer_release("contract")
+async def test_a_release_refuses_a_database_after_a_contract_migration_of_a_newer_one(database: Database) -> None:
+    await database.migrate_as_a_newer_release("contract")
     with pytest.raises(CannotOpen, match=r"migration 2, which this release does not know.*run a newer release"):
-        await place.open()
+        await database.open()
 
 
-async def test_every_migration_is_noted_with_its_phase(place: Place) -> None:
-    await (await place.open()).close()
-    known = [(each.number, each.phase, each.checksum) for each in migrations(place.dialect)]
-    assert [tuple(row) for row in place.run("SELECT number, phase, checksum FROM migrations ORDER BY number")] == known
+async def test_every_migration_is_recorded_with_its_phase(database: Database) -> None:
+    await (await database.open()).close()
+    known = [(each.number, each.phase, each.checksum) for each in migrations(database.dialect)]
+    assert [
+        tuple(row) for row in database.run("SELECT number, phase, checksum FROM migrations ORDER BY number")
+    ] == known
 
 
-async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
-    await (await place.open()).close()
-    place.run("UPDATE migrations SET checksum = 'other' WHERE number = 1")
+async def test_an_edited_migration_is_refused_on_both_databases(database: Database) -> None:
+    await (await database.open()).close()
+    database.run("UPDATE migrations SET checksum = 'other' WHERE number = 1")
     with pytest.raises(CannotOpen, match="migration 1 in the database is not the one of this release"):
-        await place.open()
+        await database.open()
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ async def test_an_edited_migration_is_refused_on_either(place: Place) -> None:
         ("ledger.sql", "-- expand: a table\nCREATE TABLE a (x);\n", "not named NNNN_words.sql"),
     ],
 )
-def test_a_file_that_does_not_say_what_it_does_is_refused(
+def test_a_migration_file_without_a_phase_or_a_valid_name_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, words: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -120,15 +124,15 @@ def test_a_file_that_does_not_say_what_it_does_is_refused(
         migrations("sqlite")
 
 
-# --- Postgres alone: several processes begin at once ----------------------------------------------------------------
+# --- Postgres only: several processes start at once -----------------------------------------------------------------
 
 
-async def test_of_several_that_begin_at_once_one_migrates_and_all_open(database_url: str) -> None:
+async def test_of_several_processes_that_start_at_once_one_migrates_and_all_open(database_url: str) -> None:
     opening = [
         open_postgres(database_url, now=NOON + n, connections=2, seconds=5, providers=PROVIDERS) for n in range(5)
     ]
     stores = await asyncio.gather(*opening)
-    accepted = await asyncio.gather(*(Story(store).accept() for store in stores))
+    accepted = await asyncio.gather(*(Scenario(store).accept() for store in stores))
     assert len(set(accepted)) == 5
     await asyncio.gather(*(store.close() for store in stores))
     with psycopg.connect(database_url) as connection:

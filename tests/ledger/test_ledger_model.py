@@ -1,4 +1,4 @@
-"""The life of a job on each database: hypothesis looks for an order of events after which ledger and model disagree."""
+"""Hypothesis searches for an order of events after which the ledger differs from the model of a job."""
 
 import contextlib
 import shutil
@@ -12,21 +12,21 @@ from hypothesis.stateful import run_state_machine_as_test
 from ledger.postgres.store import PostgresStore, open_postgres
 from ledger.sqlite.store import SQLiteStore, open_sqlite
 from tests.conftest import PROVIDERS
-from tests.ledger.life import LifeOfAJob
+from tests.ledger.job_model import JobModel
 from tests.postgres.databases import Databases, fresh_database
 
 
-class LifeOnSQLite(LifeOfAJob):
+class JobModelOnSQLite(JobModel):
     store: SQLiteStore
     ends_claims = True
 
     async def open(self) -> SQLiteStore:
         self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "life" / "ledger.db"
+        self.path = Path(self.folder.name) / "ledger" / "ledger.db"
         return await open_sqlite(self.path, now=self.now, providers=PROVIDERS)
 
     async def crash(self) -> SQLiteStore:
-        # What a kill leaves behind: the file and its write-ahead log as they are, nothing flushed or checkpointed.
+        # A copy of the file and its write-ahead log, not flushed and not checkpointed, is what SIGKILL leaves.
         found = self.path
         self.path = found.parent.with_name(f"{found.parent.name}-") / found.name
         self.path.parent.mkdir()
@@ -41,8 +41,8 @@ class LifeOnSQLite(LifeOfAJob):
             self.folder.cleanup()
 
 
-class LifeOnPostgres(LifeOfAJob):
-    """Other processes live on when one crashes: claims and leases go on until they end."""
+class JobModelOnPostgres(JobModel):
+    """Other processes keep running when one crashes, so claims and leases last until they end."""
 
     store: PostgresStore
 
@@ -64,17 +64,17 @@ class LifeOnPostgres(LifeOfAJob):
         self.undo.close()
 
 
-def live(life: Callable[[], LifeOfAJob], number: int) -> None:
-    lives = settings(
+def check(model: Callable[[], JobModel], number: int) -> None:
+    profile = settings(
         max_examples=number, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
     )
-    run_state_machine_as_test(life, settings=lives)  # type: ignore[arg-type]  # a factory will do
+    run_state_machine_as_test(model, settings=profile)  # type: ignore[arg-type]  # it accepts a factory
 
 
-def test_no_life_on_sqlite_is_told_otherwise_than_by_the_model() -> None:
-    live(LifeOnSQLite, 60)
+def test_the_ledger_on_sqlite_matches_the_model_after_every_step() -> None:
+    check(JobModelOnSQLite, 60)
 
 
-def test_no_life_on_postgres_is_told_otherwise_than_by_the_model(postgres_server: Databases, migrated: str) -> None:
-    """Fewer, because each step is a few round trips to a server."""
-    live(lambda: LifeOnPostgres(postgres_server, migrated), 20)
+def test_the_ledger_on_postgres_matches_the_model_after_every_step(postgres_server: Databases, migrated: str) -> None:
+    # fewer examples: each step is a few round trips to a server
+    check(lambda: JobModelOnPostgres(postgres_server, migrated), 20)

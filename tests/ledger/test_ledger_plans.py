@@ -1,4 +1,4 @@
-"""No statement reads a whole table: SQLite's own plan of each is asked for."""
+"""SQLite's query plans: no statement scans a whole table."""
 
 import re
 import sqlite3
@@ -16,12 +16,12 @@ STATEMENTS = {name: each for name, each in statements().items() if each.text}
 MAY_SCAN = {
     "pause_unsigned_endpoints": "endpoints",  # once, at start, without NOTIFY_SECRET
     "resume_unsigned_endpoints": "endpoints",  # through the partial index of those that are paused
-    "end_leases": "work",  # once, at start: what is due or leased, never what is finished
-    "enqueue_deliveries": "e",  # as fan_out
-    "fan_out": "e",  # through the partial index of the few that hear of every job
+    "end_leases": "work",  # once, at start: the table has no finished tasks
+    "enqueue_deliveries": "e",  # see fan_out
+    "fan_out": "e",  # through the partial index of the endpoints for all jobs, which are few
     "enqueue_paused_endpoints": "e",  # through the partial index of those that are paused
-    "count_paused_deliveries": "e",  # as above
-    "count_deliveries_needing_attention": "deliveries e",  # through partial indexes of what needs attention: it counts
+    "count_paused_deliveries": "e",  # through the same index
+    "count_deliveries_needing_attention": "deliveries e",  # counts, through partial indexes
 }
 
 
@@ -29,13 +29,13 @@ MAY_SCAN = {
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None, factory=_DictConnection)
     migrate(connection, 1)
-    connection.execute("PRAGMA foreign_keys = OFF")  # or plans have the checks too, with scans that never run
+    connection.execute("PRAGMA foreign_keys = OFF")  # or plans contain foreign key checks, with scans that never run
     yield connection
     connection.close()
 
 
 def scanned(connection: sqlite3.Connection, text: str, values: list[None]) -> set[str]:
-    """Name the tables, by their aliases, that a statement reads from end to end."""
+    """Return the tables that a statement scans, by their aliases."""
     plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", values)]
     made = {match[1] for detail in plan if (match := re.match(r"(?:MATERIALIZE|CO-ROUTINE) (\w+)", detail))}
     scans = {match[1] for detail in plan if (match := re.match(r"SCAN (?!CONSTANT)(\w+)(?! VIRTUAL)\b", detail))}
@@ -49,12 +49,12 @@ def test_every_statement_finds_its_rows_by_an_index(connection: sqlite3.Connecti
     assert scanned(connection, statement.text, [None] * len(statement.names)) == allowed
 
 
-def test_a_statement_without_an_index_is_noticed(connection: sqlite3.Connection) -> None:
+def test_a_scan_is_found_in_a_plan(connection: sqlite3.Connection) -> None:
     assert scanned(connection, "SELECT * FROM jobs WHERE warning = ?", [None]) == {"jobs"}
 
 
-def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) -> None:
-    """Where a plan sorts, the rows are few: those of one job, or limited first to one page's or one endpoint's."""
+def test_only_a_page_of_rows_is_sorted(connection: sqlite3.Connection) -> None:
+    """A plan sorts only the rows of one job, of one page or of one endpoint."""
     sorters = {
         name
         for name, statement in STATEMENTS.items()
@@ -66,24 +66,24 @@ def test_sorting_never_needs_more_than_a_page(connection: sqlite3.Connection) ->
 
 
 def searched(connection: sqlite3.Connection, name: str) -> list[str]:
-    """Tell by which index, and by which of its columns, a statement looks for its rows."""
+    """Return the searches in the plan of a statement: index and columns."""
     statement = statements()[name]
     rows = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", [None] * len(statement.names))
     return [row["detail"] for row in rows if row["detail"].startswith("SEARCH")]
 
 
 @pytest.mark.parametrize("name", ["list_jobs_by_state", "list_jobs_by_provider_and_state"])
-def test_both_listings_by_state_go_down_the_one_index(connection: sqlite3.Connection, name: str) -> None:
-    """To the end of its columns: a page deep in the list costs what the first one does."""
+def test_both_listings_by_state_use_all_columns_of_one_index(connection: sqlite3.Connection, name: str) -> None:
+    """So any page costs as much as the first one."""
     searches = [detail for detail in searched(connection, name) if "jobs_by_state" in detail]
     assert len(searches) == (2 if name == "list_jobs_by_state" else 1)
     assert all("COVERING INDEX jobs_by_state (state=? AND provider=? AND id<?)" in detail for detail in searches)
 
 
-def test_the_deliveries_of_a_job_are_found_by_the_beginning_of_their_ids(connection: sqlite3.Connection) -> None:
+def test_the_deliveries_of_a_job_are_found_by_the_prefix_of_their_ids(connection: sqlite3.Connection) -> None:
     name = "list_deliveries_of_subject"
-    [looked] = [detail for detail in searched(connection, name) if re.match(r"SEARCH (d|deliveries) ", detail)]
-    assert looked.endswith("USING PRIMARY KEY (id>? AND id<?)")
+    [search] = [detail for detail in searched(connection, name) if re.match(r"SEARCH (d|deliveries) ", detail)]
+    assert search.endswith("USING PRIMARY KEY (id>? AND id<?)")
 
 
 QUERY = re.compile(
@@ -92,31 +92,31 @@ QUERY = re.compile(
 
 
 def indexes_and_their_statements() -> list[tuple[str, str]]:
-    """Read off the schema which statements each index is there for, as the comment above it says."""
+    """Return the statements that each index is for, from the comments in the schema."""
     [migration] = migrations("sqlite")
     schema = migration.sql
     return [
         (index, name)
-        for told, index in QUERY.findall(schema)
-        for name in re.findall(r"\w+", told)
+        for names, index in QUERY.findall(schema)
+        for name in re.findall(r"\w+", names)
         if name in statements()
     ]
 
 
-def test_every_index_that_is_no_rule_says_what_it_is_for(connection: sqlite3.Connection) -> None:
+def test_every_index_that_is_not_unique_names_its_statements(connection: sqlite3.Connection) -> None:
     kinds = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql NOT LIKE 'CREATE UNIQUE%'"
     assert {index for index, _ in indexes_and_their_statements()} >= {row["name"] for row in connection.execute(kinds)}
 
 
 @pytest.mark.parametrize(("index", "name"), indexes_and_their_statements())
-def test_a_statement_uses_the_index_that_is_there_for_it(connection: sqlite3.Connection, index: str, name: str) -> None:
+def test_a_statement_uses_its_index(connection: sqlite3.Connection, index: str, name: str) -> None:
     statement = statements()[name]
     plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", [None] * len(statement.names))
     assert any(re.search(rf"INDEX {index}\b", row["detail"]) for row in plan)
 
 
 def indexes_written(connection: sqlite3.Connection, name: str) -> set[str]:
-    """Name the indexes in which a statement puts entries, read off the program that SQLite makes of it."""
+    """Return the indexes to which a statement adds entries, from SQLite's bytecode."""
     statement = statements()[name]
     pages = {row["rootpage"]: row["name"] for row in connection.execute("SELECT name, rootpage FROM sqlite_schema")}
     program = connection.execute(f"EXPLAIN {statement.text}", [None] * len(statement.names)).fetchall()
@@ -125,11 +125,11 @@ def indexes_written(connection: sqlite3.Connection, name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["claim_submission", "settle_job", "settle_claimed_job", "cancel_accepted_job"])
-def test_a_move_writes_no_index_but_the_one_of_its_state(connection: sqlite3.Connection, name: str) -> None:
+def test_a_transition_writes_only_the_index_by_state(connection: sqlite3.Connection, name: str) -> None:
     assert indexes_written(connection, name) == {"jobs_by_state"}
 
 
-def test_a_request_id_that_is_learnt_is_written_in_its_own_index(connection: sqlite3.Connection) -> None:
+def test_setting_a_request_id_writes_only_its_own_index(connection: sqlite3.Connection) -> None:
     assert indexes_written(connection, "set_request_id") == {"jobs_provider_request"}
 
 
@@ -143,7 +143,7 @@ def test_no_check_builds_a_temporary_index_for_every_row(connection: sqlite3.Con
     assert [table for table in tables if builds_a_temporary_index(connection, table)] == []
 
 
-def test_a_check_that_builds_a_temporary_index_is_noticed() -> None:
+def test_a_temporary_index_of_a_check_is_found() -> None:
     other = sqlite3.connect(":memory:", factory=_DictConnection)
     other.execute("CREATE TABLE long (word TEXT CHECK (word IN ('a', 'b', 'c')))")
     other.execute("CREATE TABLE short (word TEXT CHECK (word IN ('a', 'b')))")

@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode before the ledger: found out without a setting, and nothing is left to sessions."""
+"""PgBouncer in transaction mode: it is detected, and nothing depends on the state of a session."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from ledger.transitions import deliveries, endpoints, jobs
 from ledger.transitions import queue as work
 from tests.conftest import NOON
 from tests.ledger import queues
-from tests.ledger.conftest import Opening, Story, ms
-from tests.ledger.patience import soon
+from tests.ledger.conftest import Opening, Scenario, ms
+from tests.ledger.waiting import wait_until
 from tests.postgres.pgbouncer import PgBouncer, needs_pgbouncer, pooling
 from tests.postgres.servers import PostgresServer
 
@@ -25,65 +25,67 @@ NEW = NewJob(provider="fal", model="a/b", input="{}")
 
 @pytest.fixture(scope="module")
 def bouncer(server: PostgresServer) -> Iterator[PgBouncer]:
-    """Two sessions for everybody: a third one's transaction waits, and each finds what the one before has left."""
+    """PgBouncer with two sessions, which all transactions share."""
     with pooling(server, default_pool_size=2) as started:
         yield started
 
 
 @pytest.fixture
 async def store(bouncer: PgBouncer, url: str, opening: Opening) -> PostgresStore:
-    """An empty database that is migrated through the bouncer, as an operator has nothing else."""
+    """An empty database, migrated and opened through PgBouncer."""
     return await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
 
 
-async def test_it_is_found_out_and_so_is_that_nobody_stands_between(
-    store: PostgresStore, url: str, opening: Opening
-) -> None:
+async def test_a_pooler_is_detected(store: PostgresStore, url: str, opening: Opening) -> None:
     assert store.session.pooled
     assert not (await opening(url)).session.pooled
 
 
-async def test_a_job_lives_its_whole_life_there(store: PostgresStore) -> None:
-    story = Story(store)
+async def test_every_transition_of_a_job_works_through_a_pooler(store: PostgresStore) -> None:
+    scenario = Scenario(store)
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    job_id = await story.accept()
-    [task] = await story.fetch("submit", at=1)
-    await story.begin(job_id)
-    assert await story.confirm(job_id)
-    [task] = await story.fetch("poll", at=100)
+    job_id = await scenario.accept()
+    [task] = await scenario.fetch("submit", at=1)
+    await scenario.begin(job_id)
+    assert await scenario.confirm(job_id)
+    [task] = await scenario.fetch("poll", at=100)
     await store.write(work.reschedule(task, due_at=ms(200), failed=True))
-    assert [task.tries for task in await story.fetch("poll", at=200)] == [1]
-    assert await story.report(job_id) == "recorded"
+    assert [task.tries for task in await scenario.fetch("poll", at=200)] == [1]
+    assert await scenario.report(job_id) == "recorded"
     assert len(await deliveries.list_deliveries_of_subject(store, job_id)) == 2
 
 
-async def test_many_at_once_share_the_sessions_and_those_that_fail_fail_alone(
+async def test_concurrent_transactions_share_sessions_and_each_fails_alone(
     store: PostgresStore, bouncer: PgBouncer, url: str, opening: Opening
 ) -> None:
     other = await opening(bouncer.url(url.rpartition("/")[2]), seconds=3)
-    lie = Transaction(steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "model": ""}, read=list)
-    transactions = [lie if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
+    invalid = Transaction(
+        steps=(Call("insert_job"),), values={**jobs.accept(NEW, now=NOON).values, "model": ""}, read=list
+    )
+    transactions = [invalid if number % 10 == 3 else jobs.accept(NEW, now=NOON) for number in range(100)]
     asked = [(store, other)[number % 2].write(transaction) for number, transaction in enumerate(transactions)]
     results = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(each) for each in results] == [
-        Contradiction if transaction is lie else Accepted for transaction in transactions
+        Contradiction if transaction is invalid else Accepted for transaction in transactions
     ]
     assert len(await jobs.list_jobs(other, limit=200)) == 90
 
 
-async def test_nothing_is_prepared_and_nothing_listens(store: PostgresStore, server: PostgresServer, url: str) -> None:
+async def test_no_statement_is_prepared_and_no_session_listens(
+    store: PostgresStore, server: PostgresServer, url: str
+) -> None:
     store.due("submit")
     for number in range(20):
         accepted = await store.write(jobs.accept(NEW, now=NOON + number))
         await jobs.read_job(store, accepted.job_id)
-    for _ in range(4):  # whichever of the sessions answers
+    for _ in range(4):  # so that both sessions respond
         assert await queues.ask(store, "SELECT name FROM pg_prepared_statements") == []
         assert await queues.ask(store, "SELECT pg_listening_channels()") == []
     asked = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query ILIKE 'listen%%'"
     assert server.query(asked, url.rpartition("/")[2]) == []
 
 
-async def test_each_transaction_makes_its_promises_and_leaves_none_behind(
+async def test_each_transaction_applies_the_settings_to_itself_only(
     store: PostgresStore, server: PostgresServer
 ) -> None:
     """Another program may share the sessions."""
@@ -96,7 +98,7 @@ async def test_each_transaction_makes_its_promises_and_leaves_none_behind(
     assert await queues.ask(store, seen) == [{"timeout": "0", "durable": "on"}]
 
 
-async def test_a_bouncer_that_comes_back_is_used_again(store: PostgresStore, bouncer: PgBouncer) -> None:
+async def test_a_restarted_pooler_is_used_again(store: PostgresStore, bouncer: PgBouncer) -> None:
     await store.write(jobs.accept(NEW, now=NOON))
     bouncer.kill()
     bouncer.start()
@@ -107,4 +109,4 @@ async def test_a_bouncer_that_comes_back_is_used_again(store: PostgresStore, bou
         except Unavailable:
             return False
 
-    await soon("it works again", works)
+    await wait_until("it works again", works)

@@ -1,10 +1,10 @@
-"""Word of what is due crosses from one process to the other, and who gets none looks by himself."""
+"""Wake-ups between processes: a commit in one sets the events of the others, unless there is a pooler."""
 
 import asyncio
 
 import pytest
 
-from ledger.postgres import wakeups as news
+from ledger.postgres import wakeups
 from ledger.postgres.store import PostgresStore
 from ledger.requests import NewJob
 from ledger.transitions import jobs
@@ -25,63 +25,65 @@ async def woken(event: asyncio.Event, seconds: float = 5) -> None:
 
 @pytest.fixture
 async def pair(opening: Opening) -> tuple[PostgresStore, asyncio.Event]:
-    """One that writes, and the event of another one, who listens."""
+    """A store that writes, and an event of another store, which listens."""
     one, other = await opening(), await opening()
     event = other.due("submit")
-    await woken(event)  # he has claimed to listen
+    await woken(event)  # it listens now
     return one, event
 
 
-async def test_who_listens_hears_of_what_another_process_wrote(pair: tuple[PostgresStore, asyncio.Event]) -> None:
+async def test_a_listening_process_is_woken_by_a_commit_of_another(pair: tuple[PostgresStore, asyncio.Event]) -> None:
     one, event = pair
     await one.write(jobs.accept(NEW, now=NOON))
     await woken(event)
 
 
-async def test_what_is_none_of_his_kinds_is_not_told_him(opening: Opening) -> None:
+async def test_a_commit_wakes_only_workers_of_its_kind(opening: Opening) -> None:
     one, other = await opening(), await opening()
-    checks, submits = other.due("poll"), other.due("submit")
-    await asyncio.gather(woken(checks), woken(submits))
+    polls, submits = other.due("poll"), other.due("submit")
+    await asyncio.gather(woken(polls), woken(submits))
     await one.write(jobs.accept(NEW, now=NOON))
     await woken(submits)
-    assert not checks.is_set()
+    assert not polls.is_set()
 
 
-async def test_more_names_than_fit_are_told_as_everybody(pair: tuple[PostgresStore, asyncio.Event]) -> None:
+async def test_too_many_names_for_one_notification_wake_every_worker(pair: tuple[PostgresStore, asyncio.Event]) -> None:
     one, event = pair
-    one.wakeups.publish([f"ep_{number}" for number in range(news.MOST_NAMES + 1)])
+    one.wakeups.publish([f"ep_{number}" for number in range(wakeups.MOST_NAMES + 1)])
     await woken(event)
 
 
-async def test_as_many_names_as_are_told_fit(pair: tuple[PostgresStore, asyncio.Event]) -> None:
-    """The longest that there are: Postgres takes 7,999 bytes."""
+async def test_the_most_names_fit_into_one_notification(pair: tuple[PostgresStore, asyncio.Event]) -> None:
+    """Postgres accepts 7,999 bytes."""
     one, event = pair
     longest = "ep_" + "x" * 40
-    one.wakeups.publish(["submit", *(f"{longest}{number:03}" for number in range(news.MOST_NAMES - 1))])
+    one.wakeups.publish(["submit", *(f"{longest}{number:03}" for number in range(wakeups.MOST_NAMES - 1))])
     await woken(event)
 
 
-async def test_who_was_cut_off_listens_again_and_looks_at_everything(
+async def test_after_a_lost_connection_a_process_listens_again_and_wakes_every_worker(
     pair: tuple[PostgresStore, asyncio.Event], server: PostgresServer, url: str
 ) -> None:
     one, event = pair
     assert server.query(LISTENER, url.rpartition("/")[2])
-    await woken(event)  # for what he may have missed
+    await woken(event)  # a notification may have been missed
     await one.write(jobs.accept(NEW, now=NOON))
     await woken(event)
 
 
 @needs_pgbouncer
-async def test_nothing_crosses_a_bouncer(opening: Opening, server: PostgresServer, url: str) -> None:
-    """It would be heard by whoever has the session next. A process still hears of what it wrote itself."""
+async def test_behind_a_pooler_a_process_is_woken_by_its_own_commits_only(
+    opening: Opening, server: PostgresServer, url: str
+) -> None:
+    """LISTEN needs a session of its own."""
     with pooling(server) as bouncer:
         behind = bouncer.url(url.rpartition("/")[2])
         one, other, direct = await opening(behind), await opening(behind), await opening(url)
-        deaf, hearing, own = other.due("submit"), direct.due("submit"), one.due("submit")
-        await woken(hearing)
+        pooled, listening, own = other.due("submit"), direct.due("submit"), one.due("submit")
+        await woken(listening)
         await one.write(jobs.accept(NEW, now=NOON))
         assert own.is_set()
-        await woken(hearing)  # NOTIFY passes: only listening does not
-        assert not deaf.is_set()
+        await woken(listening)  # NOTIFY works through the pooler
+        assert not pooled.is_set()
         for store in (one, other, direct):
             await store.close()

@@ -1,4 +1,4 @@
-"""The queue on Postgres, several processes at it at once: nothing is done twice, and nothing is left without work."""
+"""The queue on Postgres with several processes: no task runs twice, and no delivery is without a task."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,8 +15,8 @@ from ledger.transitions import deliveries, endpoints, jobs, outcomes
 from ledger.transitions import queue as work
 from tests.conftest import NOON, PROVIDERS
 from tests.ledger import queues
-from tests.ledger.conftest import DONE, Story, ms
-from tests.ledger.patience import soon
+from tests.ledger.conftest import DONE, Scenario, ms
+from tests.ledger.waiting import wait_until
 
 REFUSED = Attempted(at=ms(3), latency_ms=1, status=500, error=None, response=b"")
 ACCEPTED = Attempted(at=ms(3), latency_ms=1, status=204, error=None, response=b"")
@@ -36,22 +36,23 @@ async def other(ledger_url: str) -> AsyncIterator[PostgresStore]:
     await opened.close()
 
 
-async def held_endpoint(story: Story) -> Task:
-    """An endpoint that a worker holds, with nothing pending."""
-    await story.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    job_id = await story.submit("req-0")
-    [task] = await story.fetch("deliver", at=2)
-    [delivery] = await deliveries.list_deliveries_of_subject(story.store, job_id)
-    await story.store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(3)))
+async def held_endpoint(scenario: Scenario) -> Task:
+    """Return the leased task of an endpoint without pending deliveries."""
+    await scenario.store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
+    job_id = await scenario.submit("req-0")
+    [task] = await scenario.fetch("deliver", at=2)
+    [delivery] = await deliveries.list_deliveries_of_subject(scenario.store, job_id)
+    await scenario.store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(3)))
     return task
 
 
 def run(connection: psycopg.Connection[Any], transaction: Transaction[Any]) -> None:
-    """Run the statements of a transaction in a transaction that is left open."""
+    """Run the statements of a transaction on `connection`, without a commit."""
     for step in transaction.steps:
-        asked = statements("postgres")[step.statement]
-        if asked.text:
-            psycopg.RawCursor(connection).execute(asked.text.encode(), asked.pick(step.values or transaction.values))
+        statement = statements("postgres")[step.statement]
+        if statement.text:
+            values = statement.pick(step.values or transaction.values)
+            psycopg.RawCursor(connection).execute(statement.text.encode(), values)
 
 
 def reported(job_id: str, request_id: str, at: float) -> Transaction[Any]:
@@ -72,30 +73,30 @@ async def work_of_endpoint(store: PostgresStore) -> list[tuple[int, str | None]]
     return [(row["due_at"], row["lease"]) for row in rows]
 
 
-# --- releasing an endpoint while a callback makes a delivery for it --------------------------------------------------
+# --- an endpoint is released while a callback creates a delivery for it ----------------------------------------------
 
 
 async def test_an_endpoint_released_before_a_callback_commits_is_due_at_once(
-    story: Story, store: PostgresStore, ledger_url: str
+    scenario: Scenario, store: PostgresStore, ledger_url: str
 ) -> None:
-    task = await held_endpoint(story)
-    job_id = await story.submit("req-1", at=3)
+    task = await held_endpoint(scenario)
+    job_id = await scenario.submit("req-1", at=3)
     [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
     await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as callback:
         run(callback, reported(job_id, "req-1", at=5))
-        await asyncio.wait_for(store.write(deliveries.release(task, now=ms(5))), 1)  # it waits for nobody
+        await asyncio.wait_for(store.write(deliveries.release(task, now=ms(5))), 1)
     assert await work_of_endpoint(store) == [(ms(5), None)]
-    [again] = await story.fetch("deliver", at=6)
+    [again] = await scenario.fetch("deliver", at=6)
     assert len(await deliveries.read_due(store, again.subject, now=ms(6), limit=10)) == 1
 
 
 async def test_an_endpoint_released_before_a_replay_commits_is_due_at_once(
-    story: Story, store: PostgresStore, ledger_url: str
+    scenario: Scenario, store: PostgresStore, ledger_url: str
 ) -> None:
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
-    [task] = await story.fetch("deliver", at=2)
+    [delivery] = await deliveries.list_deliveries_of_subject(store, await scenario.submit())
+    [task] = await scenario.fetch("deliver", at=2)
     await store.write(deliveries.finish(delivery.id, REFUSED, "dead", now=ms(3), reason="ten attempts failed"))
     with psycopg.connect(ledger_url) as replay:
         run(replay, deliveries.replay(delivery.id, now=ms(5)))
@@ -103,11 +104,11 @@ async def test_an_endpoint_released_before_a_replay_commits_is_due_at_once(
     assert await work_of_endpoint(store) == [(ms(5), None)]
 
 
-async def test_a_callback_that_comes_while_an_endpoint_is_released_enqueues_it_anew(
-    story: Story, store: PostgresStore, ledger_url: str
+async def test_a_callback_during_the_release_of_an_endpoint_enqueues_it_again(
+    scenario: Scenario, store: PostgresStore, ledger_url: str
 ) -> None:
-    task = await held_endpoint(story)
-    job_id = await story.submit("req-1", at=3)
+    task = await held_endpoint(scenario)
+    job_id = await scenario.submit("req-1", at=3)
     [delivery] = await deliveries.list_deliveries_of_subject(store, job_id)
     await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(4)))
     with psycopg.connect(ledger_url) as releasing:
@@ -118,18 +119,18 @@ async def test_a_callback_that_comes_while_an_endpoint_is_released_enqueues_it_a
         async def waits() -> bool:
             return bool(await queues.ask(store, waiting))
 
-        await soon("the callback waits for the release", waits)
+        await wait_until("the callback waits for the release", waits)
     assert await callback == "recorded"
     assert await work_of_endpoint(store) == [(ms(6), None)]
 
 
 async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
-    story: Story, store: PostgresStore, other: PostgresStore
+    scenario: Scenario, store: PostgresStore, other: PostgresStore
 ) -> None:
-    task = await held_endpoint(story)
+    task = await held_endpoint(scenario)
     found = set[bool]()
     for number in range(1, ROUNDS + 1):
-        job_id = await story.submit(f"req-{number}", at=number)
+        job_id = await scenario.submit(f"req-{number}", at=number)
         for delivery in await deliveries.list_deliveries_of_subject(store, job_id):
             await store.write(deliveries.finish(delivery.id, ACCEPTED, "delivered", now=ms(number)))
         barrier = asyncio.Barrier(2)
@@ -146,70 +147,70 @@ async def test_no_order_of_callback_and_release_leaves_a_delivery_without_work(
 
         await asyncio.gather(report(), release())
         assert await work_of_endpoint(store) == [(ms(number), None)], number
-        [task] = await story.fetch("deliver", at=number)
+        [task] = await scenario.fetch("deliver", at=number)
         due = await deliveries.read_due(store, task.subject, now=ms(number), limit=10)
         found.add(len(due) == 1)
-        for letter in due:
-            await store.write(deliveries.finish(letter.delivery_id, ACCEPTED, "delivered", now=ms(number)))
+        for each in due:
+            await store.write(deliveries.finish(each.delivery_id, ACCEPTED, "delivered", now=ms(number)))
     assert found == {True}
 
 
 # --- enqueuing -------------------------------------------------------------------------------------------------------
 
 
-async def test_one_task_for_a_subject_is_due_at_the_earlier_time(story: Story, store: PostgresStore) -> None:
+async def test_one_task_for_a_subject_is_due_at_the_earlier_time(scenario: Scenario, store: PostgresStore) -> None:
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    [delivery] = await deliveries.list_deliveries_of_subject(store, await story.submit())
-    [task] = await story.fetch("deliver", at=2)
+    [delivery] = await deliveries.list_deliveries_of_subject(store, await scenario.submit())
+    [task] = await scenario.fetch("deliver", at=2)
     await store.write(deliveries.retry(delivery.id, REFUSED, due_at=ms(1_000)))
     await store.write(deliveries.release(task, now=ms(3)))
     assert await work_of_endpoint(store) == [(ms(1_000), None)]
-    await story.submit("req-2", at=4)
-    await story.submit("req-3", at=5)
+    await scenario.submit("req-2", at=4)
+    await scenario.submit("req-3", at=5)
     assert [due_at for due_at, _ in await work_of_endpoint(store)] == [ms(4)]
 
 
 @pytest.mark.parametrize("leased", [False, True])
 async def test_callbacks_for_one_endpoint_do_not_wait_for_each_other(
-    story: Story, store: PostgresStore, ledger_url: str, leased: bool
+    scenario: Scenario, store: PostgresStore, ledger_url: str, leased: bool
 ) -> None:
     await store.write(endpoints.put_settings_endpoint("https://user.example/hooks", now=ms(0)))
-    ids = [await story.submit(f"req-{number}") for number in range(2)]
+    ids = [await scenario.submit(f"req-{number}") for number in range(2)]
     if leased:
-        await story.fetch("deliver", at=2)
+        await scenario.fetch("deliver", at=2)
     with psycopg.connect(ledger_url) as uncommitted:
         run(uncommitted, reported(ids[0], "req-0", at=5))
-        assert await asyncio.wait_for(story.report(ids[1], request_id="req-1"), 1) == "recorded"
+        assert await asyncio.wait_for(scenario.report(ids[1], request_id="req-1"), 1) == "recorded"
 
 
 async def test_processes_that_fetch_at_the_same_time_take_different_tasks(
-    story: Story, store: PostgresStore, other: PostgresStore
+    scenario: Scenario, store: PostgresStore, other: PostgresStore
 ) -> None:
-    ids = [await story.accept() for _ in range(100)]
+    ids = [await scenario.accept() for _ in range(100)]
     fetching = [each.write(work.fetch("submit", now=ms(1), until=ms(61), limit=7)) for each in [store, other] * 10]
     tasks = [task for tasks in await asyncio.gather(*fetching) for task in tasks]
     assert len(tasks) == len({task.subject for task in tasks})
-    tasks += await story.fetch("submit", at=1)
+    tasks += await scenario.fetch("submit", at=1)
     assert sorted(task.subject for task in tasks) == sorted(ids)
 
 
-async def test_a_fetch_passes_over_what_another_transaction_has_locked(
-    story: Story, store: PostgresStore, ledger_url: str
+async def test_a_fetch_skips_tasks_that_another_transaction_has_locked(
+    scenario: Scenario, store: PostgresStore, ledger_url: str
 ) -> None:
-    ids = [await story.accept() for _ in range(3)]
+    ids = [await scenario.accept() for _ in range(3)]
     with psycopg.connect(ledger_url) as locking:
         locking.execute("SELECT 1 FROM work WHERE subject = %s FOR UPDATE", (ids[0],))
-        tasks = await asyncio.wait_for(story.fetch("submit", at=1), 1)
+        tasks = await asyncio.wait_for(scenario.fetch("submit", at=1), 1)
         await asyncio.wait_for(store.write(work.renew(tasks, until=ms(90))), 1)
     assert sorted(task.subject for task in tasks) == sorted(ids[1:])
 
 
-# --- what the database keeps -----------------------------------------------------------------------------------------
+# --- values and deadlocks --------------------------------------------------------------------------------------------
 
 
-async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Story) -> None:
-    job_id = await story.submit(input='{"x": "a\0b"}', metadata='{"y": "\0"}')
-    assert (await story.job(job_id)).input == '{"x": "a\ufffdb"}'
+async def test_nul_is_replaced_in_texts_and_kept_in_the_bytes_of_a_receipt(scenario: Scenario) -> None:
+    job_id = await scenario.submit(input='{"x": "a\0b"}', metadata='{"y": "\0"}')
+    assert (await scenario.job(job_id)).input == '{"x": "a\ufffdb"}'
     report = Report(
         job_id=job_id,
         provider="fal",
@@ -219,22 +220,20 @@ async def test_nul_is_kept_out_of_texts_and_in_the_bytes_of_a_receipt(story: Sto
         headers='{"a": "\0"}',
         body=b"\0",
     )
-    assert await story.store.write(outcomes.record(report, now=ms(5))) == "pending"
-    [receipt] = await jobs.list_receipts(story.store, job_id)
+    assert await scenario.store.write(outcomes.record(report, now=ms(5))) == "pending"
+    [receipt] = await jobs.list_receipts(scenario.store, job_id)
     assert receipt.body == b"\0"
 
 
 def locking(*endpoint_ids: str) -> Transaction[Any]:
-    """Lock endpoints one after the other, and accept a job."""
+    """Return a transaction that locks endpoints one after the other and accepts a job."""
     put = endpoints.put_settings_endpoint("https://u.example/", now=NOON)
     steps = [Call("put_settings_endpoint", {**put.values, "endpoint_id": each}) for each in endpoint_ids]
     accepted = jobs.accept(NewJob(provider="fal", model="a/b", input="{}"), now=NOON)
     return Transaction(steps=(*steps, *accepted.steps), values=accepted.values, read=list)
 
 
-async def test_two_processes_that_lock_each_other_out_are_both_written_once(
-    store: PostgresStore, ledger_url: str
-) -> None:
+async def test_transactions_in_a_deadlock_are_both_written_once(store: PostgresStore, ledger_url: str) -> None:
     one, other = [
         await open_postgres(ledger_url, now=NOON, connections=3, seconds=10, providers=PROVIDERS) for _ in range(2)
     ]
@@ -250,13 +249,13 @@ async def test_two_processes_that_lock_each_other_out_are_both_written_once(
         async def both_wait() -> bool:
             return len(await queues.ask(store, waiting)) == 2
 
-        await soon("each holds what the other wants", both_wait)
+        await wait_until("both wait for a lock", both_wait)
     await asyncio.gather(*writes)
     assert len(await jobs.list_jobs(store, limit=100)) == 3
     await asyncio.gather(one.close(), other.close())
 
-    async def was_one() -> bool:
+    async def deadlock_counted() -> bool:
         [row] = await queues.ask(store, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
         return bool(row["deadlocks"])
 
-    await soon("Postgres has counted a deadlock", was_one)
+    await wait_until("Postgres has counted a deadlock", deadlock_counted)

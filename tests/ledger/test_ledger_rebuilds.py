@@ -1,4 +1,4 @@
-"""A migration rebuilds a table with 100,000 rows in it: whole or not at all, also when its process is killed."""
+"""A migration that rebuilds a table of 100,000 rows is applied or rolled back, also when its process is killed."""
 
 import shutil
 import signal
@@ -18,7 +18,6 @@ from ledger.postgres.store import open_postgres
 from ledger.sqlite.store import open_sqlite
 from ledger.storage import migrations
 from tests.conftest import NOON
-from tests.ledger.patience import soon
 from tests.ledger.rebuilds import (
     HANGING,
     ORPHANS,
@@ -29,6 +28,7 @@ from tests.ledger.rebuilds import (
     fill_sqlite,
     schema_with_rebuild,
 )
+from tests.ledger.waiting import wait_until
 from tests.postgres.databases import Databases, fresh_database
 
 TABLES = ["jobs", "deliveries"]
@@ -64,11 +64,11 @@ def url(postgres_server: Databases, filled_url: str) -> Iterator[str]:
 
 
 def child(database: str, schema: Path, *point: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "tests.ledger.migrating", database, str(schema), *point])
+    return subprocess.Popen([sys.executable, "-m", "tests.ledger.migrating_process", database, str(schema), *point])
 
 
 class File:
-    """Statements for the file, past the ledger's own."""
+    """Runs statements on the file, each on a new connection."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,7 +88,7 @@ POINTS = [
     "PRAGMA foreign_keys = ON",
 ]
 ALWAYS = {("jobs", "~INSERT INTO {table}_new"), ("deliveries", "COMMIT")}
-"""The others take half a minute: `make chaos` runs them."""
+"""Run in every test run. `make chaos` runs the others, which take half a minute."""
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ ALWAYS = {("jobs", "~INSERT INTO {table}_new"), ("deliveries", "COMMIT")}
         for point in POINTS
     ],
 )
-async def test_a_rebuild_on_sqlite_that_is_killed_leaves_the_old_or_the_new_and_the_next_start_finishes(
+async def test_a_killed_rebuild_on_sqlite_is_completed_by_the_next_start(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, point: str
 ) -> None:
     schema = schema_with_rebuild(tmp_path / "schema", table)
@@ -121,7 +121,7 @@ async def test_a_rebuild_on_sqlite_that_is_killed_leaves_the_old_or_the_new_and_
 
 
 @pytest.mark.parametrize("table", TABLES)
-async def test_a_rebuild_on_postgres_that_is_killed_leaves_the_old_and_the_next_start_finishes(
+async def test_a_killed_rebuild_on_postgres_is_completed_by_the_next_start(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     schema = schema_with_rebuild(tmp_path / "schema", table)
@@ -138,10 +138,10 @@ async def test_a_rebuild_on_postgres_that_is_killed_leaves_the_old_and_the_next_
             return not run(OTHERS)
 
         migrating = child(url, schema)
-        await soon("the rebuild runs", is_running, 30)
+        await wait_until("the rebuild runs", is_running, 30)
         migrating.kill()
         assert migrating.wait(60) == -signal.SIGKILL
-        await soon("Postgres has noticed", is_alone, 60)
+        await wait_until("Postgres has noticed", is_alone, 60)
         assert len(run("SELECT 1 FROM migrations")) == 1
         assert counts(run) == WHOLE
         with pytest.raises(psycopg.errors.CheckViolation):
@@ -156,7 +156,7 @@ async def test_a_rebuild_on_postgres_that_is_killed_leaves_the_old_and_the_next_
         run(UPDATED[table])
 
 
-async def test_a_migration_that_leaves_a_reference_to_nothing_is_undone_and_names_the_row(
+async def test_a_migration_that_leaves_a_dangling_reference_is_rolled_back_and_names_the_row(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema = schema_with_rebuild(tmp_path / "schema", "jobs")

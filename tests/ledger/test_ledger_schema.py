@@ -1,4 +1,4 @@
-"""The tables refuse rows that contradict themselves, whoever writes them."""
+"""The constraints of the schema: contradictory rows are refused."""
 
 import pytest
 
@@ -39,20 +39,20 @@ def test_a_consistent_row_is_accepted(tables: Tables, row: dict[str, object]) ->
 @pytest.mark.parametrize(
     ("row", "contradiction"),
     [
-        (GOOD | {"state": "completed"}, "ended without an end"),
-        (GOOD | {"finalized_at": 2}, "an end without having ended"),
+        (GOOD | {"state": "completed"}, "ended without finalized_at"),
+        (GOOD | {"finalized_at": 2}, "finalized_at of an open job"),
         (GOOD | {"state": "completed", "finalized_at": 2}, "an ending without a fingerprint"),
-        (GOOD | {"state": "submitting"}, "claimed without a claim"),
-        (GOOD | {"claimed_until": 3}, "a claim without being claimed"),
+        (GOOD | {"state": "submitting"}, "submitting without claimed_until"),
+        (GOOD | {"claimed_until": 3}, "claimed_until of an accepted job"),
         (GOOD | {"state": "submitted"}, "submitted without a request"),
-        (GOOD | {"state": "unconfirmed"}, "unconfirmed since never"),
+        (GOOD | {"state": "unconfirmed"}, "unconfirmed without unconfirmed_at"),
         (GOOD | {"state": "failed"} | ENDED, "failed without an error"),
         (GOOD | {"state": "completed"} | ENDED | ERROR, "completed with an error"),
         (GOOD | {"state": "failed"} | ENDED | ERROR | {"error_code": None}, "half an error"),
-        (GOOD | {"source": "poll"}, "a source without an end"),
+        (GOOD | {"source": "poll"}, "a source of an open job"),
         (GOOD | {"state": "done"}, "an unknown word"),
         (GOOD | {"provider": ""}, "a provider without a name"),
-        (GOOD | {"submissions": -1}, "less than no submissions"),
+        (GOOD | {"submissions": -1}, "a negative number"),
         (GOOD | {"created_at": "yesterday"}, "a time that is text"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The words that the schema accepts are those of the code, and lists that grow are tables."""
+"""The words that the schema accepts are those of the code, and can be added to."""
 
 import re
 

@@ -1,7 +1,8 @@
-"""What is SQLite's alone: one process, one file, which is whole whatever happened, and a disk that may be full."""
+"""The store on SQLite: its lock, its durability, and a full disk."""
 
 import asyncio
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,8 @@ def store(sqlite_store: SQLiteStore) -> SQLiteStore:
     return sqlite_store
 
 
-async def test_a_full_disk_writes_nothing_and_says_so_and_room_cures_it(store: SQLiteStore) -> None:
-    await store._writer.execute("PRAGMA max_page_count = 1")  # no page can be added: SQLite answers SQLITE_FULL
+async def test_on_a_full_disk_writes_fail_until_there_is_room(store: SQLiteStore) -> None:
+    await store._writer.execute("PRAGMA max_page_count = 1")  # no page can be added, so SQLite returns SQLITE_FULL
     results = await asyncio.gather(
         *(
             store.write(jobs.accept(NewJob(provider="fal", model="a/b", input="x" * 50_000), now=NOON))
@@ -35,24 +36,24 @@ async def test_a_full_disk_writes_nothing_and_says_so_and_room_cures_it(store: S
     assert (await store.write(jobs.accept(NEW, now=NOON))).new
 
 
-async def test_a_second_process_is_refused_by_name(tmp_path: Path, store: SQLiteStore) -> None:
+async def test_a_second_process_is_refused_with_the_name_of_the_file(tmp_path: Path, store: SQLiteStore) -> None:
     with pytest.raises(Locked, match=r"ledger\.db is in use by another process"):
         await open_sqlite(tmp_path / "ledger.db", now=NOON, providers=PROVIDERS)
 
 
-async def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "poem.db").write_text("so much depends upon a red wheel barrow" * 100)
+async def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("not a database" * 100)
     with pytest.raises(Corrupt, match="not a database of Renderhook"):
-        await open_sqlite(tmp_path / "poem.db", now=NOON, providers=PROVIDERS)
+        await open_sqlite(tmp_path / "text.db", now=NOON, providers=PROVIDERS)
 
 
-async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotOpen, match="DATABASE_URL must name a writable folder"):
         await open_sqlite(tmp_path / "file" / "ledger.db", now=NOON, providers=PROVIDERS)
 
 
-async def test_every_commit_is_fsynced_before_it_is_answered(store: SQLiteStore) -> None:
+async def test_every_commit_is_fsynced(store: SQLiteStore) -> None:
     rows = {
         pragma: next(iter(await store._writer.execute_fetchall(f"PRAGMA {pragma}")))[pragma]
         for pragma in ("journal_mode", "synchronous", "foreign_keys")
@@ -60,7 +61,7 @@ async def test_every_commit_is_fsynced_before_it_is_answered(store: SQLiteStore)
     assert rows == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
-async def test_the_file_is_whole_after_use(tmp_path: Path) -> None:
+async def test_the_file_passes_integrity_checks_after_use(tmp_path: Path) -> None:
     store = await open_sqlite(tmp_path / "a.db", now=NOON, providers=PROVIDERS)
     await store.write(jobs.accept(NEW, now=NOON))
     await store.close()
@@ -68,3 +69,22 @@ async def test_the_file_is_whole_after_use(tmp_path: Path) -> None:
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     connection.close()
+
+
+async def test_the_files_of_a_new_database_can_be_read_by_their_owner_only(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path / "ledger.db", now=NOON)
+    modes = modes_of(tmp_path)
+    await store.close()
+    assert {"ledger.db", "ledger.db-wal", "ledger.db-shm", "ledger.db.lock"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+
+
+async def test_the_mode_of_a_database_that_exists_is_kept(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path / "ledger.db", now=NOON)).close()
+    (tmp_path / "ledger.db").chmod(0o640)
+    await (await open_sqlite(tmp_path / "ledger.db", now=NOON)).close()
+    assert modes_of(tmp_path)["ledger.db"] == 0o640
+
+
+def modes_of(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}

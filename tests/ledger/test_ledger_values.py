@@ -1,4 +1,4 @@
-"""Every statement of a transaction finds its values in it: one that did not would fail at its first commit."""
+"""Every transaction has the values that its statements name."""
 
 import inspect
 from collections.abc import Iterator
@@ -78,12 +78,12 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "submissions.claim": [submissions.claim("job_1", now=1, until=2, unconfirmed_before=when) for when in (None, 1)],
     "submissions.confirm": [submissions.confirm("job_1", "fal", ProviderRequest(request_id="r"), now=1, poll_at=2)],
     "submissions.return_to_accepted": [submissions.return_to_accepted(TASK, claim="claim_1", now=1, due_at=2)],
-    "submissions.mark_unconfirmed": [submissions.mark_unconfirmed(TASK, claim="claim_1", now=1, due_at=2)],
+    "submissions.mark_unconfirmed": [submissions.mark_unconfirmed(TASK, claim="claim_1", error=ERROR, now=1, due_at=2)],
 }
 
 
 def makers(module: ModuleType) -> Iterator[str]:
-    """Name the public functions of a module that make a transaction."""
+    """Yield the names of a module's public functions that return a transaction."""
     for name, function in inspect.getmembers(module, inspect.isfunction):
         made_here = function.__module__ == module.__name__ and not name.startswith("_")
         if made_here and str(inspect.signature(function).return_annotation).startswith(

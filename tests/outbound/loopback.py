@@ -1,4 +1,4 @@
-"""Real TCP servers on loopback that behave as they are told, and count what they were sent."""
+"""TCP servers on loopback whose behaviour a test defines, and which keep what they receive."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class Connection:
         self.writer = writer
 
     async def read_request(self) -> bytes:
-        """Read one request whole, or whatever came of it before the client hung up."""
+        """Read one request, or what arrived of it before the client closed the connection."""
         received = b""
         while not (parts := re.match(rb"(?s)(.*?\r\n\r\n)(.*)", received)) or len(parts[2]) < _length(parts[1]):
             more = await self._reader.read(65536)
@@ -43,14 +43,14 @@ class Connection:
         await self.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
 
     def reset(self) -> None:
-        """Hang up so that the other side gets RST, not FIN."""
+        """Close the connection with RST instead of FIN."""
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 
 class LoopbackServer:
-    """A server: where it is, every byte it was sent, and how many connections it has had and has."""
+    """A server: its URL, every byte that it received, and its numbers of connections."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -65,7 +65,7 @@ class LoopbackServer:
 
 @contextlib.asynccontextmanager
 async def serve(behave: Behaviour) -> AsyncIterator[LoopbackServer]:
-    """Serve `behave` on a free loopback port; whatever still runs at the end is ended."""
+    """Run `behave` for every connection to a free loopback port. What still runs at the end is cancelled."""
     served = LoopbackServer()
     running: set[asyncio.Task[None]] = set()
 
@@ -100,7 +100,7 @@ async def serve(behave: Behaviour) -> AsyncIterator[LoopbackServer]:
 
 
 async def result_of(sending: Awaitable[object]) -> object:
-    """Tell how an exchange ended: its answer, or the exception it raised."""
+    """Return the response, or the exception `NeverSent` or `Unread`."""
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await sending
@@ -109,15 +109,15 @@ async def result_of(sending: Awaitable[object]) -> object:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the loop run until `condition` holds."""
+    """Wait until `condition` is true, checking it in each iteration of the event loop."""
     async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not condition():  # noqa: ASYNC110 - what is waited for is not ours to set an event in
+        while not condition():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(0.001)
 
 
 @contextlib.contextmanager
 def unanswered_port() -> Iterator[str]:
-    """Bind a port that never completes a connection: nobody accepts, and its backlog is full."""
+    """Yield a URL whose port never completes a connection, because its backlog is full."""
     with contextlib.ExitStack() as sockets:
         listener = sockets.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -131,7 +131,7 @@ def unanswered_port() -> Iterator[str]:
 
 @contextlib.contextmanager
 def refused_port() -> Iterator[str]:
-    """Hold a port on which nobody listens."""
+    """Yield a URL whose port is bound but not listening."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{held.getsockname()[1]}"

@@ -13,7 +13,7 @@ from outbound.targets import GuardedResolver, TargetRefused, Targets, ThreadedRe
 
 unhurried = settings(deadline=None)  # a busy machine is not a failure
 
-NOBODY = Targets(())
+NONE_ALLOWED = Targets(())
 
 PRIVATE = {
     "loopback": ["127.0.0.1", "127.1.2.3", "::1"],
@@ -45,37 +45,37 @@ PUBLIC = ["8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", 
 @pytest.mark.parametrize("address", [each for some in PRIVATE.values() for each in some])
 def test_addresses_that_are_not_public_are_refused(address: str) -> None:
     with pytest.raises(TargetRefused, match="not a public address; ALLOW_PRIVATE_TARGETS can name it"):
-        NOBODY.check_address(address)
+        NONE_ALLOWED.check_address(address)
     with pytest.raises(TargetRefused):
-        NOBODY.check_host(f"[{address}]" if ":" in address else address)
+        NONE_ALLOWED.check_host(f"[{address}]" if ":" in address else address)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with pytest.raises(TargetRefused):
-        NOBODY.socket_factory((family, socket.SOCK_STREAM, 6, "", (address, 443)))
+        NONE_ALLOWED.socket_factory((family, socket.SOCK_STREAM, 6, "", (address, 443)))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_allowed(address: str) -> None:
-    NOBODY.check_address(address)
-    NOBODY.check_host(f"[{address}]" if ":" in address else address)
+    NONE_ALLOWED.check_address(address)
+    NONE_ALLOWED.check_host(f"[{address}]" if ":" in address else address)
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.localhost"])
 def test_localhost_is_refused_without_resolving_it(host: str) -> None:
     with pytest.raises(TargetRefused):
-        NOBODY.check_host(host)
+        NONE_ALLOWED.check_host(host)
     Targets([host]).check_host(host)
     Targets(["127.0.0.0/8"]).check_host(host)
 
 
 def test_names_are_not_checked_before_they_are_resolved() -> None:
     for host in ("u.example", "10.0.0.1.u.example", "localhost.u.example", ""):
-        NOBODY.check_host(host)
+        NONE_ALLOWED.check_host(host)
 
 
 @unhurried
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_any_address_is_allowed_or_refused(address: ipaddress.IPv4Address) -> None:
-    for targets in (NOBODY, Targets(["10.0.0.0/8", "fd00::/8", "u.example"])):
+    for targets in (NONE_ALLOWED, Targets(["10.0.0.0/8", "fd00::/8", "u.example"])):
         with contextlib.suppress(TargetRefused):
             targets.check_address(str(address))
     if address.version == 4 and allowed(str(address)):
@@ -98,7 +98,7 @@ def test_embedding_does_not_make_a_private_address_public(address: ipaddress.IPv
 
 def allowed(address: str) -> bool:
     try:
-        NOBODY.check_address(address)
+        NONE_ALLOWED.check_address(address)
     except TargetRefused:
         return False
     return True
@@ -108,7 +108,7 @@ def allowed(address: str) -> bool:
 @given(st.text(max_size=60))
 def test_any_host_is_allowed_or_refused(host: str) -> None:
     with contextlib.suppress(TargetRefused):
-        NOBODY.check_host(host)
+        NONE_ALLOWED.check_host(host)
 
 
 def test_allowed_targets_are_addresses_and_networks() -> None:
@@ -142,11 +142,11 @@ class Names(AbstractResolver):
 )
 async def test_a_name_with_any_private_address_is_refused(found: list[str]) -> None:
     with pytest.raises(TargetRefused):
-        await GuardedResolver(NOBODY, Names(found)).resolve("u.example")
+        await GuardedResolver(NONE_ALLOWED, Names(found)).resolve("u.example")
 
 
 async def test_a_name_with_public_addresses_is_resolved() -> None:
-    results = await GuardedResolver(NOBODY, Names(["8.8.8.8", "1.1.1.1"])).resolve("u.example", 443)
+    results = await GuardedResolver(NONE_ALLOWED, Names(["8.8.8.8", "1.1.1.1"])).resolve("u.example", 443)
     assert [result["host"] for result in results] == ["8.8.8.8", "1.1.1.1"]
 
 

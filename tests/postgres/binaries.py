@@ -65,7 +65,7 @@ def bin_folder() -> Path:
 
 
 def _is_open(folder: Path) -> bool:
-    """Tell whether the account can reach a folder; our own files we always reach."""
+    """Return whether the account can reach a folder. Our own account can."""
     return not account() or all(path.stat().st_mode & 0o001 for path in (folder, *folder.parents))
 
 

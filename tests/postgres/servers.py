@@ -1,4 +1,4 @@
-"""The tests' own Postgres: a server that is started, stopped, killed and frozen as asked, and always gone at the end.
+"""A Postgres server for tests, which can be started, stopped, killed and suspended, and is removed at the end.
 
 TEST_DATABASE_URL names another server to make the tests' databases on; those that kill servers have their own always.
 """

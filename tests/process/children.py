@@ -37,7 +37,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Child:
-    """One process, with its output appended to a log file, unless `stderr` is another file."""
+    """One process, with its output appended to a log file."""
 
     def __init__(self, log: Path, command: Sequence[str], settings: Mapping[str, str], **options: Any) -> None:
         self.log = log

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tests.bench.dataset import make_dataset
-from tests.ledger.moved import rows_of_source, rows_of_target
+from tests.ledger.copies import rows_of_source, rows_of_target
 from tests.postgres.databases import Databases
 from tests.postgres.servers import serving
 from tests.process.children import Child, python, until

@@ -11,7 +11,7 @@ from tests.process.deployment import Deployment, Services
 from tests.process.job_requests import JobRequest
 
 # The first poll comes about a second after the submission; the jobs take 0.3 s.
-RECONCILE = {"FAL_RECONCILE_SECONDS": "1"}
+RECONCILE = {"FAL_RECONCILE_SECONDS": "1", "HEYGEN_TIMEOUT_SECONDS": "8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ CASES = [
     fal("429=1", receipts=CALLED, logged=(("job.submit_rescheduled", {"tries": 1}),)),
     fal("5xx=1", receipts=CALLED, logged=(("job.submit_rescheduled", {"tries": 1}),)),
     fal("refused", receipts={}, state="failed", source=None, submissions=0, events=("accepted", "failed"),
-        logged=(("job.failed", {"fault": "input", "source": "submission"}),)),
+        logged=(("job.refused", {"fault": "input"}),)),
     fal("silent", receipts=CALLED, events=("accepted", "unconfirmed", "completed"),
         logged=(("job.became_unconfirmed", {"code": "answer_unread"}),)),
     fal("lost", receipts=POLLED, source="poll"),

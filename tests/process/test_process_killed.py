@@ -54,7 +54,7 @@ CASES = [
     Case(crash_at="before insert_job"),
     Case(crash_at="after insert_job"),
     Case(crash_at="before claim_submission"),
-    # Killed before a byte was sent: that looks like a request that arrived, so it is not submitted again.
+    # Killed before a byte was sent, which cannot be known, so the job is not submitted again.
     Case(
         crash_at="after claim_submission",
         settings={"FAL_TIMEOUT_SECONDS": "0.5"},
@@ -90,7 +90,7 @@ def unconfirmed(provider: str, **settings: str) -> list[Case]:
         Case(
             crash_at=crash_at,
             job_request=JobRequest(provider=provider),
-            settings=settings | {"RESUBMIT_UNCONFIRMED": "never"},
+            settings=settings | {"RESUBMIT_UNCONFIRMED": "never", f"{provider.upper()}_TIMEOUT_SECONDS": "0.5"},
             state="expired",
             source=None,
             events=GIVEN_UP,

@@ -92,9 +92,11 @@ async def test_callback_and_poll_racing_leave_one_outcome_and_one_delivery_each(
     won: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     async with contextlib.AsyncExitStack() as stack:
-        opening = open_sources({"fal": webhook}, fal.jwks, prefetch=False, clock=clock, emit=emitted)
+        opening = open_sources({"fal": webhook}, fal.jwks, prefetch=False, emit=emitted)
         sources = await stack.enter_async_context(opening)
-        callbacks = Callbacks(Ledger(store, clock), sources, tokens, clock=clock, emit=emitted, max_body_bytes=1 << 20)
+        callbacks = Callbacks(
+            Ledger(store, clock), sources, tokens, clock=clock, emit=emitted, max_result_bytes=1 << 20
+        )
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=callbacks), base_url="http://us")
         http = await stack.enter_async_context(client)
         for number in range(RACES):

@@ -1,104 +1,86 @@
-"""Whatever becomes of standard error, callbacks, jobs, notifications and the shutdown go on; lines are lost."""
+"""Standard error that is closed, full, without a reader or not read changes nothing but the lines that are lost."""
 
-import json
+import contextlib
+import fcntl
+import os
 import re
-import signal
-import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.process import standard_errors
-from tests.process.children import until
+from tests.postgres.databases import fresh_database
+from tests.postgres.servers import PostgresServer
 from tests.process.deployment import Deployment, Services
 from tests.process.job_requests import JobRequest
 from tests.process.postgres_deployment import PostgresDeployment
 
-STOP_SECONDS = 2.0
-JOBS = (
-    [JobRequest() for _ in range(4)]
-    + [JobRequest(provider="heygen") for _ in range(2)]
-    + [JobRequest(faults="failed"), JobRequest(faults="refused"), JobRequest(faults="429=1")]
-)
-STATES = {"": "completed", "failed": "failed", "refused": "failed", "429=1": "completed"}
+FORGED = 60
+"""Refused callbacks: more lines than the pipe that is not read holds."""
+
+Options = dict[str, Any]
+
+
+@contextlib.contextmanager
+def closed() -> Iterator[Options]:
+    yield {"stderr": None, "preexec_fn": lambda: os.close(2)}
+
+
+@contextlib.contextmanager
+def full() -> Iterator[Options]:
+    with Path("/dev/full").open("wb") as stream:
+        yield {"stderr": stream}
+
+
+@contextlib.contextmanager
+def without_reader() -> Iterator[Options]:
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield {"stderr": writing}
+    os.close(writing)
+
+
+@contextlib.contextmanager
+def not_read() -> Iterator[Options]:
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    yield {"stderr": writing}
+    os.close(writing)
+    os.close(reading)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def deployment(request: pytest.FixtureRequest, tmp_path: Path, services: Services) -> Iterator[Deployment]:
-    """A deployment on each database, whose receiver is not started."""
-    settings = {"STOP_SECONDS": str(STOP_SECONDS)}
-    if request.param == "postgres":
-        url = request.getfixturevalue("database_url")
-        built: Deployment = PostgresDeployment(tmp_path, services, url, **settings)
-    else:
-        built = Deployment(tmp_path, services, **settings)
-    yield built
-    built.close()
+def deployed(
+    request: pytest.FixtureRequest, tmp_path: Path, services: Services, deployment: Deployment
+) -> Iterator[Deployment]:
+    if request.param == "sqlite":
+        yield deployment
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    with fresh_database(server) as url:
+        built = PostgresDeployment(tmp_path / "postgres", services, url)
+        yield built
+        built.close()
 
 
-def dropped(deployment: Deployment) -> int:
-    text = deployment.call("GET", "/metrics").text
-    found = re.search(r"^renderhook_log_lines_dropped_total (\S+)$", text, re.MULTILINE)
-    assert found, text
-    return int(float(found[1]))
-
-
-def check_everything_works(deployment: Deployment) -> None:
-    """Submit jobs, send what is refused, and check every outcome and notification."""
-    ids = {str(deployment.submit(each)): STATES[each.faults] for each in JOBS}
-    for number in range(50):
-        forged = deployment.services.http.post(f"{deployment.url}/callbacks/fal/forged-{number}", content=b"{}")
-        assert forged.status_code == 404
-    assert deployment.call("GET", "/v1/jobs", headers={"Authorization": "Bearer wrong"}).status_code == 401
-    deployment.wait_settled(15)
-    for job_id, state in ids.items():
-        assert deployment.job(job_id)["state"] == state
-    assert {row["state"] for row in deployment.rows("SELECT state FROM deliveries")} == {"delivered"}
-    for job_id in ids:
-        assert all(each["attempts"] == 1 for each in deployment.services.received(job_id))
-    assert deployment.call("GET", "/readyz").status_code == 200
-
-
-def check_stops(deployment: Deployment) -> None:
-    began = time.monotonic()
-    assert deployment.stop(signal.SIGTERM) == 0
-    assert time.monotonic() - began < STOP_SECONDS + 1
-
-
-@pytest.mark.parametrize("kind", standard_errors.KINDS)
-def test_the_work_goes_on_when_standard_error_takes_no_lines(kind: str, deployment: Deployment) -> None:
-    with standard_errors.KINDS[kind]() as (options, stop_taking):
-        deployment.start(**options)
-        stop_taking()
-        check_everything_works(deployment)
-        if kind != "stalled":  # what a stalled reader has not taken may still be written
-            until("dropped lines are counted", lambda: dropped(deployment) > 20)
-        check_stops(deployment)
-
-
-def test_the_work_goes_on_without_a_standard_error(deployment: Deployment) -> None:
-    deployment.start(*standard_errors.WITHOUT)
-    check_everything_works(deployment)
-    check_stops(deployment)
-    assert deployment.receiver
-    assert deployment.receiver.output == ""
-
-
-def test_every_line_is_json_and_a_strangers_requests_do_not_fill_the_log(deployment: Deployment) -> None:
-    receiver = deployment.start()
-    host, _, port = deployment.url.removeprefix("http://").partition(":")
-    for _ in range(100):
-        with socket.create_connection((host, int(port)), timeout=5) as stranger:
-            stranger.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
-            stranger.recv(100)
-        deployment.services.http.post(f"{deployment.url}/callbacks/fal/forged", content=b"{}")
-        deployment.call("GET", "/v1/jobs", headers={"Authorization": "Bearer wrong"})
-    text = deployment.call("GET", "/metrics").text
-    assert 'renderhook_callback_refused_total{provider="fal",reason="token_foreign"} 100.0' in text
-    assert 'renderhook_request_refused_total{reason="key_unknown"} 100.0' in text
-    assert deployment.stop() == 0
-    lines = [json.loads(line) for line in receiver.output.splitlines()]
-    assert all({"event", "level", "timestamp"} <= line.keys() for line in lines)
-    assert len(lines) < 50
+@pytest.mark.parametrize("standard_error", [closed, full, without_reader, not_read])
+def test_jobs_callbacks_notifications_and_shutdown_do_not_depend_on_standard_error(
+    deployed: Deployment, standard_error: Callable[[], contextlib.AbstractContextManager[Options]]
+) -> None:
+    with standard_error() as options:
+        receiver = deployed.start(**options)
+        for _ in range(FORGED):
+            assert deployed.call("POST", "/callbacks/fal/job_x.forged", content=b"{}").status_code in {401, 404}
+        jobs = [deployed.submit(JobRequest()), deployed.submit(JobRequest(faults="failed"))]
+        deployed.wait_settled()
+        assert [deployed.job(str(job))["state"] for job in jobs] == ["completed", "failed"]
+        assert deployed.rows("SELECT id FROM deliveries WHERE state <> 'delivered'") == []
+        assert deployed.call("GET", "/readyz").status_code == 200
+        metrics = deployed.call("GET", "/metrics").text
+        [dropped] = re.findall(r"^renderhook_log_lines_dropped_total (\S+)", metrics, re.MULTILINE)
+        assert float(dropped) > 0 or standard_error in {closed, not_read}
+        assert deployed.stop() == 0
+        assert receiver.output == ""
+    deployed.start()  # the database is a database: no line was written into it
+    assert {deployed.job(str(job))["state"] for job in jobs} == {"completed", "failed"}

@@ -17,6 +17,7 @@ from providers.http import (
     SubmitResult,
     Submitted,
     Unknown,
+    Unreadable,
 )
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -50,6 +51,8 @@ def describe(result: SubmitResult | PollResult) -> str:
             return f"{type(result).__name__.lower()} {error.fault} {error.code}"
         case RetryLater(error=error, retry_after=seconds):
             return f"retry later {error.fault} {error.code}" + _seconds(seconds)
+        case Unreadable(error=error, ended=ended, retry_after=seconds):
+            return f"unreadable {error.fault} {error.code}" + " ended" * ended + _seconds(seconds)
         case Running(retry_after=seconds):
             return "running" + _seconds(seconds)
         case AskNext():

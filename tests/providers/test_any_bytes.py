@@ -1,6 +1,7 @@
 """Parsers raise only the exceptions of `providers.errors`, whatever bytes they read; readers of results never raise."""
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -161,7 +162,7 @@ def read_every_way(response: Response) -> None:
 
 
 def read_as_callback_and_keys(body: bytes) -> None:
-    with contextlib.suppress(Unverified):
+    with contextlib.suppress(Unverified, Malformed):
         assert parse_callback(body, HEADERS).request_id == "R"
     with contextlib.suppress(Malformed):
         assert parse_jwks(body)
@@ -199,7 +200,7 @@ def test_every_callback_has_an_outcome_unless_its_payload_is_null(payload: objec
 @unhurried
 @given(st.recursive(st.text(), lambda kids: st.lists(kids, max_size=3) | st.dictionaries(names, kids, max_size=4)))
 def test_every_found_output_can_be_fingerprinted(payload: object) -> None:
-    check_outcome(Outcome.completed(find_outputs(payload)))
+    check_outcome(Outcome.completed(find_outputs(payload).outputs))
 
 
 @unhurried
@@ -214,7 +215,7 @@ def test_every_list_of_headers_is_refused(pairs: list[tuple[bytes, bytes]]) -> N
 def test_every_value_of_the_signed_headers_is_read_or_refused(values: tuple[bytes, ...]) -> None:
     try:
         headers = read_headers(zip(SIGNED, values, strict=True))
-        verify_signature(headers, b"", [])
+        verify_signature(headers, hashlib.sha256(b"").hexdigest(), [])
     except Unverified:
         return
     raise AssertionError("generated headers must not verify")

@@ -7,8 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from nacl.signing import VerifyKey
 
-from ledger.records import Outcome
-from providers.errors import NoKeyMatches, Reason, Unverified
+from providers.errors import Malformed, NoKeyMatches, Reason, Unverified
 from providers.fal.callbacks import (
     FalWebhook,
     SignedHeaders,
@@ -60,13 +59,6 @@ def refusal(act: Callable[[], object]) -> Reason:
     return caught.value.reason
 
 
-def outcome_or_reason(body: bytes) -> Outcome | Reason | None:
-    try:
-        return parse_callback(body, headers_with()).outcome
-    except Unverified as error:
-        return error.reason
-
-
 class Signer:
     """Signs as fal does, with another library than the one that verifies."""
 
@@ -88,7 +80,7 @@ def test_a_signed_vector_is_verified_and_read() -> None:
     names = ("request_id", "user_id", "timestamp", "signature")
     headers = read_headers(raw({f"x-fal-webhook-{name.replace('_', '-')}": vector[name] for name in names}))
     keys = parse_jwks(msgspec.json.encode({"keys": [{"x": vector["jwk_x"]}]}))
-    verify_signature(headers, body, keys)
+    verify_signature(headers, hashlib.sha256(body).hexdigest(), keys)
     assert hashlib.sha256(body).hexdigest() == vector["body_sha256"]
     assert Signer(bytes.fromhex(vector["seed_hex"])).sign(body, "req-1") == headers
     callback = parse_callback(body, headers)
@@ -98,11 +90,11 @@ def test_a_signed_vector_is_verified_and_read() -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_each_signed_header_must_be_there_once(name: str) -> None:
+def test_each_signed_header_must_have_one_value(name: str) -> None:
     rest = [pair for pair in raw(GOOD) if pair[0] != name.encode()]
     assert refusal(lambda: read_headers(rest)) is Reason.HEADER_MISSING
-    twice = [*raw(GOOD), *raw({name: GOOD[name]})]
-    assert refusal(lambda: read_headers(twice)) is Reason.HEADER_DOUBLED
+    twice = [*raw(GOOD), *raw({name: f" {GOOD[name]}\t"})]
+    assert read_headers(twice) == read_headers(raw(GOOD))
     another = [*raw(GOOD), *raw({name: "another"})]
     assert refusal(lambda: read_headers(another)) is Reason.HEADER_DOUBLED
 
@@ -134,7 +126,7 @@ def test_a_signature_is_128_hexadecimal_digits(wrong: str) -> None:
     assert refusal(lambda: headers_with(signature=wrong)) is Reason.SIGNATURE_MALFORMED
 
 
-@pytest.mark.parametrize("wrong", ["", "-1", "+1", "1.5", "1e9", "1_000", " 1", "1\n", "²", "٣", "9" * 13, "soon"])
+@pytest.mark.parametrize("wrong", ["", "-1", "+1", "1.5", "1e9", "1_000", "1 1", "1\n", "²", "٣", "9" * 13, "soon"])
 def test_a_timestamp_is_1_to_12_decimal_digits(wrong: str) -> None:
     assert refusal(lambda: headers_with(timestamp=wrong)) is Reason.TIMESTAMP_MALFORMED
 
@@ -161,20 +153,20 @@ def test_a_timestamp_beyond_the_tolerance_is_refused(seconds: int, reason: Reaso
 
 def test_any_of_the_keys_may_have_signed() -> None:
     first, second = Signer(b"1" * 32), Signer(b"2" * 32)
-    verify_signature(second.sign(b"body"), b"body", [first.verify_key, second.verify_key])
+    verify_signature(second.sign(b"body"), hashlib.sha256(b"body").hexdigest(), [first.verify_key, second.verify_key])
 
 
 @pytest.mark.parametrize("keys", [[], [Signer(b"2" * 32).verify_key]], ids=["no key", "another key"])
 def test_without_the_key_nothing_verifies(keys: list[VerifyKey]) -> None:
     headers = Signer(b"1" * 32).sign(b"body")
     with pytest.raises(NoKeyMatches):
-        verify_signature(headers, b"body", keys)
+        verify_signature(headers, hashlib.sha256(b"body").hexdigest(), keys)
 
 
 def test_a_key_of_small_order_verifies_nothing() -> None:
     forged = SignedHeaders(request_id="R", user_id="U", timestamp="1", signature=b"\x01" + bytes(63))
     with pytest.raises(NoKeyMatches):
-        verify_signature(forged, b"body", [VerifyKey(b"\x01" + bytes(31))])
+        verify_signature(forged, hashlib.sha256(b"body").hexdigest(), [VerifyKey(b"\x01" + bytes(31))])
 
 
 @pytest.mark.parametrize("field", ["request_id", "user_id", "timestamp", "signature", "body"])
@@ -188,7 +180,7 @@ def test_a_change_of_any_signed_part_is_refused(field: str) -> None:
     else:
         headers = msgspec.structs.replace(headers, **{field: getattr(headers, field) + "0"})
     with pytest.raises(NoKeyMatches) as caught:
-        verify_signature(headers, body, [signer.verify_key])
+        verify_signature(headers, hashlib.sha256(body).hexdigest(), [signer.verify_key])
     assert caught.value.reason is Reason.NO_KEY_MATCHES
 
 
@@ -212,37 +204,47 @@ def test_an_error_keeps_the_models_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", [b'{"seed":1e999}', b'"\xff"', b"[" * 900_000 + b"]" * 900_000], ids=["huge", "not utf-8", "deep"]
+    "payload",
+    [
+        b'{"seed":1e999,"a":"\\ud800","b":NaN,"video":{"url":"https://a.example/1"}}',
+        b'["\xff",{"url":"https://a.example/1"}]',
+        b"[" * 50_000 + b'"https://a.example/1"' + b"]" * 50_000,
+    ],
+    ids=["numbers and surrogates", "not utf-8", "deep"],
 )
-def test_an_unreadable_payload_is_polled_or_refused_but_never_recorded_as_completed(payload: bytes) -> None:
-    body = b'{"request_id":"R","status":"OK","payload":' + payload + b"}"
-    assert outcome_or_reason(body) in {None, Reason.BODY_MALFORMED}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"\xff", b'{"request_id":"R","status":"OK"}x', b'{"request_id":"R","status":"OK","payload":NaN}'],
-)
-def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
-    assert refusal(lambda: parse_callback(body, headers_with())) is Reason.BODY_NOT_JSON
+def test_an_unusual_payload_is_completed_with_its_file(payload: bytes) -> None:
+    body = b'\xef\xbb\xbf{"request_id":"R","status":"ok","payload":' + payload + b"}"
+    outcome = parse_callback(body, headers_with()).outcome
+    assert outcome is not None
+    assert [output.url for output in outcome.outputs] == ["https://a.example/1"]
 
 
 @pytest.mark.parametrize(
     "body",
     [
+        b"",
+        b"{",
+        b"\xff",
+        b"<html>",
+        b'{"request_id":"R","status":"OK"}x',
+        b'{"request_id":"R","status":"OK","payload":' + b"[" * 900_000,
         b"[]",
         b"null",
         b"{}",
         b'{"request_id":"R"}',
-        b'{"request_id":7,"status":"OK"}',
         b'{"request_id":"R","status":"COMPLETED"}',
-        b'{"request_id":"R","status":"ok"}',
         b'{"request_id":"R","status":null}',
-        b'{"request_id":"R","status":"OK","error":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
     ],
 )
-def test_json_that_is_no_callback_is_refused(body: bytes) -> None:
-    assert refusal(lambda: parse_callback(body, headers_with())) is Reason.BODY_MALFORMED
+def test_a_body_that_is_no_callback_is_malformed(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        parse_callback(body, headers_with())
+
+
+@pytest.mark.parametrize("request_id", [None, 7, "", "a b", ["R"]])
+def test_a_body_without_a_request_id_is_about_that_of_the_signed_headers(request_id: object) -> None:
+    body = msgspec.json.encode({"request_id": request_id, "status": "OK", "payload": None})
+    assert parse_callback(body, headers_with()).request_id == "R"
 
 
 def test_header_and_body_must_name_the_same_request() -> None:

@@ -41,6 +41,10 @@ def test_only_x_is_required() -> None:
         {"x": x(1)[:-1] + "!"},
         {"x": x(1)[:-1] + "é"},
         {"x": ""},
+        {"x": "A" * 43},
+        {"x": "AQ" + "A" * 41},
+        {"x": "Ag" + "A" * 41},
+        {"x": "_" * 42 + "8"},
         {"x": 7},
         {},
         None,
@@ -57,8 +61,27 @@ def test_each_key_is_listed_once() -> None:
     assert len(parse_jwks(key_set({"x": x(1)}, {"x": x(1, padded=True)}, {"x": x(2)}))) == 2
 
 
+def test_a_set_of_more_than_32_keys_is_read() -> None:
+    assert bytes(parse_jwks(key_set(*[{"x": x(n)} for n in range(33)]))[32]) == raw(32)
+
+
 def test_keys_are_bounded_in_number() -> None:
     assert len(parse_jwks(key_set(*[{"x": x(n)} for n in range(MOST_KEYS + 3)]))) == MOST_KEYS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf" + key_set({"x": x(1)}),
+        key_set({"kty": "okp", "crv": "ed25519", "x": x(1)}),
+        key_set({"kty": None, "x": x(1)}),
+        msgspec.json.encode([{"x": x(1)}]),
+        b'{"keys":[{"x":"' + x(1).replace("-", "+").replace("_", "/").encode() + b'"}],"max_age":NaN}',
+    ],
+    ids=["byte order mark", "lower case", "null", "a bare list", "the other base64"],
+)
+def test_an_unusual_set_is_read(body: bytes) -> None:
+    assert [bytes(key) for key in parse_jwks(body)] == [raw(1)]
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ STATUS = {
     "500": "retry later provider internal_error",
     "405": "retry later input http_405",
     "redirect": "retry later renderhook redirected",
-    "200-page": "retry later network answer_unreadable",
-    "200-without-status": "retry later network answer_unreadable",
+    "200-page": "unreadable provider unreadable",
+    "200-without-status": "unreadable provider unreadable",
 }
 RESULT = {
     "video": "completed 1",
@@ -51,7 +51,7 @@ RESULT = {
     "400-gateway": "retry later input http_400",
     "503-gateway": "retry later provider http_503",
     "429": "retry later provider http_429",
-    "200-truncated": "retry later network answer_unreadable",
+    "200-truncated": "unreadable provider unreadable ended",
     "redirect": "retry later renderhook redirected",
 }
 CANCEL = {

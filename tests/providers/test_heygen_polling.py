@@ -34,8 +34,8 @@ STATUS = {
     "504": "retry later provider http_504",
     "400": "retry later input 400001",
     "redirect": "retry later renderhook redirected",
-    "200-page": "retry later network answer_unreadable",
-    "200-without-status": "retry later network answer_unreadable",
+    "200-page": "unreadable provider unreadable",
+    "200-without-status": "unreadable provider unreadable",
 }
 
 

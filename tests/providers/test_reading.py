@@ -6,22 +6,7 @@ from providers.reading import read_code, read_count, read_id, read_json, read_re
 from providers.urls import read_http_url, read_url_of_origin
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"NaN",
-        b"1e999",
-        b"1" * 5000,
-        b'"\xff"',
-        b'"\\ud800"',
-        b"\xef\xbb\xbf{}",
-        b"{} x",
-        b"[" * 30_000 + b"]" * 30_000,
-        b'{"a":' * 30_000 + b"1" + b"}" * 30_000,
-    ],
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"{} x", b"<html>", b"[1}", b'["a', b"[" * 300_000 + b"]" * 300_000])
 def test_a_body_that_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(Malformed):
         read_json(body)

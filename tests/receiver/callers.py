@@ -80,7 +80,7 @@ class Caller:
 
     @property
     def closed(self) -> bool:
-        """Whether the server has closed the connection, as far as the client can tell."""
+        """Whether the server has closed the connection, as seen by the client."""
         return self._reader.at_eof() or self._reader.exception() is not None or self._writer.is_closing()
 
     async def ok(self) -> bytes:

@@ -17,7 +17,7 @@ from outbound.targets import GuardedResolver, Targets
 from receiver.notifier.attempts import KEPT_BYTES, AttemptSender
 from receiver.notifier.notifier import Notifier
 from tests.conftest import Clock, EmittedEvents
-from tests.ledger.conftest import Story
+from tests.ledger.conftest import Scenario
 
 SECRETS = (b"n" * 32, b"o" * 32)
 
@@ -119,7 +119,7 @@ class Outbox:
         secrets: Sequence[bytes] = SECRETS,
         lingering: bool = False,
     ) -> None:
-        self.store, self.clock, self.emitted, self.story = store, clock, emitted, Story(store)
+        self.store, self.clock, self.emitted, self.scenario = store, clock, emitted, Scenario(store)
         self.ledger = Ledger(store, clock)
         self.sender = AttemptSender(self.ledger, send, targets, clock=clock, emit=emitted, secrets=secrets, at_once=100)
         self.stop = asyncio.Event()
@@ -134,9 +134,9 @@ class Outbox:
 
     async def ended(self, *urls: str, request_id: str = "req-1") -> str:
         """Make a job with one due delivery for each URL: it ended before its submission was confirmed."""
-        job_id = await self.story.accept(at=0, notify=urls)
-        await self.story.begin(job_id, at=0)
-        await self.story.report(job_id, at=0, request_id=request_id)
+        job_id = await self.scenario.accept(at=0, notify=urls)
+        await self.scenario.begin(job_id, at=0)
+        await self.scenario.report(job_id, at=0, request_id=request_id)
         return job_id
 
     async def due(self) -> list[Task]:

@@ -26,7 +26,7 @@ from telemetry.events import counter_name
 from telemetry.telemetry import Telemetry
 from tests.conftest import NOON, Clock, EmittedEvents
 from tests.database import Database
-from tests.ledger.conftest import Story
+from tests.ledger.conftest import Scenario
 
 SECRET_KEY, API_KEY, OLD_API_KEY = "the-secret-key-of-tests", "the-newest-api-key", "an-older-api-key"
 ACCOUNT = "user-1"
@@ -100,8 +100,15 @@ ENVIRONMENT = {
     "HEYGEN_API_KEY": "heygen-key",
     "NOTIFY_SECRET": "whsec_bm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm5ubm4=",
     "MAX_BODY_BYTES": str(LIMIT),
+    "MAX_RESULT_BYTES": str(LIMIT),
 }
 """The settings of the receiver of most tests."""
+
+
+class _Silent:
+    def info(self, event: str, **fields: object) -> None: ...
+
+    warning = info
 
 
 class Receiver:
@@ -111,12 +118,12 @@ class Receiver:
         self, store: Store, database: Database, clock: Clock, emitted: EmittedEvents, **environment: str
     ) -> None:
         self.database = database
-        self.store, self.clock, self.emitted, self.fal, self.story = store, clock, emitted, Fal(), Story(store)
+        self.store, self.clock, self.emitted, self.fal, self.scenario = store, clock, emitted, Fal(), Scenario(store)
         self.ledger = Ledger(store, clock)
         self.settings = read_settings(ENVIRONMENT | environment)
         self.registry = CollectorRegistry()
         self.tokens = CallbackTokens([SECRET_KEY])
-        self.telemetry = Telemetry(self.registry, lambda *_: None)
+        self.telemetry = Telemetry(self.registry, log=_Silent())
         self.stopped_workers: list[str] = []
         self.before: dict[str, list[tuple[object, ...]]] = {}
         webhooks = open_webhooks(self.settings.providers)

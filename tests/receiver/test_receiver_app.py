@@ -68,7 +68,7 @@ async def test_callbacks_and_health_need_no_key(receiver: Receiver) -> None:
     del receiver.http.headers["authorization"]
     assert (await receiver.http.get("/healthz")).status_code == 200
     assert (await receiver.http.get("/readyz")).status_code == 200
-    assert (await receiver.call_back(await receiver.story.submit())).status_code == 200
+    assert (await receiver.call_back(await receiver.scenario.submit())).status_code == 200
 
 
 @pytest.mark.parametrize(

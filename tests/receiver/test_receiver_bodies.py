@@ -1,4 +1,4 @@
-"""A body is read whole or refused: too long, cut short, or with a length that is none."""
+"""Request bodies: read completely, or refused if too long, truncated, or with a malformed length."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ def coming(*messages: Message) -> Receive:
 
     async def receive() -> Message:
         if not left:
-            await asyncio.Event().wait()  # nothing more ever comes
+            await asyncio.Event().wait()  # nothing more arrives
         return left.pop(0)
 
     return receive
@@ -106,7 +106,7 @@ async def test_a_job_declared_too_long_gets_413_before_its_body(receiver: Receiv
 
 
 async def test_a_truncated_callback_changes_nothing(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     headers = [(name.encode(), value.encode()) for name, value in receiver.fal.sign(callback_body())]
     scope = {"type": "http", "method": "POST", "path": f"/callbacks/fal/{receiver.tokens.sign(job_id)}"}

@@ -16,10 +16,10 @@ TRIED = Attempted(at=NOON, latency_ms=12, status=500, error=None, response=b"no\
 
 async def delivery(receiver: Receiver, request_id: str = "req-1", *, dead: bool = True) -> str:
     """Make a delivery with one attempt, dead by default. Returns its id."""
-    job_id = await receiver.story.accept(at=0, notify=("https://u.example/hooks",))
-    await receiver.story.begin(job_id, at=0)
-    await receiver.story.report(job_id, at=0, request_id=request_id)
-    [task] = await receiver.story.fetch("deliver", at=0)
+    job_id = await receiver.scenario.accept(at=0, notify=("https://u.example/hooks",))
+    await receiver.scenario.begin(job_id, at=0)
+    await receiver.scenario.report(job_id, at=0, request_id=request_id)
+    [task] = await receiver.scenario.fetch("deliver", at=0)
     [made] = await deliveries.list_deliveries_of_subject(receiver.store, job_id)
     if dead:
         await receiver.store.write(deliveries.finish(made.id, TRIED, "dead", now=NOON, reason="ten attempts failed"))
@@ -48,7 +48,7 @@ async def test_a_dead_delivery_is_replayed_once_under_its_id(receiver: Receiver)
     delivery_id = await delivery(receiver)
     replayed = await receiver.http.post(f"/v1/deliveries/{delivery_id}/replay")
     assert (replayed.status_code, replayed.json()["id"], replayed.json()["state"]) == (202, delivery_id, "pending")
-    [task] = await receiver.story.fetch("deliver", at=1)
+    [task] = await receiver.scenario.fetch("deliver", at=1)
     [due] = await deliveries.read_due(receiver.store, task.subject, now=NOON + 1_000, limit=10)
     assert due.delivery_id == delivery_id
     assert len(receiver.emitted.named("delivery.replayed")) == 1

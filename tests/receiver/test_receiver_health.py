@@ -1,4 +1,4 @@
-"""Alive is not ready: ready means that a callback would be recorded and a job carried on."""
+"""Liveness and readiness: ready means that callbacks are recorded and workers run."""
 
 import asyncio
 
@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ledger.errors import DiskFull
 from ledger.requests import Kind, Task
 from ledger.sqlite.store import SQLiteStore
+from telemetry.version import VERSION
 from tests.conftest import Clock, EmittedEvents
 from tests.database import ON_BOTH_DATABASES
 from tests.receiver.harness import Receiver, until
@@ -17,9 +18,10 @@ from work.worker_group import WorkerGroup
 
 
 async def test_a_healthy_receiver_is_alive_and_ready(receiver: Receiver) -> None:
-    for path, word in (("/healthz", "alive"), ("/readyz", "ready")):
+    alive = {"status": "alive", "version": VERSION}
+    for path, status in (("/healthz", alive), ("/readyz", {"status": "ready"})):
         response = await receiver.http.get(path)
-        assert (response.status_code, response.json()) == (200, {"status": word})
+        assert (response.status_code, response.json()) == (200, status)
 
 
 async def test_readyz_names_stopped_workers(receiver: Receiver) -> None:
@@ -86,13 +88,13 @@ async def test_prometheus_can_parse_the_metrics(receiver: Receiver) -> None:
     assert (sample.labels["result"], sample.value) == ("orphan", 1.0)
 
 
-async def test_a_worker_that_fails_is_reported_as_stopped(
+async def test_a_worker_that_ends_by_itself_is_reported_as_stopped(
     receiver: Receiver, clock: Clock, emitted: EmittedEvents
 ) -> None:
     async def nothing(task: Task) -> None: ...
 
     class Broken(Worker):
-        async def run_once(self) -> int:
+        async def run(self, stop: asyncio.Event) -> None:
             raise RuntimeError("a mistake")
 
     def worker(kind: Kind, made: type[Worker] = Worker) -> Worker:

@@ -1,4 +1,4 @@
-"""What a worker that holds an endpoint does next, as a table, and the limits of an endpoint."""
+"""A table of what a worker with the lease of an endpoint does next."""
 
 import msgspec
 import pytest

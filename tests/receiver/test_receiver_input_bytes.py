@@ -43,7 +43,7 @@ async def test_the_provider_receives_the_input_as_it_was_posted(make_receiver: M
             clock=receiver.clock,
             emit=receiver.emit,
             resubmit="never",
-            claim_ms=60_000,
+            lease_ms=60_000,
             give_up_after=3_600_000,
         )
         for task in await receiver.ledger.queue.fetch("submit", lease_ms=60_000, limit=1):

@@ -36,7 +36,6 @@ async def test_a_body_of_another_shape_gets_422_that_says_where(receiver: Receiv
         (b"\xff\xfe{\x00}\x00", "the body is not valid JSON: invalid character (byte 0)"),
         (b"provider=fal", "the body is not valid JSON: invalid character (byte 0)"),
         (b'{"provider":"fal","model":"a/b","input":{"a":"\xff"}}', "the body is not UTF-8"),
-        (b'{"provider":"fal","input":' + b'{"a":' * 5000, "the body is nested too deeply"),
         (b'{"provider":"fal","model":"a/b","input":{"a":NaN}}', "the body is not valid JSON: invalid character"),
     ],
 )

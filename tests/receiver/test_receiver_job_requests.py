@@ -142,11 +142,11 @@ async def test_unusual_values_are_returned_unchanged(receiver: Receiver, value: 
     assert (job["input"], job["metadata"]) == ({"x": value}, {"y": value})
 
 
-@pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000])
+@pytest.mark.parametrize("depth", [50, 200, 400, 600, 800, 900, 950, 1000, 2000, 9000])
 async def test_deep_nesting_is_accepted_or_refused_without_an_internal_error(receiver: Receiver, depth: int) -> None:
     nested = b'{"provider":"fal","model":"a/b","input":{"x":' + b"[" * depth + b"]" * depth + b"}}"
     response = await receiver.http.post("/v1/jobs", content=nested, headers=AS_JSON)
-    assert response.status_code in {202, 400, 422}
+    assert response.status_code == 202 or response.json()["detail"] == "the body is nested too deeply"
     assert (await receiver.http.get("/v1/jobs")).status_code == 200
 
 

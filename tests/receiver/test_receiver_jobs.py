@@ -66,8 +66,8 @@ async def test_a_job_is_committed_with_its_task_before_the_response(receiver: Re
 
 async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) -> None:
     job_id = await create(receiver)
-    await receiver.story.begin(job_id)
-    await receiver.story.confirm(job_id, at=2)
+    await receiver.scenario.begin(job_id)
+    await receiver.scenario.confirm(job_id, at=2)
     receiver.clock.pass_seconds(60.5)
     await receiver.call_back(job_id, callback_body())
     job = (await receiver.http.get(f"/v1/jobs/{job_id}")).json()
@@ -87,8 +87,9 @@ async def test_a_completed_job_shows_its_outputs_and_source(receiver: Receiver) 
 
 
 async def test_a_failed_job_shows_its_error(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
-    await receiver.story.report(job_id, Outcome.failed(JobError(fault=Fault.INPUT, code="no_face", message="no face")))
+    job_id = await receiver.scenario.submit()
+    error = JobError(fault=Fault.INPUT, code="no_face", message="no face")
+    await receiver.scenario.report(job_id, Outcome.failed(error))
     job = (await receiver.http.get(f"/v1/jobs/{job_id}")).json()
     assert job["error"] == {"fault": "input", "code": "no_face", "message": "no face", "retryable": False}
 
@@ -163,7 +164,7 @@ async def test_a_full_last_page_has_no_cursor(receiver: Receiver) -> None:
 
 
 async def test_jobs_are_filtered_by_state_and_provider(receiver: Receiver) -> None:
-    accepted, submitted = await create(receiver), await receiver.story.submit()
+    accepted, submitted = await create(receiver), await receiver.scenario.submit()
     heygen = await create(receiver, {"provider": "heygen", "model": "Another", "input": {}})
 
     async def listed(query: str) -> set[str]:
@@ -199,7 +200,7 @@ async def test_invalid_query_parameters_get_400_that_names_them(receiver: Receiv
 
 
 async def test_events_of_a_job_are_listed_in_order(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     events = (await receiver.http.get(f"/v1/jobs/{job_id}/events")).json()["events"]
     assert events == [
         {"sequence": 1, "type": "job.accepted", "timestamp": "2026-01-01T00:00:01.000Z"},

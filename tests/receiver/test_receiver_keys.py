@@ -1,19 +1,21 @@
-"""Published keys: one fetch for all callers, kept a day, stale ones rather than none, and few fetches for forgeries."""
+"""Published keys: one fetch for all callers, used for a day, stale ones if a fetch fails, few fetches for forgeries."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from nacl.signing import SigningKey
 
-from providers.fal.callbacks import published_keys
+from providers.fal.callbacks import FalWebhook, published_keys
 from providers.http import NeverSent, Request, Response, Unread
-from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable
-from tests.conftest import Clock, EmittedEvents
+from receiver.callbacks.keys import KeyRing, Keys, KeysUnavailable, open_keys
+from tests.conftest import NOON, Clock, EmittedEvents
 from tests.receiver.harness import Receiver, callback_body, jwks, until
 
 ONE, TWO = SigningKey(b"1" * 32), SigningKey(b"2" * 32)
 HOUR = 3600
+PUBLISHED = published_keys("https://fal.example/jwks")
 
 
 class Publisher:
@@ -40,7 +42,7 @@ def fal() -> Publisher:
 
 @pytest.fixture
 async def ring(fal: Publisher, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[KeyRing]:
-    made = KeyRing("fal", published_keys("https://fal.example/jwks"), fal, clock=clock, emit=emitted)
+    made = KeyRing("fal", PUBLISHED, fal, clock=clock, emit=emitted)
     yield made
     await made.close()
 
@@ -94,7 +96,7 @@ async def test_keys_are_kept(ring: KeyRing, fal: Publisher, clock: Clock) -> Non
 
 
 async def test_keys_older_than_twelve_hours_are_not_fresh(ring: KeyRing, fal: Publisher, clock: Clock) -> None:
-    """Or who takes the fresh ones first would keep them for good."""
+    """Or callers that check `fresh` first would use them forever."""
     await ring.current()
     clock.pass_seconds(12 * HOUR)
     assert ring.fresh is None
@@ -107,7 +109,7 @@ async def test_after_twelve_hours_keys_are_fetched_in_the_background(
     clock.pass_seconds(12 * HOUR)
     fal.says = Response(status=200, body=jwks(TWO))
     fal.open.clear()
-    assert await ring.current() is first  # at once, though fal does not answer
+    assert await ring.current() is first  # at once, although fal does not answer
     await until(lambda: len(fal.asked) == 2)
     assert await ring.current() is first
     fal.open.set()
@@ -133,7 +135,7 @@ async def test_stale_keys_are_used_while_fal_is_down(
     clock.pass_seconds(100 * HOUR)
     fal.says = NeverSent("connection refused")
     assert [await ring.current() for _ in range(3)] == [first] * 3
-    assert len(fal.asked) == 2  # and a rest of two seconds
+    assert len(fal.asked) == 2  # and none within two seconds
     assert [fact["error"] for fact in emitted.named("keys.fetch_failed")] == ["connection refused"]
 
 
@@ -157,9 +159,11 @@ async def test_a_failed_refresh_is_not_repeated_at_once(ring: KeyRing, fal: Publ
         Response(status=200, body=b"<html>"),
         Response(status=200, body=b'{"keys": []}'),
         Response(status=200, body=b'{"keys": [{"x": "short"}]}'),
+        Response(status=200, body=b'{"keys": [{"x": "' + b"A" * 43 + b'"}]}'),
         Response(status=200, body=b"[" * 5000),
+        Response(status=204),
     ],
-    ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "nested"],
+    ids=["refused", "timed out", "500", "404", "not JSON", "no keys", "no usable key", "small order", "nested", "204"],
 )
 async def test_without_keys_verification_is_unavailable(
     ring: KeyRing, fal: Publisher, clock: Clock, emitted: EmittedEvents, says: Response | Exception
@@ -170,7 +174,7 @@ async def test_without_keys_verification_is_unavailable(
     assert len(emitted.named("keys.fetch_failed")) == 1
     fal.says = Response(status=200, body=jwks(ONE))
     with pytest.raises(KeysUnavailable):
-        await ring.current()  # within two seconds of a failure nobody asks again
+        await ring.current()  # no fetch within two seconds of a failure
     assert len(fal.asked) == 1
     clock.pass_seconds(2)
     assert raw(await ring.current()) == [bytes(ONE.verify_key)]
@@ -183,6 +187,32 @@ async def test_an_unusable_response_never_replaces_keys(ring: KeyRing, fal: Publ
     assert await ring.current() is first
 
 
+async def test_a_set_with_status_203_is_used(ring: KeyRing, fal: Publisher) -> None:
+    fal.says = Response(status=203, body=jwks(ONE))
+    assert raw(await ring.current()) == [bytes(ONE.verify_key)]
+
+
+@pytest.mark.parametrize("hours", [-1, 24, -24, 10_000])
+async def test_the_age_of_keys_does_not_depend_on_the_time_of_day(
+    fal: Publisher, emitted: EmittedEvents, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    ring = open_keys("fal", FalWebhook(user_id=None, tolerance_seconds=300, keys=PUBLISHED), fal, emit=emitted)
+    first = await ring.current()
+    monkeypatch.setattr(time, "time_ns", lambda: NOON * 1_000_000 + hours * 3600 * 10**9)
+    assert ring.fresh is first
+    assert await ring.newer_than(first) is None  # not a minute old
+    later = time.monotonic_ns() + 61 * 10**9
+    monkeypatch.setattr(time, "monotonic_ns", lambda: later)
+    fal.says = NeverSent("refused")
+    with pytest.raises(KeysUnavailable):
+        await ring.newer_than(first)
+    monkeypatch.setattr(time, "time_ns", lambda: NOON * 1_000_000)
+    monkeypatch.setattr(time, "monotonic_ns", lambda: later + 2 * 10**9)
+    fal.says = Response(status=200, body=jwks(TWO))
+    assert raw(await ring.newer_than(first)) == [bytes(TWO.verify_key)]
+    await ring.close()
+
+
 async def test_a_signature_that_no_key_matches_causes_one_fetch_a_minute(
     ring: KeyRing, fal: Publisher, clock: Clock
 ) -> None:
@@ -193,7 +223,7 @@ async def test_a_signature_that_no_key_matches_causes_one_fetch_a_minute(
     fal.says = Response(status=200, body=jwks(TWO))
     second = await ring.newer_than(first)
     assert raw(second) == [bytes(TWO.verify_key)]
-    assert await ring.newer_than(first) is second  # fetched meanwhile: no need to ask again
+    assert await ring.newer_than(first) is second  # fetched in the meantime
     assert second is not None
     assert await ring.newer_than(second) is None
     assert len(fal.asked) == 2
@@ -228,10 +258,10 @@ async def test_closing_cancels_a_fetch_in_progress(ring: KeyRing, fal: Publisher
 
 
 async def test_a_thousand_concurrent_forgeries_cause_one_fetch(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     await receiver.keys.prefetch()
     receiver.clock.pass_seconds(61)
     headers = receiver.fal.sign(callback_body(), key=TWO)
     answers = await asyncio.gather(*(receiver.call_back(job_id, headers=headers) for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {401}
-    assert receiver.fal.fetches == 2  # the one before, and one because of them all
+    assert receiver.fal.fetches == 2  # the first one, and one for all of them

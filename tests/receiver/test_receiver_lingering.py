@@ -1,4 +1,4 @@
-"""Who tells an endpoint keeps it while there is news, and lets it go as soon as somebody else should have it."""
+"""How long a worker holds an endpoint: while deliveries come and no other endpoint needs its place."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ pytestmark = ON_BOTH_DATABASES
 
 @pytest.fixture
 async def lingering(store: Store, clock: Clock, emitted: EmittedEvents) -> AsyncIterator[Outbox]:
-    """An outbox with places to spare."""
+    """An outbox with several places, so that an idle endpoint is held."""
     targets = Targets(["127.0.0.1"])
     async with guarded_client(targets) as send:
         yield Outbox(store, clock, emitted, send, targets, lingering=True)
@@ -29,7 +29,7 @@ async def lingering(store: Store, clock: Clock, emitted: EmittedEvents) -> Async
 
 @pytest.fixture(autouse=True)
 def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What these tests wait for never comes because some time has passed."""
+    """Make the limits of time so long that they decide nothing in these tests."""
     monkeypatch.setattr(hold, "LINGER_SECONDS", 60.0)
     monkeypatch.setattr(hold, "READ_SECONDS", 60.0)
     monkeypatch.setattr(notifier, "RELEASE_SECONDS", 60.0)
@@ -37,7 +37,7 @@ def _endless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def holding(outbox: Outbox) -> AsyncIterator[asyncio.Task[None]]:
-    """Somebody is at the one endpoint that is due."""
+    """Run a worker on the one endpoint that is due."""
     [task] = await outbox.due()
     holder = asyncio.create_task(outbox.notifier.handle(task))
     yield holder
@@ -50,7 +50,7 @@ async def delivered(outbox: Outbox, job_id: str) -> bool:
     return (await outbox.delivery(job_id)).state == "delivered"
 
 
-async def test_what_comes_while_an_endpoint_is_kept_goes_out_under_the_same_lease(
+async def test_deliveries_that_come_while_an_endpoint_is_held_are_sent_under_the_same_lease(
     lingering: Outbox, endpoint: Endpoint
 ) -> None:
     await lingering.ended(endpoint.url)
@@ -62,7 +62,7 @@ async def test_what_comes_while_an_endpoint_is_kept_goes_out_under_the_same_leas
     assert len(endpoint.received) == 4
 
 
-async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Outbox, endpoint: Endpoint) -> None:
+async def test_a_new_delivery_does_not_wait_for_one_without_response(lingering: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda _: None if len(endpoint.received) == 1 else answer(200)
     stuck = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
@@ -73,14 +73,14 @@ async def test_what_is_new_does_not_wait_for_what_is_not_answered(lingering: Out
         holder.cancel()
 
 
-async def test_what_is_new_goes_out_while_more_than_half_of_a_wide_window_is_stuck(
+async def test_a_new_delivery_is_sent_while_more_than_half_of_a_wide_window_is_used(
     lingering: Outbox, endpoint: Endpoint
 ) -> None:
     endpoint.responses = lambda number: None if 8 < number <= 28 else answer(200)
     for number in range(8):
         await lingering.ended(endpoint.url, request_id=f"well-{number}")
     async with holding(lingering) as holder:
-        await until(lambda: len(endpoint.received) == 8)  # each answer has widened the window
+        await until(lambda: len(endpoint.received) == 8)  # each response has widened the window
         for number in range(20):
             await lingering.ended(endpoint.url, request_id=f"stuck-{number}")
         await until(lambda: len(endpoint.received) == 28)
@@ -89,7 +89,7 @@ async def test_what_is_new_goes_out_while_more_than_half_of_a_wide_window_is_stu
         holder.cancel()
 
 
-async def test_an_endpoint_without_news_is_let_go(
+async def test_an_endpoint_without_new_deliveries_is_released(
     lingering: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hold, "LINGER_SECONDS", 0.05)
@@ -99,7 +99,7 @@ async def test_an_endpoint_without_news_is_let_go(
         assert await lingering.next_due() is None
 
 
-async def test_the_stop_lets_it_go_at_once(lingering: Outbox, endpoint: Endpoint) -> None:
+async def test_shutdown_releases_the_endpoint_at_once(lingering: Outbox, endpoint: Endpoint) -> None:
     job_id = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
         await until(lambda: delivered(lingering, job_id))
@@ -108,7 +108,9 @@ async def test_the_stop_lets_it_go_at_once(lingering: Outbox, endpoint: Endpoint
         assert await lingering.next_due() is None
 
 
-async def test_the_end_of_its_shift_lets_it_go_with_what_is_new(lingering: Outbox, endpoint: Endpoint) -> None:
+async def test_at_the_end_of_its_time_an_endpoint_is_released_with_its_new_deliveries(
+    lingering: Outbox, endpoint: Endpoint
+) -> None:
     job_id = await lingering.ended(endpoint.url)
     async with holding(lingering) as holder:
         await until(lambda: delivered(lingering, job_id))
@@ -116,54 +118,56 @@ async def test_the_end_of_its_shift_lets_it_go_with_what_is_new(lingering: Outbo
         await lingering.ended(endpoint.url, request_id="more")
         await holder
     assert len(endpoint.received) == 1
-    assert len(await lingering.due()) == 1  # for the next to take
+    assert len(await lingering.due()) == 1
 
 
-async def test_nobody_is_kept_where_more_than_half_of_the_places_are_taken(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_an_idle_endpoint_is_not_held_when_more_than_half_of_the_places_are_taken(
+    outbox: Outbox, endpoint: Endpoint
+) -> None:
     await outbox.ended(endpoint.url)
-    async with holding(outbox) as holder:  # it has one place, and this is it
+    async with holding(outbox) as holder:  # its only place is taken
         await holder
         assert await outbox.next_due() is None
 
 
 def failing(store: Store, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], bool]) -> list[str]:
-    """Let the ledger refuse to let an endpoint go while `fails` says so. Returns what it was asked, in order."""
-    write, asked = store.write, []
+    """Make releases fail while `fails` returns True. Returns the list of all releases."""
+    write, releases = store.write, []
 
     async def refusing(transaction: Transaction[object]) -> object:
         if transaction.steps[0].statement == "release_contended_endpoint":
-            asked.append("release")
+            releases.append("release")
             if fails():
                 raise DiskFull("no room for the ledger")
         return await write(transaction)
 
     monkeypatch.setattr(store, "write", refusing)
-    return asked
+    return releases
 
 
-async def test_an_endpoint_is_let_go_again_and_again_while_the_ledger_is_away(
+async def test_a_failed_release_is_repeated(
     outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a moment without disk would silence it to the end of its lease."""
+    """Or a short fault of the database would keep the endpoint leased."""
     monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01)
-    asked = failing(outbox.store, monkeypatch, lambda: len(asked) < 3)
+    releases = failing(outbox.store, monkeypatch, lambda: len(releases) < 3)
     await outbox.ended(endpoint.url)
     async with holding(outbox) as holder:
         await holder
-    assert asked == ["release"] * 3
+    assert releases == ["release"] * 3
     assert await outbox.next_due() is None
 
 
-@pytest.mark.parametrize("over", ["stop", "shift"])
-async def test_it_is_left_to_the_end_of_its_lease_when_the_time_is_over(
+@pytest.mark.parametrize("over", ["shutdown", "hold"])
+async def test_a_release_is_not_repeated_after_shutdown_or_the_end_of_the_hold(
     outbox: Outbox, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, over: str
 ) -> None:
-    monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01 if over == "shift" else 60.0)
-    asked = failing(outbox.store, monkeypatch, lambda: True)
+    monkeypatch.setattr(notifier, "RELEASE_SECONDS", 0.01 if over == "hold" else 60.0)
+    releases = failing(outbox.store, monkeypatch, lambda: True)
     await outbox.ended(endpoint.url)
     async with holding(outbox) as holder:
-        await until(lambda: bool(asked))
-        if over == "shift":
+        await until(lambda: bool(releases))
+        if over == "hold":
             outbox.clock.pass_seconds(20)
         else:
             outbox.stop.set()

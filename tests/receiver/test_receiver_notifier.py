@@ -1,4 +1,4 @@
-"""Telling an endpoint that really listens: signed, tried again as scheduled, and never dropped in silence."""
+"""Deliveries to real endpoints: signed, retried as scheduled, and dead or discarded only visibly."""
 
 import base64
 from datetime import datetime, tzinfo
@@ -21,13 +21,13 @@ pytestmark = ON_BOTH_DATABASES
 
 
 def verified(secret: bytes, endpoint: Endpoint) -> Any:
-    told = endpoint.received[-1]
-    return Webhook(base64.b64encode(secret).decode()).verify(told.body, told.headers)
+    post = endpoint.received[-1]
+    return Webhook(base64.b64encode(secret).decode()).verify(post.body, post.headers)
 
 
 @pytest.fixture
 def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the standardwebhooks package, which reads the clock itself, read the tests' noon."""
+    """Set the clock of the standardwebhooks package to `NOON`."""
 
     class Noon(datetime):
         @classmethod
@@ -37,19 +37,19 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("standardwebhooks.webhooks.datetime", Noon)
 
 
-async def test_what_is_told_is_the_job_and_is_delivered(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_notification_has_the_job_and_is_delivered(outbox: Outbox, endpoint: Endpoint) -> None:
     job_id = await outbox.ended(endpoint.url)
     await outbox.deliver()
-    [told] = endpoint.received
-    assert told.head == "POST /hooks?token=in-the-query HTTP/1.1"
-    assert told.headers["content-type"] == "application/json"
-    said = msgspec.json.decode(told.body)
-    assert (said["type"], said["timestamp"]) == ("job.completed", "2026-01-01T00:00:00.000Z")
-    assert said["data"]["sequence"] == 2
-    job = said["data"]["job"]
+    [post] = endpoint.received
+    assert post.head == "POST /hooks?token=in-the-query HTTP/1.1"
+    assert post.headers["content-type"] == "application/json"
+    body = msgspec.json.decode(post.body)
+    assert (body["type"], body["timestamp"]) == ("job.completed", "2026-01-01T00:00:00.000Z")
+    assert body["data"]["sequence"] == 2
+    job = body["data"]["job"]
     assert (job["id"], job["state"], len(job["outputs"])) == (job_id, "completed", 1)
     delivery = await outbox.delivery(job_id)
-    assert (delivery.state, delivery.attempts, told.headers["webhook-id"]) == ("delivered", 1, delivery.id)
+    assert (delivery.state, delivery.attempts, post.headers["webhook-id"]) == ("delivered", 1, delivery.id)
     assert await outbox.next_due() is None
     [attempt] = await outbox.attempts(job_id)
     assert (attempt.number, attempt.at, attempt.status, attempt.error, attempt.response) == (1, NOON, 200, None, b"ok")
@@ -57,13 +57,13 @@ async def test_what_is_told_is_the_job_and_is_delivered(outbox: Outbox, endpoint
 
 @pytest.mark.usefixtures("at_noon")
 @pytest.mark.parametrize("secret", SECRETS, ids=["the new secret", "the old secret"])
-async def test_the_published_package_verifies_it_with_either_secret(
+async def test_the_standardwebhooks_package_verifies_a_notification_with_either_secret(
     outbox: Outbox, endpoint: Endpoint, secret: bytes
 ) -> None:
     job_id = await outbox.ended(endpoint.url)
     await outbox.deliver()
-    said = verified(secret, endpoint)
-    assert said["data"]["job"]["id"] == job_id
+    body = verified(secret, endpoint)
+    assert body["data"]["job"]["id"] == job_id
     with pytest.raises(WebhookVerificationError):
         verified(b"x" * 32, endpoint)
     endpoint.received[-1].body += b" "
@@ -71,7 +71,9 @@ async def test_the_published_package_verifies_it_with_either_secret(
         verified(secret, endpoint)
 
 
-async def test_ten_attempts_at_their_times_and_then_it_lies_dead_in_sight(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_delivery_is_dead_after_ten_attempts_at_the_times_of_the_schedule(
+    outbox: Outbox, endpoint: Endpoint
+) -> None:
     endpoint.responses = lambda number: answer(500, body=f"no {number}".encode())
     job_id = await outbox.ended(endpoint.url)
     times = []
@@ -86,14 +88,14 @@ async def test_ten_attempts_at_their_times_and_then_it_lies_dead_in_sight(outbox
     delivery = await outbox.delivery(job_id)
     assert (delivery.state, delivery.attempts) == ("dead", 10)
     assert delivery.reason == "10 attempts failed; the last: HTTP 500"
-    assert len({(told.body, told.headers["webhook-id"]) for told in endpoint.received}) == 1
-    stamps = [int(told.headers["webhook-timestamp"]) for told in endpoint.received]
+    assert len({(post.body, post.headers["webhook-id"]) for post in endpoint.received}) == 1
+    stamps = [int(post.headers["webhook-timestamp"]) for post in endpoint.received]
     assert stamps == [time // 1000 for time in times]
     assert [attempt.response for attempt in await outbox.attempts(job_id)] == [b"no %d" % n for n in range(1, 11)]
     assert [dead.id for dead in await deliveries.list_deliveries(outbox.store, state="dead", limit=9)] == [delivery.id]
 
 
-async def test_a_dead_one_that_is_replayed_keeps_its_id_and_starts_anew(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_replayed_delivery_keeps_its_id_and_gets_a_fresh_schedule(outbox: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda number: answer(500 if number <= 10 else 200)
     job_id = await outbox.ended(endpoint.url)
     while (due := await outbox.next_due()) is not None:
@@ -106,7 +108,7 @@ async def test_a_dead_one_that_is_replayed_keeps_its_id_and_starts_anew(outbox: 
     assert (again.state, again.attempts, endpoint.received[-1].headers["webhook-id"]) == ("delivered", 11, dead.id)
 
 
-async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_delivery_is_retried_until_the_endpoint_accepts_it(outbox: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda number: answer(503 if number < 3 else 204, body=b"")
     job_id = await outbox.ended(endpoint.url)
     for _ in range(3):
@@ -119,7 +121,7 @@ async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(outbox: Outb
 
 
 @pytest.mark.parametrize(
-    ("said", "waited"),
+    ("value", "waited"),
     [
         ("120", 120),
         ("7200", 7200),
@@ -131,10 +133,10 @@ async def test_it_is_delivered_at_last_when_the_endpoint_comes_back(outbox: Outb
         ("soon", None),
     ],
 )
-async def test_retry_after_is_honoured_up_to_a_day_and_never_hastens(
-    outbox: Outbox, endpoint: Endpoint, said: str, waited: int | None
+async def test_retry_after_is_honoured_up_to_a_day_and_never_shortens_the_delay(
+    outbox: Outbox, endpoint: Endpoint, value: str, waited: int | None
 ) -> None:
-    endpoint.responses = lambda _: answer(429, f"Retry-After: {said}")
+    endpoint.responses = lambda _: answer(429, f"Retry-After: {value}")
     await outbox.ended(endpoint.url)
     await outbox.deliver()
     due = await outbox.next_due()
@@ -145,19 +147,19 @@ async def test_retry_after_is_honoured_up_to_a_day_and_never_hastens(
         assert due == NOON + waited * 1000
 
 
-async def test_gone_buries_it_and_disables_the_endpoint(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_status_410_makes_deliveries_dead_and_disables_the_endpoint(outbox: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda _: answer(410)
     job_ids = [await outbox.ended(endpoint.url, request_id=f"req-{number}") for number in range(FIRST_WINDOW + 3)]
     await outbox.deliver()
-    assert (
-        len(endpoint.received) == FIRST_WINDOW
-    )  # those under way; the others were for an endpoint that had said enough
+    assert len(endpoint.received) == FIRST_WINDOW  # those in flight at the first 410
     found = [await outbox.delivery(job_id) for job_id in job_ids]
     assert {(delivery.state, delivery.reason) for delivery in found} == {("dead", "the endpoint answered 410 Gone")}
     assert await outbox.due() == []
 
 
-async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_disabled_endpoint_gets_no_requests_and_its_new_deliveries_are_dead(
+    outbox: Outbox, endpoint: Endpoint
+) -> None:
     await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     endpoint.responses = lambda _: answer(410)
     await outbox.ended()
@@ -168,7 +170,7 @@ async def test_a_disabled_endpoint_is_not_told_and_what_is_new_is_born_dead(outb
     assert len(endpoint.received) == 1
 
 
-async def test_what_was_for_a_removed_endpoint_is_discarded(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_the_deliveries_of_a_removed_endpoint_are_discarded(outbox: Outbox, endpoint: Endpoint) -> None:
     await outbox.store.write(endpoints.put_settings_endpoint(endpoint.url, now=NOON))
     job_id = await outbox.ended()
     await outbox.store.write(endpoints.remove_settings_endpoint(now=NOON))
@@ -178,7 +180,7 @@ async def test_what_was_for_a_removed_endpoint_is_discarded(outbox: Outbox, endp
     assert await outbox.due() == []
 
 
-async def test_a_delivery_that_was_made_while_its_endpoint_was_removed_is_discarded(
+async def test_a_delivery_created_while_its_endpoint_was_removed_is_discarded(
     outbox: Outbox, endpoint: Endpoint
 ) -> None:
     job_id = await outbox.ended(endpoint.url)
@@ -189,7 +191,9 @@ async def test_a_delivery_that_was_made_while_its_endpoint_was_removed_is_discar
     assert endpoint.received == []
 
 
-async def test_what_waits_for_notify_url_is_delivered_when_it_is_set_again(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_deliveries_that_wait_for_notify_url_are_sent_when_it_is_set_again(
+    outbox: Outbox, endpoint: Endpoint
+) -> None:
     await outbox.ledger.put_settings_endpoint("https://old.example/")
     job_id = await outbox.ended()
     await outbox.ledger.put_settings_endpoint(None)
@@ -211,7 +215,7 @@ async def test_a_redirect_is_a_failure_and_is_never_followed(outbox: Outbox, end
     assert [attempt.status for attempt in await outbox.attempts(job_id)] == [status]
 
 
-async def test_only_the_first_2048_bytes_of_an_answer_are_kept(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_only_the_first_2048_bytes_of_a_response_are_kept(outbox: Outbox, endpoint: Endpoint) -> None:
     endpoint.responses = lambda _: answer(200, body=b"a" * 2048 + b"b" * 100_000)
     job_id = await outbox.ended(endpoint.url)
     await outbox.deliver()
@@ -220,14 +224,13 @@ async def test_only_the_first_2048_bytes_of_an_answer_are_kept(outbox: Outbox, e
     assert (await outbox.delivery(job_id)).state == "delivered"
 
 
-async def test_a_late_word_of_the_submission_shows_the_job_as_it_was_then(outbox: Outbox, endpoint: Endpoint) -> None:
-    job_id = await outbox.story.submit(at=0, notify=(endpoint.url,))
-    await outbox.story.report(job_id, at=0)
+async def test_a_late_job_submitted_shows_the_job_as_it_was_then(outbox: Outbox, endpoint: Endpoint) -> None:
+    job_id = await outbox.scenario.submit(at=0, notify=(endpoint.url,))
+    await outbox.scenario.report(job_id, at=0)
     await outbox.deliver()
-    told = {
-        msgspec.json.decode(told.body)["type"]: msgspec.json.decode(told.body)["data"] for told in endpoint.received
-    }
-    submitted, completed = told["job.submitted"], told["job.completed"]
+    bodies = [msgspec.json.decode(post.body) for post in endpoint.received]
+    data = {body["type"]: body["data"] for body in bodies}
+    submitted, completed = data["job.submitted"], data["job.completed"]
     assert (submitted["sequence"], completed["sequence"]) == (2, 3)
     assert (submitted["job"]["state"], submitted["job"]["outputs"], submitted["job"]["finalized_at"]) == (
         "submitted",
@@ -252,7 +255,7 @@ async def test_without_a_secret_deliveries_wait_until_there_is_one(outbox: Outbo
     assert (await outbox.delivery(job_id)).state == "delivered"
 
 
-async def test_an_endpoint_that_is_disabled_is_a_notification_to_the_others(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_disabling_an_endpoint_notifies_the_other_endpoints(outbox: Outbox, endpoint: Endpoint) -> None:
     async with Endpoint(lambda _: answer(410)).listening() as gone:
         await outbox.ended(gone.url)
         await ask(
@@ -272,7 +275,7 @@ async def test_an_endpoint_that_is_disabled_is_a_notification_to_the_others(outb
     assert received.headers["webhook-id"] == f"msg_{data['endpoint']['id']}_1_all"
 
 
-async def test_what_was_settled_meanwhile_is_not_told_again(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_a_delivered_notification_is_not_sent_again(outbox: Outbox, endpoint: Endpoint) -> None:
     job_id = await outbox.ended(endpoint.url)
     [task] = await outbox.due()
     await outbox.notifier.handle(task)

@@ -1,4 +1,4 @@
-"""When the network or the endpoint misbehaves: the attempt fails, is kept with its reason, and delays nobody."""
+"""Faults of the network and of endpoints: the attempt fails with its reason, and no other endpoint is delayed."""
 
 import asyncio
 import socket
@@ -20,7 +20,7 @@ LOOPBACK = Targets(["127.0.0.1"])
 
 
 async def failed_once(outbox: Outbox, url: str) -> str:
-    """Try one delivery; it must fail without an answer and be due again. Returns the kept reason."""
+    """Check that one attempt fails without a response and will be repeated. Returns the recorded error."""
     job_id = await outbox.ended(url)
     await outbox.deliver()
     delivery = await outbox.delivery(job_id)
@@ -29,18 +29,18 @@ async def failed_once(outbox: Outbox, url: str) -> str:
     [attempt] = await outbox.attempts(job_id)
     assert (attempt.status, attempt.response) == (None, None)
     assert attempt.error
-    [fact] = outbox.emitted.named("delivery.attempted")
-    assert fact["outcome"] == "unanswered"
+    [event] = outbox.emitted.named("delivery.attempted")
+    assert event["outcome"] == "unanswered"
     return attempt.error
 
 
 async def test_a_refused_connection_is_a_failed_attempt(outbox: Outbox) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port meanwhile
+        taken.bind(("127.0.0.1", 0))  # bound, so that no other process gets the port, and not listening
         await failed_once(outbox, f"http://127.0.0.1:{taken.getsockname()[1]}/")
 
 
-async def test_an_endpoint_that_never_answers_is_given_up_in_time(
+async def test_an_attempt_without_a_response_fails_in_time(
     store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     endpoint.responses = lambda _: None
@@ -50,19 +50,19 @@ async def test_an_endpoint_that_never_answers_is_given_up_in_time(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf"],
-    ids=["nothing", "another protocol", "half an answer"],
+    ids=["nothing", "another protocol", "half a response"],
 )
-async def test_an_answer_that_cannot_be_read_is_a_failed_attempt(
-    outbox: Outbox, endpoint: Endpoint, said: bytes
+async def test_a_response_that_cannot_be_read_is_a_failed_attempt(
+    outbox: Outbox, endpoint: Endpoint, response: bytes
 ) -> None:
-    endpoint.responses = lambda _: said
+    endpoint.responses = lambda _: response
     await failed_once(outbox, endpoint.url)
 
 
-class Dribbler(Endpoint):
-    """Begins an answer and never ends it."""
+class NeverEnding(Endpoint):
+    """Begins a response and never ends it."""
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf")
@@ -70,10 +70,8 @@ class Dribbler(Endpoint):
         await reader.read()
 
 
-async def test_an_answer_that_never_ends_is_given_up_in_time(
-    store: Store, clock: Clock, emitted: EmittedEvents
-) -> None:
-    async with Dribbler().listening() as slow, guarded_client(LOOPBACK, seconds=0.1) as send:
+async def test_a_response_that_never_ends_fails_in_time(store: Store, clock: Clock, emitted: EmittedEvents) -> None:
+    async with NeverEnding().listening() as slow, guarded_client(LOOPBACK, seconds=0.1) as send:
         outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         assert await failed_once(outbox, slow.url) == "no complete response within 0.1 s"
 
@@ -82,15 +80,15 @@ async def test_an_answer_that_never_ends_is_given_up_in_time(
     "url",
     ["http://10.1.2.3/", "http://169.254.169.254/latest", "http://[::1]:{port}/", "http://127.0.0.2:{port}/"],
 )
-async def test_a_target_that_may_not_be_told_is_not_connected_to(outbox: Outbox, endpoint: Endpoint, url: str) -> None:
+async def test_a_private_target_is_not_connected_to(outbox: Outbox, endpoint: Endpoint, url: str) -> None:
     assert "not a public address" in await failed_once(outbox, url.format(port=endpoint.port))
     assert endpoint.received == []
 
 
-async def test_an_endpoint_that_never_answers_delays_no_other(
+async def test_an_endpoint_that_does_not_respond_delays_no_other(
     store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
-    """The slow one is due first, and still waits for its answer when all of the others have theirs."""
+    """The slow one is due first, and still has no response when all others have been delivered."""
     async with Endpoint(lambda _: None).listening() as slow, guarded_client(LOOPBACK, seconds=60) as send:
         outbox = Outbox(store, clock, emitted, send, LOOPBACK)
         stuck = await outbox.ended(slow.url, request_id="req-0")
@@ -119,7 +117,7 @@ async def test_an_endpoint_that_never_answers_delays_no_other(
     assert len(endpoint.received) == 10
 
 
-async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
+async def test_a_backlog_for_an_endpoint_that_does_not_respond_delays_no_other(
     store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     async with Endpoint(lambda _: None).listening() as dead, guarded_client(LOOPBACK, seconds=60) as send:
@@ -149,7 +147,7 @@ async def test_a_backlog_for_an_endpoint_that_never_answers_delays_no_other(
         await worker.drain(0)
 
 
-async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answers_again(
+async def test_an_overloaded_endpoint_gets_one_request_at_a_time_until_it_accepts_one(
     outbox: Outbox, endpoint: Endpoint
 ) -> None:
     endpoint.responses = lambda _: answer(503)
@@ -167,19 +165,19 @@ async def test_an_endpoint_in_trouble_is_told_one_thing_at_a_time_until_it_answe
 
 
 def count_at_once(outbox: Outbox) -> list[int]:
-    """Return a list that gets, at the beginning of each attempt, the number of attempts under way."""
+    """Return a list to which each attempt adds the number of attempts in flight."""
     at_once: list[int] = []
     deliver = outbox.sender.deliver
-    under_way = 0
+    in_flight = 0
 
     async def counted(delivery: DueDelivery, *, start_by: int) -> bool:
-        nonlocal under_way
-        under_way += 1
-        at_once.append(under_way)
+        nonlocal in_flight
+        in_flight += 1
+        at_once.append(in_flight)
         try:
             return await deliver(delivery, start_by=start_by)
         finally:
-            under_way -= 1
+            in_flight -= 1
 
     outbox.sender.deliver = counted  # type: ignore[method-assign]  # the test counts the calls and passes them on
     return at_once
@@ -202,7 +200,7 @@ async def test_each_endpoint_of_a_job_has_a_delivery_of_its_own(outbox: Outbox, 
     assert len(endpoint.received) == 1
 
 
-async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
+async def test_an_allowed_name_does_not_allow_its_address_in_a_url(
     store: Store, clock: Clock, emitted: EmittedEvents, endpoint: Endpoint
 ) -> None:
     targets = Targets(["inside.example"])
@@ -219,18 +217,18 @@ async def test_an_excepted_name_does_not_open_its_address_to_a_literal_url(
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         pytest.param(b"", id="nothing"),
         pytest.param(b"SSH-2.0-OpenSSH\r\n\r\n", id="another protocol"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", id="a bad header"),
     ],
 )
-async def test_what_an_endpoints_url_says_in_confidence_is_neither_logged_nor_kept(
-    outbox: Outbox, endpoint: Endpoint, said: bytes
+async def test_the_path_and_query_of_an_endpoint_are_neither_logged_nor_recorded(
+    outbox: Outbox, endpoint: Endpoint, response: bytes
 ) -> None:
-    """A URL may carry a token in its path or query; the host is enough to know who misbehaved."""
+    """They may contain a token."""
     assert "token=" in endpoint.url
-    endpoint.responses = lambda _: said
+    endpoint.responses = lambda _: response
     assert "token=" not in await failed_once(outbox, endpoint.url)
     assert "token=" not in repr(outbox.emitted)

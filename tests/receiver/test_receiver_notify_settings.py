@@ -1,4 +1,4 @@
-"""NOTIFY_URL and NOTIFY_SECRET at a start: what is absent pauses, with one warning, and what is set again goes on."""
+"""NOTIFY_URL and NOTIFY_SECRET at start: while one is absent, deliveries wait, with one warning."""
 
 import pytest
 
@@ -10,13 +10,13 @@ SECRET = "whsec_" + "bmV3" * 8
 
 
 async def start(outbox: Outbox, **environment: str) -> list[tuple[str, dict[str, object]]]:
-    """Start with these settings. Returns what was emitted."""
+    """Start with these settings, and return the emitted events."""
     outbox.emitted.clear()
     await put_notify_settings(read_settings(environment), outbox.ledger, emit=outbox.emitted)
     return list(outbox.emitted)
 
 
-async def test_a_start_without_notify_url_warns_once_with_the_number_that_waits(
+async def test_a_start_without_notify_url_warns_once_with_the_number_of_waiting_deliveries(
     outbox: Outbox, endpoint: Endpoint
 ) -> None:
     assert await start(outbox) == []
@@ -34,7 +34,7 @@ async def test_a_start_without_notify_url_warns_once_with_the_number_that_waits(
 
 
 @pytest.mark.usefixtures("endpoint")
-async def test_notify_url_none_discards_what_is_pending_with_one_warning(outbox: Outbox, endpoint: Endpoint) -> None:
+async def test_notify_url_none_discards_pending_deliveries_with_one_warning(outbox: Outbox, endpoint: Endpoint) -> None:
     await start(outbox, NOTIFY_URL=endpoint.url, NOTIFY_SECRET=SECRET)
     job_id = await outbox.ended()
     assert await start(outbox, NOTIFY_URL="none") == [("endpoint.removed", {"discarded": 1})]

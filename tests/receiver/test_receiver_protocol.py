@@ -54,7 +54,7 @@ async def test_a_head_that_is_too_long_gets_400(part: bytes, monkeypatch: pytest
 
 
 def refused(answer: bytes) -> bool:
-    """400, or nothing at all: what was said and not read may make the system drop an answer with the connection."""
+    """Check for 400 or no response: the system may drop the response if unread data is left in the socket."""
     return answer.partition(b"\r\n")[0] in {b"", b"HTTP/1.1 400 Bad Request"}
 
 

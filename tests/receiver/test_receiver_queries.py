@@ -86,9 +86,9 @@ def test_a_page_is_cut_from_one_row_more_than_its_limit(found: str, page: str, c
     class Row(msgspec.Struct):
         id: str
 
-    rows, next_cursor = cut_page([Row(letter) for letter in found], 2)
+    rows, next_cursor = cut_page([Row(each) for each in found], 2)
     assert ("".join(row.id for row in rows), next_cursor) == (page, cursor)
 
 
-def test_an_empty_page_reads_so() -> None:
+def test_an_empty_list_is_an_empty_page() -> None:
     assert msgspec.json.encode(JobsPage(jobs=(), next_cursor=None)) == b'{"jobs":[],"next_cursor":null}'

@@ -34,7 +34,7 @@ def submitter(receiver: Receiver, send: object) -> Submitter:
         clock=receiver.clock,
         emit=receiver.emit,
         resubmit="never",
-        claim_ms=60_000,
+        lease_ms=60_000,
         give_up_after=3_600_000,
     )
 
@@ -56,19 +56,19 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     body |= {"notify": ["https://u.example/hooks/the-path?token=the-token-of-the-url"]}
     created = await receiver.http.post("/v1/jobs", json=body, headers={"idempotency-key": "the-idempotency-key"})
     job_id = created.json()["id"]
-    for task in await receiver.story.fetch("submit", at=0):
+    for task in await receiver.scenario.fetch("submit", at=0):
         await submitter(receiver, fal).handle(task)
     await receiver.call_back(job_id, key=None)
     await receiver.call_back(job_id, headers=[*receiver.fal.sign(b""), ("x-fal-webhook-signature", "ab" * 64)])
     await receiver.http.post(f"/callbacks/fal/{receiver.tokens.sign(job_id)}x", content=b"")
-    await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-somebody"})
+    await receiver.http.get("/v1/jobs", headers={"authorization": "Bearer a-wrong-key-of-anyone"})
     sender = AttemptSender(
         receiver.ledger, endpoint, Targets(()), clock=receiver.clock, emit=receiver.emit, secrets=SECRETS, at_once=9
     )
     notifier = Notifier(receiver.ledger, sender, clock=receiver.clock, hold_ms=20_000, stop=asyncio.Event(), at_once=1)
     for at in (0, 10):
         receiver.clock.now = ms(at)
-        for task in await receiver.story.fetch("deliver", at=at):
+        for task in await receiver.scenario.fetch("deliver", at=at):
             await notifier.handle(task)
 
     said = repr(receiver.emitted) + (await receiver.http.get("/metrics")).text
@@ -80,7 +80,12 @@ async def test_no_secret_is_emitted_from_the_request_to_the_notification(make_re
     secrets = [SECRET_KEY, API_KEY, FAL_KEY, "fal-key-secret", token, token.rpartition(".")[2], signature, "ab" * 64]
     secrets += [secret.decode() for secret in SECRETS]
     secrets += [request.headers.get("webhook-signature", "v1,none") for request in sent]
-    secrets += ["the-input-of-the-user", "the-answer-of-the-endpoint", "the-idempotency-key", "a-wrong-key-of-somebody"]
+    secrets += [
+        "the-input-of-the-user",
+        "the-answer-of-the-endpoint",
+        "the-idempotency-key",
+        "a-wrong-key-of-anyone",
+    ]
     secrets += ["the-token-of-the-url", "the-path", "b.mp4"]
     assert [secret for secret in secrets if secret in said] == []
     assert len(sent) >= 4

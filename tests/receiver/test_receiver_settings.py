@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import certifi
 import pytest
 
 from providers.fal.settings import FalSettings
@@ -214,9 +215,23 @@ def test_unreadable_files_and_values_given_twice_are_faults(tmp_path: Path) -> N
         SECRET_KEY_FILE="x",
         FAL_KEY_FILE=str(tmp_path / "binary"),
     )
-    assert [fault.partition(":")[0] for fault in found] == ["SECRET_KEY", "API_KEY", "FAL_KEY"]
+    assert [fault.partition(":")[0] for fault in found] == ["SECRET_KEY", "API_KEY_FILE", "FAL_KEY_FILE"]
     assert "not both" in found[0]
     assert "nowhere" in found[1]
+
+
+def test_a_fault_of_a_file_is_the_only_fault_of_its_setting(tmp_path: Path) -> None:
+    [fault] = faults(**PUBLIC | {"API_KEY": "", "API_KEY_FILE": str(tmp_path)})
+    assert fault == f"API_KEY_FILE: cannot read {tmp_path}: Is a directory"
+
+
+def test_variables_that_name_no_certificates_are_faults(tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_text("no certificate")
+    assert faults(SSL_CERT_FILE="/nothing") == ["SSL_CERT_FILE: cannot read /nothing: No such file or directory"]
+    [fault] = faults(SSL_CERT_FILE=str(tmp_path / "key.pem"))
+    assert fault == f"SSL_CERT_FILE: {tmp_path / 'key.pem'} has no certificates in PEM format"
+    assert faults(SSL_CERT_DIR="/nothing") == ["SSL_CERT_DIR: /nothing is not a folder"]
+    read_settings({"SSL_CERT_FILE": certifi.where(), "SSL_CERT_DIR": f"/nothing:{tmp_path}"})
 
 
 def test_no_two_structs_declare_the_same_setting() -> None:

@@ -1,4 +1,4 @@
-"""The proof that a notification is ours: Standard Webhooks v1, one signature for each secret."""
+"""Signatures of notifications: Standard Webhooks v1, one for each secret."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from receiver.notifier.signatures import signed_headers
 from tests.conftest import NOON
 
 
-def test_the_published_example_comes_out() -> None:
+def test_the_published_example_has_the_published_signature() -> None:
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/python/tests/test_webhook.py
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = signed_headers("msg_p5jXN8AQM9LWM0D4loKWxJek", b'{"test": 2432232314}', [secret], now=1_614_265_330_000)
@@ -28,7 +28,7 @@ def test_every_secret_signs_newest_first() -> None:
     ]
 
 
-def test_the_time_is_whole_seconds_of_the_attempt() -> None:
+def test_the_timestamp_is_in_whole_seconds() -> None:
     assert signed_headers("msg_1", b"", [b"k"], now=NOON + 999)["webhook-timestamp"] == str(NOON // 1000)
     assert signed_headers("msg_1", b"", [b"k"], now=NOON + 1000)["webhook-timestamp"] == str(NOON // 1000 + 1)
 

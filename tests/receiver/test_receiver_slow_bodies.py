@@ -1,4 +1,4 @@
-"""A body that does not come in time, on the whole receiver: 408, nothing changed, and the reason in log and metric."""
+"""A body that does not arrive in time: 408, nothing changed, and the reason in log and metrics."""
 
 import httpx
 import pytest
@@ -19,8 +19,8 @@ def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
 
 
 @pytest.mark.parametrize("dribble", [b"", b" "], ids=["stops", "dribbles"])
-async def test_a_callback_that_is_too_slow_changes_nothing(receiver: Receiver, dribble: bytes) -> None:
-    job_id = await receiver.story.submit()
+async def test_a_callback_with_a_slow_body_changes_nothing(receiver: Receiver, dribble: bytes) -> None:
+    job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(callback_body())
     async with serving(receiver.app) as port, Caller(port) as caller:
@@ -32,7 +32,7 @@ async def test_a_callback_that_is_too_slow_changes_nothing(receiver: Receiver, d
     assert receiver.counted("callback.refused", provider="fal", reason="body_cut_short") == 1
 
 
-async def test_a_job_that_is_too_slow_is_not_accepted(receiver: Receiver) -> None:
+async def test_a_job_with_a_slow_body_is_not_accepted(receiver: Receiver) -> None:
     before = await receiver.dump()
     headers = [("Authorization", f"Bearer {API_KEY}"), ("Content-Type", "application/json")]
     async with serving(receiver.app) as port, Caller(port) as caller:
@@ -44,7 +44,7 @@ async def test_a_job_that_is_too_slow_is_not_accepted(receiver: Receiver) -> Non
 
 
 async def test_a_callback_in_chunks_is_recorded(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     body = callback_body()
     path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(body)
     async with serving(receiver.app) as port:

@@ -15,7 +15,7 @@ from receiver.views.job import view_job, view_job_at
 from receiver.views.notification import view_notification
 from receiver.views.times import rfc3339
 from tests.conftest import NOON
-from tests.ledger.conftest import BROKEN, Story
+from tests.ledger.conftest import BROKEN, Scenario
 
 unhurried = settings(deadline=None)  # a busy machine is not a failure
 
@@ -40,27 +40,27 @@ def test_times_keep_every_millisecond(at: int) -> None:
     assert round(datetime.fromisoformat(rfc3339(at)).timestamp() * 1000) == at
 
 
-async def ended(story: Story, outcome: Outcome) -> Job:
-    job_id = await story.submit(input='{"b": 1, "a": [2.50]}', metadata='{"z":"\\u00e9"}')
-    await story.report(job_id, outcome)
-    return await story.job(job_id)
+async def ended(scenario: Scenario, outcome: Outcome) -> Job:
+    job_id = await scenario.submit(input='{"b": 1, "a": [2.50]}', metadata='{"z":"\\u00e9"}')
+    await scenario.report(job_id, outcome)
+    return await scenario.job(job_id)
 
 
 @pytest.fixture
-def story(store: Store) -> Story:
-    return Story(store)
+def scenario(store: Store) -> Scenario:
+    return Scenario(store)
 
 
-async def test_input_and_metadata_are_shown_as_stored(story: Story) -> None:
-    text = msgspec.json.encode(view_job(await ended(story, BROKEN)))
+async def test_input_and_metadata_are_shown_as_stored(scenario: Scenario) -> None:
+    text = msgspec.json.encode(view_job(await ended(scenario, BROKEN)))
     assert b'"input":{"b": 1, "a": [2.50]},"metadata":{"z":"\\u00e9"}' in text
 
 
-async def test_outputs_have_ids_numbered_within_the_job(story: Story) -> None:
+async def test_outputs_have_ids_numbered_within_the_job(scenario: Scenario) -> None:
     outcome = Outcome.completed(
         tuple(Output(url=f"https://x.example/{name}.png") for name in "ab"), processing_time_ms=1500, warning="slow"
     )
-    job = await ended(story, outcome)
+    job = await ended(scenario, outcome)
     shown = msgspec.json.decode(msgspec.json.encode(view_job(job)))
     assert [output["id"] for output in shown["outputs"]] == [f"{job.id}.1", f"{job.id}.2"]
     assert (shown["processing_time_ms"], shown["warning"]) == (1500, "slow")
@@ -84,9 +84,9 @@ def event(job: Job, name: str) -> Event:
     ],
 )
 async def test_an_earlier_event_shows_the_job_as_it_was_then(
-    story: Story, outcome: Outcome, name: str, state: JobState, known: bool
+    scenario: Scenario, outcome: Outcome, name: str, state: JobState, known: bool
 ) -> None:
-    job = await ended(story, outcome)
+    job = await ended(scenario, outcome)
     now, then = view_job(job), view_job_at(job, event(job, name))
     assert then == msgspec.structs.replace(
         now,
@@ -105,13 +105,13 @@ async def test_an_earlier_event_shows_the_job_as_it_was_then(
 
 
 @pytest.mark.parametrize("outcome", ENDED)
-async def test_a_final_event_shows_the_outcome(story: Story, outcome: Outcome) -> None:
-    job = await ended(story, outcome)
+async def test_a_final_event_shows_the_outcome(scenario: Scenario, outcome: Outcome) -> None:
+    job = await ended(scenario, outcome)
     assert view_job_at(job, event(job, f"job.{outcome.state}")) == view_job(job)
 
 
-async def test_a_notification_shows_type_timestamp_sequence_and_job(story: Story) -> None:
-    job = await ended(story, BROKEN)
+async def test_a_notification_shows_type_timestamp_sequence_and_job(scenario: Scenario) -> None:
+    job = await ended(scenario, BROKEN)
     body = msgspec.json.encode(view_notification(event(job, "job.failed"), "job", job))
     head = b'{"type":"job.failed","timestamp":"2026-01-01T00:00:00.000Z","data":{"sequence":2,"job":'
     assert body == head + msgspec.json.encode(view_job(job)) + b"}}"

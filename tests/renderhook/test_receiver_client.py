@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from click.testing import CliRunner, Result
 
-from renderhook import job_commands, receiver_client
+from renderhook import cli, receiver_client, waiting
 from renderhook.cli import main
 from sandbox.demo.processes import free_port
 from tests.renderhook.scripted_server import CLOSED, Reply, ScriptedServer, reply, scripted_server
@@ -31,7 +31,7 @@ def server(running: ScriptedServer) -> ScriptedServer:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the commands would have made, in seconds."""
     made: list[float] = []
-    for module in (job_commands, receiver_client):
+    for module in (waiting, receiver_client):
         monkeypatch.setattr(module, "sleep", made.append)
     return made
 
@@ -102,10 +102,14 @@ def test_inputs_that_are_not_pairs_are_refused_before_any_request(
 def test_a_retried_post_has_the_same_idempotency_key_and_another_command_has_another(
     server: ScriptedServer, program: Program, pauses: list[float]
 ) -> None:
-    server.replies = [CLOSED, reply(503, {}), reply(202, JOB)]
-    assert program("heygen", "FaceswapNode").exit_code == 0
+    server.replies = [CLOSED, Reply(status=502, body=b"<h1>Bad Gateway</h1>"), reply(503, {}), reply(202, JOB)]
+    done = program("heygen", "FaceswapNode")
+    assert (done.exit_code, done.stdout) == (0, "job_1\n")
     keys = [request.headers["idempotency-key"] for request in server.requests]
-    assert (len(keys), len(set(keys)), pauses) == (3, 1, [1.0, 1.0])
+    assert (len(keys), len(set(keys)), pauses) == (4, 1, [1.0, 2.0, 4.0])
+    shown = done.stderr.splitlines()
+    assert [line.partition("; trying again under ")[2] for line in shown] == [f"Idempotency-Key {keys[0]}"] * 3
+    assert shown[1].startswith("renderhook: 502: a gateway answered")
     program("heygen", "FaceswapNode")
     assert server.requests[-1].headers["idempotency-key"] not in keys
 
@@ -114,6 +118,23 @@ def test_the_api_key_is_sent_as_a_bearer_token(server: ScriptedServer, program: 
     program("status", "job_1")
     program("--api-key", "first, second", "status", "job_1")
     assert [request.headers.get("authorization") for request in server.requests] == [None, "Bearer first"]
+
+
+def test_a_submission_without_any_answer_ends_with_the_key_to_go_on_with(
+    server: ScriptedServer, program: Program
+) -> None:
+    server.replies = [Reply(status=504)]
+    done = program("fal", "a/b")
+    key = server.requests[0].headers["idempotency-key"]
+    assert (done.exit_code, done.stdout, len(server.requests)) == (4, "", 4)
+    assert done.stderr.splitlines()[-2:] == [
+        "renderhook: 504: a gateway answered",
+        "renderhook: it is unknown whether the job was created: the same command with --idempotency-key "
+        f"{key} creates no other",
+    ]
+    server.requests, server.replies = [], [reply(202, JOB)]
+    assert program("fal", "a/b", "--idempotency-key", key).exit_code == 0
+    assert server.requests[0].headers["idempotency-key"] == key
 
 
 @pytest.mark.parametrize(
@@ -130,32 +151,87 @@ def test_the_api_key_is_sent_as_a_bearer_token(server: ScriptedServer, program: 
         (CLOSED, "no receiver answers at http://127.0.0.1:"),
     ],
 )
-@pytest.mark.parametrize("words", [("status", "job_1"), ("wait", "job_1"), ("fal", "a/b"), ("jobs",)])
+@pytest.mark.parametrize("words", [("status", "job_1"), ("wait", "job_1"), ("jobs",)])
 def test_a_response_without_a_job_is_one_clear_error(
     words: tuple[str, ...], response: Reply, error: str, server: ScriptedServer, program: Program
 ) -> None:
     server.replies = [response]
     done = program(*words)
-    assert (done.exit_code, done.stdout) == (2, "")
+    assert (done.exit_code, done.stdout) == (3 if response.status == 422 else 4, "")
     [line] = done.stderr.splitlines()
     assert line.startswith(f"renderhook: {error}")
     assert len(server.requests) == (3 if response.status in {0, 503} else 1)
 
 
+@pytest.mark.parametrize(
+    ("response", "code", "requests"),
+    [(reply(422, {"detail": "input.x: no"}), 3, 1), (reply(500, []), 4, 1), (Reply(status=404), 4, 1), (CLOSED, 4, 4)],
+)
+def test_a_refused_submission_is_told_from_one_without_an_answer(
+    response: Reply, code: int, requests: int, server: ScriptedServer, program: Program
+) -> None:
+    server.replies = [response]
+    done = program("fal", "a/b")
+    assert (done.exit_code, done.stdout, len(server.requests)) == (code, "", requests)
+    assert ("--idempotency-key" in done.stderr) is (code == 4)
+
+
 def test_an_unreachable_receiver_is_retried_and_then_one_clear_error(program: Program, pauses: list[float]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = program("status", "job_1", url=url)
-    assert (done.exit_code, done.stdout, pauses) == (2, "", [1.0, 1.0])
+    assert (done.exit_code, done.stdout, pauses) == (4, "", [1.0, 1.0])
     [line] = done.stderr.splitlines()
     assert line.startswith(f"renderhook: no receiver answers at {url} (")
+
+
+SECRETS = ["the-secret\nkey", "the-secret\r\nX: y", "the-secret\x00", "the-secret-schlüssel", "the-secret\u2028k"]
+
+
+@pytest.mark.parametrize("key", SECRETS, ids=ascii)
+@pytest.mark.parametrize("words", [("status", "job_1"), ("wait", "job_1"), ("fal", "a/b"), ("jobs",)])
+def test_an_api_key_that_no_header_can_hold_is_named_by_its_option_and_not_shown(
+    words: tuple[str, ...], key: str, server: ScriptedServer, program: Program
+) -> None:
+    done = program("--api-key", key, *words)
+    assert (done.exit_code, done.stdout, server.requests) == (2, "", [])
+    assert done.stderr == "renderhook: --api-key: must be one line of printable ASCII characters\n"
+
+
+def test_an_api_key_of_the_environment_is_named_by_its_setting(server: ScriptedServer) -> None:
+    environment = {"RENDERHOOK_URL": server.url, "API_KEY": "the-secret\nkey"}
+    done = CliRunner().invoke(main, ["jobs"], env=environment)
+    assert (done.exit_code, server.requests) == (2, [])
+    assert done.stderr == "renderhook: API_KEY: must be one line of printable ASCII characters\n"
+
+
+def test_an_idempotency_key_that_no_header_can_hold_is_refused(server: ScriptedServer, program: Program) -> None:
+    done = program("fal", "a/b", "--idempotency-key", "order\n1")
+    assert (done.exit_code, server.requests) == (2, [])
+    assert done.stderr == "renderhook: --idempotency-key: must be one line of printable ASCII characters\n"
+
+
+@pytest.mark.parametrize("url", ["http://user:the-password@127.0.0.1:1", "http://user:the-password@[::1\n"])
+def test_a_password_in_the_url_is_not_shown(url: str, program: Program) -> None:
+    done = program("status", "job_1", url=url)
+    assert done.exit_code == 4
+    [line] = done.stderr.splitlines()
+    assert line.startswith("renderhook: no receiver answers at http://***@")
+    assert "the-password" not in line
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "http://127.0.0.1:port"])
 def test_a_url_that_can_never_be_reached_is_not_retried(url: str, program: Program, pauses: list[float]) -> None:
     done = program("status", "job_1", url=url)
-    assert (done.exit_code, done.stdout, pauses) == (2, "", [])
+    assert (done.exit_code, done.stdout, pauses) == (4, "", [])
     [line] = done.stderr.splitlines()
     assert line.startswith(f"renderhook: no receiver answers at {url} (")
+
+
+def test_an_empty_url_is_an_unset_one(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "DEFAULT_URL", server.url)
+    for words in (["--url", "", "status", "job_1"], ["--url", " ", "status", "job_1"], ["status", "job_1"]):
+        assert CliRunner().invoke(main, words, env={"RENDERHOOK_URL": "", "API_KEY": None}).exit_code == 0
+    assert len(server.requests) == 3
 
 
 def test_a_job_id_is_quoted_in_the_path(server: ScriptedServer, program: Program) -> None:
@@ -211,3 +287,38 @@ def test_a_job_that_ended_without_completing_exits_1(state: str, server: Scripte
     done = program("wait", "job_1")
     assert done.exit_code == 1
     assert done.stderr.splitlines() == [f"job_1 {state}", *(["network: connection reset"] if error else [])]
+
+
+def test_wait_goes_on_while_the_receiver_restarts(server: ScriptedServer, program: Program) -> None:
+    submitted, gateway = reply(200, JOB | {"state": "submitted"}), Reply(status=502)
+    server.replies = [submitted, *[CLOSED] * 7, *[gateway] * 7, *[reply(503, {"detail": "starting"})] * 7, submitted]
+    server.replies.append(reply(200, JOB))
+    done = program("wait", "job_1")
+    assert (done.exit_code, done.stdout) == (0, "")
+    lines = done.stderr.splitlines()
+    assert (lines[0], lines[-2:]) == ("job_1 submitted", ["job_1 submitted", "job_1 completed"])
+    assert all(line.startswith("job_1 is not known: ") and line.endswith(". Waiting on") for line in lines[1:-2])
+
+
+def test_wait_ends_when_the_receiver_refuses(server: ScriptedServer, program: Program) -> None:
+    server.replies = [reply(200, JOB | {"state": "submitted"}), reply(404, {"detail": "there is no job job_1"})]
+    assert program("wait", "job_1").exit_code == 3
+
+
+def test_wait_does_not_wait_for_a_receiver_that_never_answered(server: ScriptedServer, program: Program) -> None:
+    server.replies = [CLOSED]
+    assert (program("wait", "job_1").exit_code, len(server.requests)) == (4, 3)
+
+
+def test_a_receiver_that_does_not_come_back_in_time_is_no_answer(server: ScriptedServer, program: Program) -> None:
+    server.replies = [reply(200, JOB | {"state": "submitted"}), CLOSED]
+    done = program("wait", "job_1", "--timeout", "0.1")
+    assert done.exit_code in {4, 5}
+
+
+@pytest.mark.parametrize(
+    "words", [("wait", "job_1", "--json"), ("fal", "a/b", "--json", "--wait"), ("fal", "a/b", "--json")]
+)
+def test_json_is_one_value_on_standard_output(words: tuple[str, ...], server: ScriptedServer, program: Program) -> None:
+    server.replies = [reply(200, JOB | {"outputs": [{"url": "https://example.com/1.mp4"}]})]
+    assert json.loads(program(*words).stdout) == JOB | {"outputs": [{"url": "https://example.com/1.mp4"}]}

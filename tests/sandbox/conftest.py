@@ -51,6 +51,7 @@ def sandbox(sandbox_url: str, keyed: httpx.Client, callback_server: CallbackServ
 @pytest.fixture
 def fal(sandbox: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[fal_client.SyncClient]:
     monkeypatch.setattr(fal_client_module, "QUEUE_URL_FORMAT", f"{sandbox.url}/fal/")
+    monkeypatch.setattr(fal_client_module, "RUN_URL_FORMAT", f"{sandbox.url}/fal/run/")
     monkeypatch.setattr(fal_client_module, "REST_URL", f"{sandbox.url}/fal")
     monkeypatch.setattr(fal_client_module, "CDN_URL", f"{sandbox.url}/fal")
     monkeypatch.setenv("FAL_KEY", "kid:secret")

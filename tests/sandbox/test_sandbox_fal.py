@@ -113,6 +113,29 @@ def test_the_stream_sends_each_status_once(sandbox: Client) -> None:
     assert [each["status"] for each in events] == ["IN_QUEUE", "IN_PROGRESS", "COMPLETED"]
 
 
+def test_the_stream_sends_each_log_line_once(sandbox: Client) -> None:
+    job = sandbox.submit("long=0.5").json()["request_id"]
+    with sandbox.http.stream("GET", f"/fal/{APP}/requests/{job}/status/stream?logs=1") as response:
+        events = [json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line]
+    assert [len(each["logs"]) for each in events if "logs" in each] == [1, 0]
+    polled = sandbox.http.get(f"/fal/{APP}/requests/{job}/status?logs=1").json()
+    assert len(polled["logs"]) == 1
+
+
+def test_the_official_client_runs_a_model_and_gets_its_output(fal: fal_client.SyncClient, sandbox: Client) -> None:
+    assert fal.run(VIDEO_SWAP, SWAP)["video"]["content_type"] == "video/mp4"
+    with pytest.raises(fal_client.FalClientHTTPError) as caught:
+        fal.run(VIDEO_SWAP, {"source_face_url": "https://example.com/face.jpg"})
+    assert caught.value.status_code == 422
+    assert [each["webhook_url"] for each in sandbox.http.get("/sandbox/submissions").json()[-2:]] == [None, None]
+
+
+def test_the_official_client_streams_a_model_s_output(fal: fal_client.SyncClient) -> None:
+    *progress, output = list(fal.stream(VIDEO_SWAP, SWAP))
+    assert progress == [{"progress": 0}]
+    assert output["video"]["content_type"] == "video/mp4"
+
+
 @pytest.mark.parametrize("app", [APP, "workflows/someone/swap"])
 def test_an_unknown_request_gets_404(sandbox: Client, app: str) -> None:
     for method, path in (("GET", "/status"), ("GET", ""), ("GET", "/status/stream"), ("PUT", "/cancel")):

@@ -1,4 +1,5 @@
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,22 @@ def test_a_server_prints_its_url_and_exits_0_on_a_signal(
             assert child.stdout.read() == ""
         finally:
             child.kill()
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("sandbox", []), ("sandbox.demo.consumer", ["--secret", "whsec_c2VjcmV0"])]
+)
+def test_a_port_in_use_is_one_line(module: str, extra: list[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        command = [sys.executable, "-m", module, "--port", port, *extra]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Error: cannot listen on 127.0.0.1 port {port} (Address already in use): choose another --port\n"
+    )
 
 
 def test_the_faults_are_listed_with_their_descriptions() -> None:

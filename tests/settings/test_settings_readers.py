@@ -37,6 +37,7 @@ ACCEPTED: list[tuple[Callable[[str], object], str, object]] = [
     (values.read_secrets, whsec(24), (b"n" * 24,)),
     (values.read_secrets, f"{whsec(64)} , {whsec(32)}", (b"n" * 64, b"n" * 32)),
     (values.read_secrets, whsec(32).removeprefix("whsec_"), (b"n" * 32,)),
+    (values.read_secrets, whsec(32).rstrip("="), (b"n" * 32,)),  # without padding
     (
         values.read_targets,
         "Inside.example, 10.0.0.0/8,fd00::/8,127.0.0.1",

@@ -92,7 +92,7 @@ class Harness:
             clock=self.clock,
             emit=self.emitted,
             resubmit=self.resubmit,
-            claim_ms=LEASE,
+            lease_ms=LEASE,
             give_up_after=self.give_up_after,
             sleep=self.sleep,
         )

@@ -40,7 +40,10 @@ async def test_a_response_that_cannot_be_read_makes_the_job_unconfirmed(
     job = await harness.job(job_id)
     assert (job.state, job.unconfirmed_at, job.submissions) == (JobState.UNCONFIRMED, harness.clock(), 1)
     assert await harness.events(job_id) == ["job.accepted", "job.unconfirmed"]
-    assert [event["job"] for event in harness.emitted.named("job.became_unconfirmed")] == [job_id]
+    [event] = harness.emitted.named("job.became_unconfirmed")
+    assert job.error is not None
+    assert job.error.message.startswith("it is unknown whether fal runs this job: ")
+    assert (event["job"], event["code"], event["message"]) == (job_id, job.error.code, job.error.message)
 
 
 @pytest.mark.parametrize("reply", UNREADABLE, ids=NAMES)
@@ -58,19 +61,48 @@ async def test_an_unconfirmed_job_waits_for_its_callback_and_then_expires(
     job = await harness.job(job_id)
     assert (job.state, job.error and job.error.fault) == (JobState.EXPIRED, Fault.NETWORK)
     assert job.error
-    assert "may have taken this job and billed it" in job.error.message
+    assert job.error.message.startswith("it is unknown whether fal runs this job: ")
+    assert "No callback was verified within 86400 s. It may have been billed" in job.error.message
     assert [event["job"] for event in harness.emitted.named("job.expired")] == [job_id]
     assert len(script.requests) == 1
     assert await harness.seconds_until_due("submit") is None
 
 
-async def test_an_unconfirmed_job_without_callbacks_expires_at_once(harness: Harness) -> None:
+@pytest.mark.parametrize("reply", [response(502, b"<html>"), response(504), Unread("hung up")])
+async def test_without_callbacks_it_is_unknown_whether_a_job_runs_for_as_long_as_it_may_run(
+    reply: Response | Unread, harness: Harness
+) -> None:
     job_id = await harness.accept("heygen")
-    script = Script(Unread("hung up"))
+    script = Script(reply)
     await harness.submit_due(script)
+    harness.clock.pass_seconds(599)
+    assert await harness.submit_due(script) == 0
+    job = await harness.job(job_id)
+    assert job.error is not None
+    assert (job.state, job.error.retryable) == (JobState.UNCONFIRMED, False)
+    assert job.error.message.startswith("it is unknown whether heygen runs this job: ")
+    harness.clock.pass_seconds(1)
     await harness.submit_due(script)
-    assert (await harness.job(job_id)).state is JobState.EXPIRED
+    job = await harness.job(job_id)
+    assert (job.state, job.error and job.error.code) == (JobState.EXPIRED, "unconfirmed")
+    assert job.error is not None
+    assert "heygen does not call back, and without the id of a request it cannot be polled" in job.error.message
+    assert "callback came" not in job.error.message
     assert len(script.requests) == 1
+
+
+async def test_a_job_is_expired_with_the_reason_that_made_it_unconfirmed(harness: Harness) -> None:
+    job_id = await harness.accept("heygen")
+    await harness.submit_due(Script(response(502, {"error": {"code": "gateway_timeout", "message": "upstream"}})))
+    harness.clock.pass_seconds(600)
+    await harness.submit_due(Script(accepted()))
+    job = await harness.job(job_id)
+    assert job.error is not None
+    assert job.error.message == (
+        "it is unknown whether heygen runs this job: upstream. heygen does not call back, and without the id of a "
+        "request it cannot be polled. It may have been billed: check the provider's own dashboard before submitting "
+        "it again"
+    )
 
 
 @pytest.mark.parametrize("provider", ["fal", "heygen"])
@@ -196,6 +228,8 @@ async def test_a_job_is_resubmitted_once_at_most(harness: Harness) -> None:
     for _ in range(10):
         await harness.submit_due(script)
         harness.clock.pass_seconds(1)
+    harness.clock.pass_seconds(600)
+    await harness.submit_due(script)
     assert len(script.requests) == 2
     assert (await harness.job(job_id)).state is JobState.EXPIRED
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from ledger.records import Fault, JobError, Outcome
-from providers.errors import InputRefused, NoKeyMatches, Reason, Unverified
+from providers.errors import InputRefused, Malformed, NoKeyMatches, Reason, Unverified
 from providers.find_files import find_files
 from providers.http import (
     AskNext,
@@ -29,6 +29,7 @@ from providers.http import (
     SubmitResult,
     Submitted,
     Unknown,
+    Unreadable,
 )
 from providers.provider import Callback, Context, Job
 from providers.reading import read_id, read_retry_after, read_text
@@ -131,6 +132,22 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     signature: str
 
 
+class BodyMacs:
+    """The signatures that a body has with each secret, made while it arrives."""
+
+    def __init__(self, macs: Sequence[hmac.HMAC]) -> None:
+        self._macs = macs
+
+    def update(self, piece: bytes, /) -> None:
+        """Add the next bytes."""
+        for mac in self._macs:
+            mac.update(piece)
+
+    def signatures(self) -> list[bytes]:
+        """Return the signatures, as the header has them."""
+        return [b"v1," + base64.b64encode(mac.digest()) for mac in self._macs]
+
+
 class ToyWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """Verifies toy's callbacks with secrets from the settings."""
 
@@ -150,21 +167,26 @@ class ToyWebhook(msgspec.Struct, frozen=True, kw_only=True):
             raise Unverified(Reason.TIMESTAMP_AHEAD)
         return Opened(id=found[b"webhook-id"], timestamp=timestamp, signature=found[b"webhook-signature"])
 
-    def verify(self, opened: Opened, body: bytes, keys: Sequence[bytes]) -> None:
-        """Compare the signatures with those of each secret."""
+    def body_hash(self, opened: Opened) -> "BodyMacs":
+        """Begin the signature of each secret."""
+        start = f"{opened.id}.{opened.timestamp}.".encode()
+        return BodyMacs([hmac.new(key, start, hashlib.sha256) for key in self.keys])
+
+    def verify(self, opened: Opened, hashed: "BodyMacs", keys: Sequence[bytes]) -> None:
+        """Compare the signatures with those of each secret, which the hash has."""
         given = opened.signature.encode().split()
-        message = f"{opened.id}.{opened.timestamp}.".encode() + body
-        digests = [hmac.digest(key, message, hashlib.sha256) for key in keys]
-        expected = [b"v1," + base64.b64encode(digest) for digest in digests]
-        if not any(hmac.compare_digest(one, other) for one in given for other in expected):
+        if not any(hmac.compare_digest(one, other) for one in given for other in hashed.signatures()):
             raise NoKeyMatches
+
+    def request_id(self, opened: Opened) -> None:
+        """Return None: the headers name no render."""
 
     def parse(self, opened: Opened, body: bytes) -> Callback:
         """Read the body, which has the files of a render that is done."""
         fields = Response(status=200, body=body).fields
         render = read_id(fields.get("render"))
         if render is None:
-            raise Unverified(Reason.BODY_MALFORMED)
+            raise Malformed("no render is named")
         return Callback(request_id=render, outcome=read_outcome(fields))
 
     def receipt_headers(self, opened: Opened) -> Mapping[str, str]:
@@ -214,7 +236,7 @@ def read_outcome(fields: Mapping[str, Any]) -> Outcome | None:
     """Read the outcome of a render; None when it has none yet."""
     match fields.get("state"):
         case "done":
-            return Outcome.completed(find_files(fields.get("files"), ("url",)))
+            return Outcome.completed(find_files(fields.get("files"), ("url",)).outputs)
         case "stopped":
             return Outcome.canceled()
         case "failed":
@@ -232,9 +254,9 @@ def read_error(response: Response) -> JobError:
 
 def _read_files(response: Response) -> PollResult:
     if response.ok and isinstance(response.fields.get("files"), list):
-        return Ended(outcome=Outcome.completed(find_files(response.fields["files"], ("url",))))
+        return Ended(outcome=Outcome.completed(find_files(response.fields["files"], ("url",)).outputs))
     return _retry(response)
 
 
-def _retry(response: Response) -> RetryLater:
+def _retry(response: Response) -> RetryLater | Unreadable:
     return retry_poll(response, provider="toy", setting="TOY_API_URL", read_error=read_error)

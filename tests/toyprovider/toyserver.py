@@ -1,4 +1,4 @@
-"""A pretend toy on loopback. A prompt asks for faults: `fail`, `lost` (no callback), `slow=SECONDS`."""
+"""A pretend toy on loopback. A prompt requests faults: `fail`, `lost` (no callback), `slow=SECONDS`."""
 
 import asyncio
 import json

@@ -6,7 +6,7 @@ import pytest
 
 from ledger.transitions import queue as work
 from tests.database import ON_BOTH_DATABASES
-from tests.ledger.patience import soon
+from tests.ledger.waiting import wait_until
 from tests.outbound.loopback import until
 from tests.submitter.gated_handler import LONGEST, FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
@@ -105,7 +105,7 @@ async def test_a_running_worker_renews_leases(harness: Harness, monkeypatch: pyt
         async def renewed() -> bool:
             return await harness.seconds_until_due("submit") == ends
 
-        await soon("the lease is renewed", renewed)
+        await wait_until("the lease is renewed", renewed)
 
 
 async def test_it_wakes_by_itself_when_a_task_becomes_due(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:

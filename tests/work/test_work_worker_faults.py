@@ -10,7 +10,7 @@ from ledger.storage.transaction import Transaction
 from ledger.transitions import queue as work
 from tests.database import ON_BOTH_DATABASES
 from tests.ledger import queues
-from tests.ledger.patience import soon
+from tests.ledger.waiting import wait_until
 from tests.outbound.loopback import until
 from tests.submitter.gated_handler import FetchCounter, GatedHandler, make_worker, running
 from tests.submitter.harness import Harness
@@ -140,7 +140,7 @@ async def test_an_unforeseen_exception_ends_neither_fetching_nor_renewing(
         async def renewed() -> bool:
             return await harness.seconds_until_due("submit") == LEASE_MS / 1000
 
-        await soon("the lease is renewed", renewed)
+        await wait_until("the lease is renewed", renewed)
     for event in ("worker.fetch_failed", "worker.renew_failed"):
         assert [each["error"] for each in harness.emitted.named(event)] == ["KeyError('a bug')"] * 2
 

@@ -1,7 +1,7 @@
 -- The statements of deliveries that differ on Postgres.
 
 -- name: replay_delivery
--- dead -> pending, under the same id. Its endpoint is locked as by a foreign key, for release_contended_endpoint.
+-- dead -> pending, under the same id. Locks the endpoint as a foreign key would, for release_contended_endpoint.
 WITH held AS (
     SELECT e.id FROM endpoints AS e JOIN deliveries AS d ON d.endpoint_id = e.id
     WHERE d.id = :delivery_id AND d.state = 'dead' FOR KEY SHARE OF e

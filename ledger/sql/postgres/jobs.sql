@@ -1,13 +1,12 @@
--- What of the jobs' statements must be said otherwise on Postgres.
+-- The statements of jobs that differ on Postgres.
 
 -- name: read_accepted
--- The job just accepted, or the one that had the Idempotency-Key before. Locked, because a lock is written to the log:
--- of a transaction that writes nothing Postgres does not wait until a standby has it, nor what it has read.
+-- The job just accepted, or the earlier one with the Idempotency-Key. Locked, because a lock is written to the log, so
+-- that the commit waits for a standby. A transaction that writes nothing would not wait.
 SELECT id, request_digest FROM jobs WHERE id = :job_id OR idempotency_key = :idempotency_key FOR KEY SHARE;
 
 -- name: read_claimed
--- The job, and whether it is ours to submit. Locked, as above: who asks again for a claim, because the first answer was
--- lost, must not have it before the standby does. A failover would take it back, and somebody else would submit and pay
--- once more.
+-- The job with its claim. Locked, as above: a repeated claim must wait until the standby has the first one. Or a
+-- failover could undo the claim, and another worker would submit the job again.
 WITH held AS (SELECT id FROM jobs WHERE id = :job_id FOR KEY SHARE)
 SELECT * FROM job_rows WHERE id IN (SELECT id FROM held) ORDER BY position;

@@ -1,8 +1,8 @@
--- The statements of the queue that differ from Postgres: SQLite has one writer, so nothing is locked by another
--- transaction, and one process, so no lease is held when it starts.
+-- The statements of the queue that differ from Postgres: SQLite has one writer, so there are no locks of other
+-- transactions, and one process, so no lease is held when it starts.
 
 -- name: enqueue
--- One row for each kind and subject, due at the earlier of the wanted times. A leased row is not changed.
+-- One row for each kind and subject, due at the earlier of the two times. A leased row is not changed.
 INSERT INTO work (kind, subject, due_at)
 @wanted
 ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
@@ -10,8 +10,8 @@ WHERE work.lease IS NULL AND work.due_at > excluded.due_at
 RETURNING subject;
 
 -- name: enqueue_deliveries
--- As in ../work.sql, but without RETURNING, for which SQLite makes a table: every callback comes by here, and only
--- whether a row was changed is read.
+-- As in ../work.sql, but without RETURNING, for which SQLite creates a table at every callback. Only whether a row
+-- changed is used.
 INSERT INTO work (kind, subject, due_at)
 SELECT 'deliver' AS kind, endpoint_id, :now
 FROM listeners
@@ -20,7 +20,7 @@ ON CONFLICT (kind, subject) DO UPDATE SET due_at = excluded.due_at
 WHERE work.lease IS NULL AND work.due_at > excluded.due_at;
 
 -- name: fetch_work
--- Lease what is due, longest due first.
+-- Lease due tasks, longest due first.
 UPDATE work SET lease = :lease, due_at = :until
 WHERE (kind, subject) IN (SELECT kind, subject FROM work WHERE kind = :kind AND due_at <= :now
                           ORDER BY due_at LIMIT :limit)
@@ -31,7 +31,7 @@ RETURNING subject, tries;
 UPDATE work SET due_at = :until WHERE kind = :kind AND subject = :subject AND lease = :lease;
 
 -- name: release_contended_endpoint
--- Nothing: there is no concurrent transaction.
+-- Nothing: there are no concurrent transactions.
 
 -- name: end_leases
 -- At start: no other process can hold a lease.

@@ -10,8 +10,8 @@ from ledger.records import RecordResult
 from ledger.sqlite.store import SQLiteStore
 from ledger.storage.transaction import Transaction
 from receiver.callbacks.application import Callbacks, verify
+from receiver.callbacks.bodies import check_callback_length, read_callback_body
 from receiver.callbacks.sources import Source
-from receiver.web.bodies import check_declared_length, read_body
 from renderhook.cli import main
 
 STAGE = os.environ.get("BENCH_STAGE", "everything")
@@ -23,16 +23,17 @@ async def receive_a_part(self: Callbacks, source: Source, token: str, scope: Any
     """Do as `Callbacks._receive` does, and stop after the stage."""
     done = STAGES.index(STAGE)
     if done >= 1:
-        check_declared_length(scope["headers"], self._max_body_bytes)
+        check_callback_length(scope["headers"], limit=self._max_result_bytes)
         job_id = self._read_token(token)
     if done >= 2:
         opened = source.webhook.open(scope["headers"], self._clock())
     if done >= 3:
-        body = await read_body(receive, self._max_body_bytes)
+        hashed = source.webhook.body_hash(opened)
+        body = await read_callback_body(receive, hashed, limit=self._max_result_bytes)
     if done >= 4:
-        await verify(source, opened, body)
+        await verify(source, opened, hashed)
     if done >= 5:
-        callback = source.webhook.parse(opened, body)
+        callback = await self._parse(source, job_id, opened, body)
     if done >= 6:
         return await self._record(source, job_id, opened, body, callback)
     return RecordResult.RECORDED

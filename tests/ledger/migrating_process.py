@@ -1,4 +1,4 @@
-"""A process that migrates: `python -m tests.ledger.migrating DATABASE SCHEMA_FOLDER [POINT]`.
+"""A process that migrates: `python -m tests.ledger.migrating_process DATABASE SCHEMA_FOLDER [POINT]`.
 
 On SQLite it kills itself at POINT: when a statement of the migration begins with that text, or, with `~` before it,
 while it runs.
@@ -17,7 +17,7 @@ from ledger.sqlite.migrate import migrate
 from ledger.storage import migrations
 
 STEPS = 200_000
-"""Instructions of SQLite's that run before a statement is in its middle."""
+"""SQLite's instructions before a statement counts as running."""
 
 
 def main(database: str, schema: str, point: str = "") -> None:

@@ -1,4 +1,4 @@
-"""A job's life under every order of callback, poll, cancel, lost lease and crash, held against a plain model."""
+"""A state machine for hypothesis: a job under any order of callback, poll, cancel, lost lease and crash."""
 
 import asyncio
 from abc import abstractmethod
@@ -29,29 +29,29 @@ OUTCOMES = {
 OPEN = {"accepted", "submitting", "unconfirmed", "submitted"}
 
 
-class LifeOfAJob(RuleBasedStateMachine):
-    """The model is the attributes; the ledger is asked after every step whether it agrees.
+class JobModel(RuleBasedStateMachine):
+    """The attributes are the model. After every step the ledger is compared with them.
 
-    Each database says below how it is opened and crashed.
+    The subclass of each database opens it and simulates a crash.
     """
 
     ends_claims = False
-    """Whether nobody else can hold a claim when a process begins."""
+    """Whether opening the ledger ends every claim, as on SQLite."""
 
     @abstractmethod
     async def open(self) -> Store:
-        """Make a ledger for this life alone, and open it."""
+        """Create and open an empty ledger."""
 
     @abstractmethod
     async def crash(self) -> Store:
-        """Have the process killed and started again; what it had claimed is taken back from it."""
+        """Open the ledger again as after a crash of the process."""
 
     async def fetch(self) -> Sequence[Task]:
-        """Take what is due to be submitted, also what a worker has held for too long."""
+        """Lease the due `submit` tasks."""
         return await self.store.write(work.fetch("submit", now=self.now, until=self.now + LEASE, limit=100))
 
     async def kinds_of_work(self) -> set[str]:
-        """Return the kinds of work that there are for the job."""
+        """Return the kinds of work that are queued for the job."""
         rows = await queues.ask(self.store, "SELECT kind FROM work WHERE subject = %s", self.job_id)
         return {row["kind"] for row in rows}
 
@@ -91,7 +91,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             self.events.append(event)
 
     @rule(resubmit=st.booleans())
-    def a_worker_fetches_and_begins(self, resubmit: bool) -> None:
+    def a_worker_fetches_and_claims(self, resubmit: bool) -> None:
         tasks = self.do(self.fetch())
         if not tasks:
             return
@@ -107,20 +107,23 @@ class LifeOfAJob(RuleBasedStateMachine):
                 unconfirmed_before=self.now if resubmit else None,
             )
         )
-        may = self.state == "accepted" or (self.state == "unconfirmed" and resubmit and self.submissions < 2)
-        assert (claimed.claim is not None) is may
-        if may:
+        allowed = self.state == "accepted" or (self.state == "unconfirmed" and resubmit and self.submissions < 2)
+        assert (claimed.claim is not None) is allowed
+        if allowed:
             self.state, self.claim, self.claimed_until = "submitting", claimed.claim, self.now + LEASE
             self.submissions += 1
 
     @precondition(lambda self: self.claim is not None)
-    @rule(doubtful=st.booleans())
-    def the_provider_did_not_take_it_or_nobody_knows(self, doubtful: bool) -> None:
+    @rule(unconfirmed=st.booleans())
+    def the_provider_did_not_take_the_job_or_may_have_it(self, unconfirmed: bool) -> None:
         assert self.task is not None
         assert self.claim is not None
-        transaction = submissions.mark_unconfirmed if doubtful else submissions.return_to_accepted
-        assert self.write(transaction(self.task, claim=self.claim, now=self.now, due_at=self.now + 5_000))
-        if doubtful:
+        values = {"claim": self.claim, "now": self.now, "due_at": self.now + 5_000}
+        if unconfirmed:
+            assert self.write(submissions.mark_unconfirmed(self.task, error=ERROR, **values))  # type: ignore[arg-type]
+        else:
+            assert self.write(submissions.return_to_accepted(self.task, **values))  # type: ignore[arg-type]
+        if unconfirmed:
             self.move("unconfirmed", "job.unconfirmed")
         else:
             first = self.submissions == 1  # the request before a second one may still be running
@@ -138,23 +141,25 @@ class LifeOfAJob(RuleBasedStateMachine):
         self.move("failed", "job.failed")
 
     @precondition(lambda self: self.stale)
-    @rule(how=st.sampled_from(["put_back", "doubt", "refuse"]))
-    def a_stale_worker_comes_back(self, how: str) -> None:
+    @rule(how=st.sampled_from(["return", "mark_unconfirmed", "refuse"]))
+    def a_stale_worker_writes(self, how: str) -> None:
         task, claim = self.stale[-1]
         transactions = {
-            "put_back": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
-            "doubt": submissions.mark_unconfirmed(task, claim=claim, now=self.now, due_at=self.now),
+            "return": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
+            "mark_unconfirmed": submissions.mark_unconfirmed(
+                task, claim=claim, error=ERROR, now=self.now, due_at=self.now
+            ),
             "refuse": outcomes.refuse(task, Outcome.failed(ERROR), claim=claim, now=self.now),
         }
         assert self.write(transactions[how]) is False
 
     @rule(request=st.sampled_from(["r1", "r2"]))
-    def the_submit_answer_is_read(self, request: str) -> None:
+    def the_submit_response_is_read(self, request: str) -> None:
         handle = ProviderRequest(request_id=request)
         transaction = submissions.confirm(self.job_id, "fal", handle, now=self.now, poll_at=self.now + 60_000)
-        may = self.state in {"accepted", "submitting", "unconfirmed"}
-        assert self.write(transaction) is may
-        if may:
+        allowed = self.state in {"accepted", "submitting", "unconfirmed"}
+        assert self.write(transaction) is allowed
+        if allowed:
             self.request = request
             self.move("submitted", "job.submitted")
 
@@ -163,7 +168,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         name=st.sampled_from(list(OUTCOMES)),
         source=st.sampled_from(["callback", "poll"]),
     )
-    def a_report_comes(self, request: str, name: str | None, source: str) -> None:
+    def a_report_is_recorded(self, request: str, name: str | None, source: str) -> None:
         outcome = OUTCOMES[name]
         expected = self.expected_result(request, outcome)
         report = Report(
@@ -201,7 +206,7 @@ class LifeOfAJob(RuleBasedStateMachine):
 
     @precondition(lambda self: self.task is not None and self.state in {"unconfirmed", "submitted"})
     @rule()
-    def nobody_answers(self) -> None:
+    def the_job_expires(self) -> None:
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
         assert self.task is not None
@@ -222,7 +227,7 @@ class LifeOfAJob(RuleBasedStateMachine):
             self.claimed_until = min(self.claimed_until, self.now)
 
     @invariant()
-    def the_ledger_agrees(self) -> None:
+    def the_ledger_matches_the_model(self) -> None:
         job = self.do(jobs.read_job(self.store, self.job_id))
         assert job is not None
         assert (job.state, job.provider_request_id, job.submissions) == (self.state, self.request, self.submissions)
@@ -232,7 +237,7 @@ class LifeOfAJob(RuleBasedStateMachine):
         assert len(self.do(deliveries.list_deliveries_of_subject(self.store, self.job_id))) == len(public)
 
     @invariant()
-    def an_open_job_is_never_left_without_work(self) -> None:
+    def an_open_job_always_has_a_task(self) -> None:
         kinds = self.do(self.kinds_of_work())
         if self.state in {"accepted", "submitting", "unconfirmed"}:
             assert "submit" in kinds

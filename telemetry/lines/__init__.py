@@ -1,1 +1,0 @@
-"""Log lines: how they are written, how often, and by whom."""
