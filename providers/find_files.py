@@ -20,9 +20,6 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+[0-9]*(?![a-z])")
 _HTTP_URL = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
-_SEARCHED = dict | list | str | LeftOut
-
-
 def _named(words: str) -> frozenset[str]:
     return frozenset(words.split())
 

@@ -218,19 +218,20 @@ class _Scanner:
         return len(self._open) <= 1 + _OUTERMOST and self._keeps_fields(parent)
 
     def _put(self, parent: _Open, value: Any) -> None:
-        if type(parent.value) is list:
-            parent.value.append(value)
+        into = parent.value
+        if isinstance(into, list):
+            into.append(value)
         elif parent.name is not None:
-            parent.value[parent.name] = value
+            into[parent.name] = value
             parent.name = None
 
 
 def _put_left_out(closed: _Open) -> None:
-    left_out = LeftOut(closed.left_out)
-    if type(closed.value) is list:
-        closed.value.append(left_out)
+    into, left_out = closed.value, LeftOut(closed.left_out)
+    if isinstance(into, list):
+        into.append(left_out)
     else:
-        closed.value[""] = left_out
+        into[""] = left_out
 
 
 def _read_string(raw: bytes) -> str:

@@ -82,7 +82,7 @@ def _strings(job_input: Any) -> Iterator[str]:
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            values += reversed(value.values())
+            values += reversed(list(value.values()))
         elif isinstance(value, list):
             values += reversed(value)
 

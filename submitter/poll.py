@@ -146,9 +146,9 @@ class Poller:
             self._emit("poll.record_failed", job=job.id, provider=job.provider, error=str(error))
             return unrecordable_error(job, response)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
-        error = outcome.error
-        if error is not None and outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED:
-            self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+        expired = outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED
+        if expired and (ended := outcome.error) is not None:
+            self._emit("job.expired", job=job.id, provider=job.provider, code=ended.code, message=ended.message)
         return None
 
     async def _reschedule_or_expire(self, task: Task, job: Job, calls: ProviderCalls, result: PollResult) -> None:

@@ -97,7 +97,7 @@ def ledger_url(postgres_server: Databases, migrated: str) -> Iterator[str]:
 @pytest.fixture
 async def postgres_store(ledger_url: str) -> AsyncIterator[PostgresStore]:
     """A store on Postgres: for what only Postgres does."""
-    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=5, providers=PROVIDERS)
+    opened = await open_postgres(ledger_url, now=NOON, connections=5, seconds=20, providers=PROVIDERS)
     yield opened
     await opened.close()
 

@@ -23,7 +23,7 @@ class LoopTime:
             self._run(handle)
             self.longest = max(self.longest, time.thread_time() - began)
 
-        asyncio.events.Handle._run = measured  # type: ignore[method-assign]  # nothing public is called at each step
+        asyncio.events.Handle._run = measured  # type: ignore[method-assign, assignment]  # nothing public is called at each step
         return self
 
     def __exit__(

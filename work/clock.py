@@ -1,16 +1,9 @@
 """Whether this machine's clock was set back. What is due at a time of the day would wait until it comes again."""
 
-import time
-
-from ledger.clock import Clock, wall_clock
+from ledger.clock import Clock, monotonic_clock, wall_clock
 
 TOLERANCE_MS = 1_000
 """How far back the clock may be set without consequence: it is adjusted by so much as a matter of routine."""
-
-
-def monotonic_clock() -> int:
-    """Return milliseconds since some moment. They only grow, whatever is done to the time of the day."""
-    return time.monotonic_ns() // 1_000_000
 
 
 class ClockWatch:

@@ -46,14 +46,21 @@ class SQLiteStore:
     poll_ms = 60_000  # this process enqueues all work, and wakes its own workers
 
     def __init__(
-        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection, lock: int, **limits: int
+        self,
+        path: Path,
+        writer: aiosqlite.Connection,
+        reader: aiosqlite.Connection,
+        lock: int,
+        *,
+        waiting_limit: int,
+        batch: int,
     ) -> None:
         self._files = OpenFiles(path)
         self._writer = writer
         self._reader = reader
         self._lock = lock
         self._due = DueEvents()
-        self._commits = GroupCommit(self._run, self._due.set, **limits)
+        self._commits = GroupCommit(self._run, self._due.set, waiting_limit=waiting_limit, batch=batch)
         self._closed = False
 
     async def write(self, transaction: Transaction[T]) -> T:

@@ -174,7 +174,7 @@ class Receiver:
         return await asyncio.to_thread(self.database.dump)
 
 
-async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
+async def until(true: Callable[[], bool | Awaitable[bool]], seconds: float = 30) -> None:
     """Wait until a condition is true, checking it at each iteration of the event loop. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while True:

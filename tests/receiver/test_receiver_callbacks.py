@@ -164,7 +164,7 @@ async def test_an_unavailable_database_is_503_and_never_200(receiver: Receiver) 
 
 
 async def test_signed_headers_that_come_twice_with_equal_values_count_once(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     body = callback_body()
     headers = receiver.fal.sign(body)
     response = await receiver.call_back(job_id, body, headers=[*headers, *headers])

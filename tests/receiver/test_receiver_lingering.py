@@ -40,10 +40,16 @@ async def holding(outbox: Outbox) -> AsyncIterator[asyncio.Task[None]]:
     """Run a worker on the one endpoint that is due."""
     [task] = await outbox.due()
     holder = asyncio.create_task(outbox.notifier.handle(task))
-    yield holder
-    outbox.stop.set()
-    async with asyncio.timeout(5):
-        await asyncio.gather(holder, return_exceptions=True)
+    try:
+        yield holder
+    except TimeoutError as error:
+        if not holder.done():
+            raise
+        raise AssertionError("the worker has released the endpoint") from holder.exception() or error
+    finally:
+        outbox.stop.set()
+        async with asyncio.timeout(30):
+            await asyncio.gather(holder, return_exceptions=True)
 
 
 async def delivered(outbox: Outbox, job_id: str) -> bool:

@@ -58,7 +58,7 @@ async def post(receiver: Receiver, job_id: str, body: bytes, headers: list[tuple
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_a_callback_of_4_mb_never_holds_the_loop(make_receiver: MakeReceiver, name: str) -> None:
     receiver = make_receiver(MAX_RESULT_BYTES="8000000")
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     await receiver.keys.prefetch()
     body = b'{"request_id":"req-1","payload":' + PAYLOADS[name] + b',"status":"OK"}'
     headers = receiver.fal.sign(body, timestamp=SENT)
@@ -69,7 +69,7 @@ async def test_a_callback_of_4_mb_never_holds_the_loop(make_receiver: MakeReceiv
     broken = name in {"brackets that are not closed", "quotes"}
     assert response.json() == {"result": "pending" if broken else "recorded"}
     if not broken:
-        job = await receiver.story.job(job_id)
+        job = await receiver.scenario.job(job_id)
         assert job.state is JobState.COMPLETED
         assert len(job.outputs) >= 1
 
@@ -79,7 +79,7 @@ async def test_many_small_bodies_never_hold_the_loop(make_receiver: MakeReceiver
     receiver = make_receiver()
     await receiver.keys.prefetch()
     for number, element in enumerate((b"[", b"[],", b"1e300,", b'{"a":', b'"",')):
-        job_id = await receiver.story.submit(f"req-{number}")
+        job_id = await receiver.scenario.submit(f"req-{number}")
         start = b'{"request_id":"req-%d","payload":[' % number
         body = start + element * ((16_384 - len(start)) // len(element))
         headers = receiver.fal.sign(body, request_id=f"req-{number}", timestamp=SENT)

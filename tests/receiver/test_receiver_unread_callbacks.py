@@ -53,12 +53,12 @@ async def only_receipt(receiver: Receiver, job_id: str) -> Receipt:
 @pytest.mark.parametrize("name", UNUSUAL)
 async def test_a_callback_of_unusual_json_is_recorded_with_its_file(make_receiver: MakeReceiver, name: str) -> None:
     receiver = make_receiver(MAX_RESULT_BYTES="1000000")
-    job_id = await receiver.story.submit()
-    payload = UNUSUAL[name].replace(b"%s", URL.encode())
+    job_id = await receiver.scenario.submit()
+    payload = UNUSUAL[name].replace(b"%s", str(URL).encode())
     body = b'\xef\xbb\xbf{"request_id":"req-1","status":"OK","payload":' + payload + b"}"
     response = await receiver.call_back(job_id, body)
     assert (response.status_code, response.json()) == (200, {"result": "recorded"})
-    job = await receiver.story.job(job_id)
+    job = await receiver.scenario.job(job_id)
     assert (job.state, [output.url for output in job.outputs]) == (JobState.COMPLETED, [URL])
     assert (await only_receipt(receiver, job_id)).body == body
 
@@ -69,7 +69,7 @@ async def test_a_callback_that_cannot_be_read_is_kept_and_makes_a_poll_due(
     make_receiver: MakeReceiver, name: str
 ) -> None:
     receiver = make_receiver(MAX_RESULT_BYTES="1000000")
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     response = await receiver.call_back(job_id, UNREADABLE[name])
     assert (response.status_code, response.json()) == (200, {"result": "pending"})
     receipt = await only_receipt(receiver, job_id)
@@ -80,10 +80,10 @@ async def test_a_callback_that_cannot_be_read_is_kept_and_makes_a_poll_due(
 
 
 async def test_a_callback_that_cannot_be_read_confirms_a_submission_without_a_response(receiver: Receiver) -> None:
-    job_id = await receiver.story.accept()
-    await receiver.story.begin(job_id)
+    job_id = await receiver.scenario.accept()
+    await receiver.scenario.begin(job_id)
     await receiver.call_back(job_id, b"{")
-    job = await receiver.story.job(job_id)
+    job = await receiver.scenario.job(job_id)
     assert (job.state, job.provider_request_id) == (JobState.SUBMITTED, "req-1")
 
 
@@ -94,7 +94,7 @@ async def test_providers_code_that_raises_loses_no_callback(
         raise ZeroDivisionError
 
     monkeypatch.setattr(type(receiver.sources["fal"].webhook), "parse", raises)
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     assert (await receiver.call_back(job_id)).json() == {"result": "pending"}
     assert (await only_receipt(receiver, job_id)).body == callback_body()
     [unread] = receiver.emitted.named("callback.unread")
@@ -120,7 +120,7 @@ LONG = callback_body(payload=VIDEO | {"text": "x" * LIMIT})
 
 async def test_a_callback_longer_than_requests_may_be_is_recorded(make_receiver: MakeReceiver) -> None:
     receiver = make_receiver(MAX_RESULT_BYTES=str(2 * LIMIT))
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     assert (await post_in_pieces(receiver, job_id, LONG)).json() == {"result": "recorded"}
     assert (await only_receipt(receiver, job_id)).body == LONG
 
@@ -130,7 +130,7 @@ async def test_a_callback_longer_than_requests_may_be_is_recorded(make_receiver:
 async def test_a_callback_longer_than_the_limit_is_verified_and_makes_a_poll_due(
     receiver: Receiver, in_pieces: bool
 ) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     send = post_in_pieces(receiver, job_id, LONG) if in_pieces else receiver.call_back(job_id, LONG)
     response = await send
     assert (response.status_code, response.json()) == (200, {"result": "pending"})
@@ -146,7 +146,7 @@ async def test_a_callback_longer_than_the_limit_is_verified_and_makes_a_poll_due
 
 @pytest.mark.parametrize("in_pieces", [True, False])
 async def test_a_forged_callback_longer_than_the_limit_is_refused(receiver: Receiver, in_pieces: bool) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     forged: dict[str, Any] = {"key": SigningKey(b"x" * 32)}
     send = post_in_pieces(receiver, job_id, LONG, **forged) if in_pieces else receiver.call_back(job_id, LONG, **forged)
@@ -156,7 +156,7 @@ async def test_a_forged_callback_longer_than_the_limit_is_refused(receiver: Rece
 
 
 async def test_a_callback_far_longer_than_the_limit_is_not_read_to_its_end(receiver: Receiver) -> None:
-    job_id = await receiver.story.submit()
+    job_id = await receiver.scenario.submit()
     response = await post_in_pieces(receiver, job_id, b" " * (READ_ON * LIMIT + 1))
     assert response.status_code == 413
     assert "MAX_RESULT_BYTES" in response.json()["detail"]
@@ -168,11 +168,11 @@ async def test_a_callback_far_longer_than_the_limit_is_not_read_to_its_end(recei
 @given(tree=values, write=writers)
 async def test_a_callback_of_any_writer_is_recorded_with_its_file(receiver: Receiver, tree: object, write: Any) -> None:
     number = len(receiver.emitted)
-    job_id = await receiver.story.submit(f"req-{number}")
+    job_id = await receiver.scenario.submit(f"req-{number}")
     body = write({"request_id": f"req-{number}", "status": "OK", "payload": {"x": tree, **VIDEO}, "error": None})
     response = await receiver.call_back(job_id, body, request_id=f"req-{number}")
     assert (response.status_code, response.json()) == (200, {"result": RecordResult.RECORDED})
-    job = await receiver.story.job(job_id)
+    job = await receiver.scenario.job(job_id)
     assert job.state is JobState.COMPLETED
     assert URL in [output.url for output in job.outputs]
     assert (await only_receipt(receiver, job_id)).body == body
