@@ -38,6 +38,7 @@ from submitter.poll_results import (
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.job_endings import emit_ending
 from work.off_loop import run_off_loop
 
 NOT_FOUND_TRIES = 5
@@ -190,9 +191,8 @@ class Poller:
             self._emit("poll.record_failed", job=job.id, provider=job.provider, error=str(error))
             return unrecordable_error(job, response)
         self._emit("poll.recorded", job=job.id, provider=job.provider, state=outcome.state, result=result)
-        expired = outcome.state is JobState.EXPIRED and result is RecordResult.RECORDED
-        if expired and (ended := outcome.error) is not None:
-            self._emit("job.expired", job=job.id, provider=job.provider, code=ended.code, message=ended.message)
+        if result is RecordResult.RECORDED:
+            self._emit_ending(job, outcome)
         return None
 
     async def _reschedule_or_expire(self, task: Task, job: Job, calls: ProviderCalls, result: PollResult) -> None:
@@ -202,9 +202,9 @@ class Poller:
         deadline = submitted_at + give_up_after
         if now >= deadline and (says_enough(result) or now >= deadline + give_up_after):
             # This was the last poll. One without a usable response is repeated for as long again.
-            error = last_poll_error(job, now - submitted_at, result)
-            if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
-                self._emit("job.expired", job=job.id, provider=job.provider, code=error.code, message=error.message)
+            outcome = Outcome.expired(last_poll_error(job, now - submitted_at, result))
+            if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
+                self._emit_ending(job, outcome)
             return
         retry_after = result.retry_after if isinstance(result, Running | RetryLater | Unreadable) else None
         delay = next_poll(calls.poll_interval, now - submitted_at, retry_after, stretch=calls.calls_back)
@@ -212,3 +212,8 @@ class Poller:
         # Nothing else counts as a try: a running job may take long.
         failed = isinstance(result, NotFound) or (isinstance(result, Unreadable) and result.ended)
         await self._ledger.queue.reschedule(task, due_at=due_at, failed=failed)
+
+    def _emit_ending(self, job: Job, outcome: Outcome) -> None:
+        emit_ending(
+            self._emit, outcome, job=job.id, provider=job.provider, source="poll", request=job.provider_request_id
+        )

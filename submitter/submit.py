@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from ledger.clock import Clock
-from ledger.errors import Closed, LedgerError, Unanswered, Unavailable
+from ledger.errors import Closed, Contradiction, LedgerError, Unanswered
 from ledger.identifiers import new_identifier
 from ledger.ledger import Ledger
 from ledger.records import Fault, JobError, JobState, Outcome
@@ -31,6 +31,7 @@ from submitter.pauses import Pauses
 from submitter.provider_calls import ProviderCalls
 from telemetry.emit import Emit
 from telemetry.shielding import run_shielded
+from work.job_endings import emit_ending
 from work.off_loop import run_off_loop
 
 Resubmit = Literal["never"] | int
@@ -40,7 +41,7 @@ MOST_SUBMISSIONS = 2
 """A job is submitted a second time at most, as in `claim_resubmission`: each submission may be billed."""
 
 RETRY_SECONDS = 0.5
-"""How long to wait before a claim or a request id is written again."""
+"""How long to wait before a claim or what a response means is written again."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -127,12 +128,12 @@ class Submitter:
     async def _submit(self, claimed: Claimed) -> None:
         account = self._accounts.get(claimed.job.provider)
         if account is None:
-            await self._settle(claimed, Refused(error=_no_account_error(claimed.job.provider)))
+            await self._record(claimed, Refused(error=_no_account_error(claimed.job.provider)))
             return
         calls = ProviderCalls(account, claimed.job, self._emit)
         result = await self._send_submission(calls, claimed.job)
         # A response that was read is recorded even if this task is cancelled.
-        await run_shielded(self._settle(claimed, result))
+        await run_shielded(self._record(claimed, result))
 
     async def _send_submission(self, calls: ProviderCalls, job: Job) -> SubmitResult:
         request = calls.submission()
@@ -147,6 +148,23 @@ class Submitter:
         result = await run_off_loop(len(response.body), calls.read_submission, response)
         calls.emit_warning(response)
         return result
+
+    async def _record(self, claimed: Claimed, result: SubmitResult) -> None:
+        """Record what a response means, and repeat that while the database does not confirm it.
+
+        The id of a request, which is paid for, counts whenever it is recorded: that is repeated until the process ends.
+        Anything else counts until the claim ends.
+        """
+        job, request_id = claimed.job, result.request_id if isinstance(result, Submitted) else None
+        while True:
+            try:
+                return await self._settle(claimed, result)
+            except LedgerError as error:
+                self._emit("job.record_failed", job=job.id, provider=job.provider, request=request_id, error=str(error))
+                over = request_id is None and self._clock() >= (job.claimed_until or 0)
+                if over or isinstance(error, Closed | Contradiction):
+                    raise
+            await self._sleep(RETRY_SECONDS)
 
     async def _settle(self, claimed: Claimed, result: SubmitResult) -> None:
         match result:
@@ -169,25 +187,9 @@ class Submitter:
         interval = ProviderCalls(self._accounts[job.provider], job, self._emit).poll_interval
         poll_at = self._clock() + next_poll(interval, 0, None, stretch=False)
         request = ProviderRequest(**msgspec.structs.asdict(submitted))
-        confirmed = await self._write_request(claimed, request, poll_at)
+        confirmed = await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
         event = "job.submitted" if confirmed else await self._event_of_late_response(job, request)
         self._emit(event, job=job.id, provider=job.provider, request=request.request_id)
-
-    async def _write_request(self, claimed: Claimed, request: ProviderRequest, poll_at: int) -> bool:
-        """Record the id of a request that is paid for. Repeated until the claim ends."""
-        job = claimed.job
-        while True:
-            try:
-                return await self._ledger.confirm(job.id, job.provider, request, poll_at=poll_at)
-            except LedgerError as error:
-                self._emit(
-                    "job.record_failed", job=job.id, provider=job.provider, request=request.request_id, error=str(error)
-                )
-                if not isinstance(error, Unavailable) or isinstance(error, Closed):
-                    raise
-                if self._clock() >= (job.claimed_until or 0):
-                    raise
-                await self._sleep(RETRY_SECONDS)
 
     async def _event_of_late_response(self, job: Job, request: ProviderRequest) -> str:
         """Return the event for a response that did not change the job."""
@@ -201,8 +203,9 @@ class Submitter:
             message = f"the second submission was not taken ({error.message}), and the first may be running"
             await self._mark_unconfirmed(claimed, msgspec.structs.replace(error, message=message))
             return
-        if await self._ledger.refuse(claimed.task, Outcome.failed(error), claim=claimed.claim):
-            self._emit_error("job.refused", claimed.job, error, fault=error.fault)
+        job, outcome = claimed.job, Outcome.failed(error)
+        if await self._ledger.refuse(claimed.task, outcome, claim=claimed.claim):
+            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="submission")
 
     async def _retry_later(self, claimed: Claimed, result: RetryLater) -> None:
         job, now, error = claimed.job, self._clock(), result.error
@@ -248,9 +251,9 @@ class Submitter:
         if now < until:
             await self._ledger.queue.reschedule(task, due_at=until, failed=False)
             return
-        error = self._unknown_error(job, now)
-        if await self._ledger.expire(task, Outcome.expired(error), last_transition=job.last_transition):
-            self._emit_error("job.expired", job, error)
+        outcome = Outcome.expired(self._unknown_error(job, now))
+        if await self._ledger.expire(task, outcome, last_transition=job.last_transition):
+            emit_ending(self._emit, outcome, job=job.id, provider=job.provider, source="submission")
 
     def _unconfirmed_until(self, job: Job, *, unconfirmed_at: int) -> int:
         """Return when an unconfirmed job is submitted again or expires: ms since the epoch."""
@@ -274,7 +277,8 @@ class Submitter:
         return JobError(fault=Fault.RENDERHOOK if own else Fault.NETWORK, code="unconfirmed", message=message)
 
     def _emit_error(self, event: str, job: Job, error: JobError, **fields: object) -> None:
-        self._emit(event, job=job.id, provider=job.provider, **fields, code=error.code, message=error.message)
+        error_fields = {"fault": error.fault, "code": error.code, "message": error.message}
+        self._emit(event, job=job.id, provider=job.provider, **fields, **error_fields)
 
 
 def _no_account_error(name: str) -> JobError:

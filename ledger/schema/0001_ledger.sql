@@ -79,9 +79,8 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 -- query: list_jobs_by_state and list_jobs_by_provider_and_state. One for both, because every transition writes it.
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
--- What the user sent with a job. Not in `jobs`, because it may be long and never changes, and the row of a job is
--- written at every transition. `short_input` is the input with its data: URIs shortened, or NULL if it has none. It is
--- before `input`, so that SQLite reads it without the pages of `input`.
+-- What the user sent with a job. Not in `jobs`, whose row is written at every transition. `short_input` is the input
+-- with its data: URIs shortened, or NULL if it has none; it comes first, so that SQLite reads no pages of `input`.
 CREATE TABLE inputs (
     job_id      ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
     metadata    TEXT NOT NULL,

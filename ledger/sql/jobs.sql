@@ -119,7 +119,7 @@ WHERE id IN (SELECT id FROM jobs WHERE state IN ('accepted', 'submitting') LIMIT
 RETURNING id;
 
 -- name: newest_job
-SELECT created_at FROM jobs ORDER BY id DESC LIMIT 1;
+SELECT created_at FROM jobs WHERE id = (SELECT max(id) FROM jobs);
 
 -- name: read_job
 -- One job with its outputs, a row for each output.

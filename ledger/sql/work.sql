@@ -65,8 +65,8 @@ WHERE page.due_at IS NOT NULL
 SELECT id AS after FROM endpoints WHERE id > :after ORDER BY id LIMIT 1 OFFSET :limit - 1;
 
 -- name: bring_work_forward
--- A page of tasks: the clock was set back by :set_back ms, so what was due in ten seconds is due in ten seconds again. A
--- lease that is no longer than any is left alone: it was renewed since.
+-- A page of tasks: the clock was set back by :set_back ms, so what was due in ten seconds is due in ten seconds again.
+-- A lease that is no longer than any is left alone: it was renewed since.
 UPDATE work SET due_at = CASE WHEN due_at - :set_back > :now THEN due_at - :set_back ELSE :now END
 WHERE kind = :kind AND due_at > :now AND (lease IS NULL OR due_at > :now + :longest_lease)
   AND subject IN (SELECT subject FROM work WHERE kind = :kind AND subject > :after ORDER BY subject LIMIT :limit)

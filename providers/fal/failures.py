@@ -11,7 +11,7 @@ from typing import Any
 from ledger.records import Fault, JobError, Outcome
 from providers.http import Response
 from providers.reading import read_code, read_text
-from providers.statuses import TEMPORARY
+from providers.responses import TEMPORARY
 
 # https://fal.ai/docs/documentation/model-apis/request-errors
 _PROVIDER_CODES = frozenset(

@@ -5,8 +5,13 @@ from urllib.parse import quote
 from providers.fal.failures import concerns_account, read_error_response
 from providers.http import AccountRefused, Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
 from providers.reading import read_id, read_retry_after
-from providers.statuses import is_own_failure, is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, redirect_error
+from providers.responses import (
+    is_own_failure,
+    is_rejected_for_now,
+    may_have_taken_job,
+    missing_id_error,
+    redirect_error,
+)
 from providers.urls import read_url_of_origin
 
 MOST_SERVER_ERRORS = 3

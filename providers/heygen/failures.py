@@ -13,7 +13,7 @@ import msgspec
 from ledger.records import Fault, JobError
 from providers.http import Response
 from providers.reading import read_code, read_text
-from providers.statuses import TEMPORARY, is_temporary
+from providers.responses import TEMPORARY, is_temporary
 
 # https://developers.heygen.com/docs/usage-limits
 _ACCOUNT_CODES = frozenset(

@@ -7,8 +7,13 @@ from providers.heygen.failures import concerns_account, find_error, is_temporary
 from providers.heygen.sunset import is_api_gone, sunset_warning
 from providers.http import AccountRefused, Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
 from providers.reading import read_id, read_retry_after
-from providers.statuses import is_own_failure, is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, redirect_error
+from providers.responses import (
+    is_own_failure,
+    is_rejected_for_now,
+    may_have_taken_job,
+    missing_id_error,
+    redirect_error,
+)
 
 EXECUTIONS = "/v1/workflows/executions"
 """The path of executions. HeyGen moved it twice in its first week, so it is also a setting."""

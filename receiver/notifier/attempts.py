@@ -85,6 +85,7 @@ class AttemptSender:
             "delivery.attempted",
             delivery=delivery.delivery_id,
             subject=delivery.event.subject,
+            host=_host(delivery),
             outcome=_outcome(response),
             status=attempted.status,
             error=error,
@@ -105,7 +106,7 @@ class AttemptSender:
         headers["content-type"] = "application/json"
         seconds = None if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000
         try:
-            self._targets.check_host(urlsplit(endpoint.url).hostname or "")
+            self._targets.check_host(_host(delivery))
             async with asyncio.timeout(seconds):
                 return await self._send(Request(method="POST", url=endpoint.url, headers=headers, body=body)), None
         except TimeoutError:
@@ -126,7 +127,9 @@ class AttemptSender:
     async def _disable(self, delivery: DueDelivery, attempted: Attempted) -> None:
         reason = "the endpoint answered 410 Gone"
         await self._ledger.disable_endpoint(delivery, attempted, reason=reason)
-        self._emit("endpoint.disabled", endpoint=delivery.endpoint.id, delivery=delivery.delivery_id)
+        self._emit(
+            "endpoint.disabled", endpoint=delivery.endpoint.id, host=_host(delivery), delivery=delivery.delivery_id
+        )
         self._finished(delivery, "dead", reason)
 
     async def _settle(
@@ -136,13 +139,23 @@ class AttemptSender:
         self._finished(delivery, ending, reason)
 
     def _finished(self, delivery: DueDelivery, ending: Ending, reason: str | None) -> None:
-        subject = delivery.event.subject
-        self._emit("delivery.finished", delivery=delivery.delivery_id, subject=subject, state=ending, reason=reason)
+        self._emit(
+            "delivery.finished",
+            delivery=delivery.delivery_id,
+            subject=delivery.event.subject,
+            host=_host(delivery),
+            state=ending,
+            reason=reason,
+        )
 
 
 def notification(delivery: DueDelivery) -> bytes:
     """Write the body: the same bytes at every attempt."""
     return msgspec.json.encode(view_notification(delivery.event, delivery.subject_kind, delivery.job))
+
+
+def _host(delivery: DueDelivery) -> str:
+    return urlsplit(delivery.endpoint.url).hostname or ""
 
 
 def _outcome(response: Response | None) -> str:

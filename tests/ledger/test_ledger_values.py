@@ -88,6 +88,7 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "queue.reschedule": [queue.reschedule(TASK, due_at=1, failed=True)],
     "queue.give_back": [queue.give_back([TASK], due_at=1)],
     "queue.end_leases": [queue.end_leases(now=1)],
+    "submissions.mark_restored": [submissions.mark_restored(now=1, limit=1)],
     "submissions.claim": [submissions.claim("job_1", now=1, until=2, unconfirmed_before=when) for when in (None, 1)],
     "submissions.confirm": [submissions.confirm("job_1", "fal", ProviderRequest(request_id="r"), now=1, poll_at=2)],
     "submissions.return_to_accepted": [

@@ -77,7 +77,7 @@ async def test_an_incomplete_response_is_unread(behave: Behaviour, opening: Open
     async with serve(behave) as there:
         error = await result_of(opening(seconds=0.3)(post(there.url)))
         assert there.times_sent(MARK) == 1
-    assert type(error) is Unread, repr(error)
+    assert isinstance(error, Unread), repr(error)
 
 
 async def test_a_header_of_the_request_replaces_the_default(opening: Opening) -> None:
@@ -94,7 +94,7 @@ async def test_a_reset_within_a_long_request_is_unread(opening: Opening) -> None
     async with serve(resets_within_a_long_request) as there:
         error = await result_of(opening()(post(there.url, body=b" " * 1_000_000)))
         assert there.times_sent(MARK) == 1
-    assert type(error) is Unread, repr(error)
+    assert isinstance(error, Unread), repr(error)
 
 
 async def test_a_connection_closed_at_once_is_never_reported_as_never_sent(opening: Opening) -> None:

@@ -26,6 +26,19 @@ async def test_a_verified_callback_is_recorded_and_then_answered(receiver: Recei
     [fact] = receiver.emitted.named("callback.recorded")
     assert (fact["job"], fact["request"], fact["state"]) == (job_id, "req-1", "completed")
     assert receiver.counted("callback.recorded", provider="fal", state="completed", result="recorded") == 1
+    ended = {"job": job_id, "provider": "fal", "source": "callback", "request": "req-1"}
+    assert receiver.emitted.named("job.completed") == [ended]
+
+
+async def test_a_failure_is_one_event_with_its_fault_code_and_message(receiver: Receiver) -> None:
+    job_id = await receiver.scenario.submit()
+    for _ in range(2):
+        await receiver.call_back(job_id, FAILED)
+    error = (await receiver.scenario.job(job_id)).error
+    assert error is not None
+    why = {"fault": error.fault, "code": error.code, "message": error.message}
+    ended = {"job": job_id, "provider": "fal", "source": "callback", "request": "req-1"}
+    assert receiver.emitted.named("job.failed") == [ended | why]
 
 
 async def test_the_receipt_has_the_raw_bytes_and_can_be_verified_again(receiver: Receiver) -> None:

@@ -97,7 +97,7 @@ async def test_no_job_fails_while_the_key_is_wrong_and_all_are_submitted_when_it
     assert (await harness.ledger.count_needing_attention())["held"] == 0
     [resumed] = harness.emitted.named("provider.resumed")
     assert resumed["provider"] == "fal"
-    assert harness.emitted.named("job.refused") == []
+    assert harness.emitted.named("job.failed") == []
     assert {event["provider"] for event in harness.emitted.named("provider.paused")} == {"fal"}
 
 

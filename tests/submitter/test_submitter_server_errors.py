@@ -38,7 +38,7 @@ async def test_a_provider_that_takes_jobs_and_answers_with_a_failure_is_asked_a_
     assert [event["taken"] for event in harness.emitted.named("job.submit_rescheduled")] == (
         ["unclear"] * (LIMITS[provider] - 1)
     )
-    assert len(harness.emitted.named("job.refused")) == 1
+    assert len(harness.emitted.named("job.failed")) == 1
 
 
 async def test_heygens_own_word_for_a_failure_counts_as_one(harness: Harness) -> None:

@@ -53,8 +53,8 @@ async def test_a_refused_job_fails(provider: str, refusal: Response, fault: Faul
     assert fault is None or job.error.fault is fault
     assert await harness.events(job_id) == ["job.accepted", "job.failed"]
     assert await harness.seconds_until_due("submit") is None
-    [event] = harness.emitted.named("job.refused")
-    assert (event["job"], event["code"]) == (job_id, job.error.code)
+    why = {"fault": job.error.fault, "code": job.error.code, "message": job.error.message}
+    assert harness.emitted.named("job.failed") == [{"job": job_id, "provider": provider, "source": "submission"} | why]
 
 
 @pytest.mark.parametrize(

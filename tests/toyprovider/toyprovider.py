@@ -34,8 +34,7 @@ from providers.http import (
 )
 from providers.provider import Callback, Context, Job
 from providers.reading import read_id, read_retry_after, read_text
-from providers.statuses import is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, retry_poll
+from providers.responses import is_rejected_for_now, may_have_taken_job, missing_id_error, retry_poll
 from settings.readers import read_base_url, read_seconds, read_secrets, read_token
 from settings.setting import Declared, Setting
 
