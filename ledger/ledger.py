@@ -6,8 +6,11 @@ nothing was written, except after `Unanswered`, when that is unknown. Times are 
 
 from collections.abc import Mapping
 
+import msgspec
+
 from ledger.clock import Clock, wall_clock
 from ledger.errors import LedgerError
+from ledger.identifiers import new_identifier
 from ledger.queue import WorkQueue
 from ledger.records import JobError, JobState, Outcome, RecordResult
 from ledger.redacted import redacted_attempt, redacted_error, redacted_outcome, redacted_report
@@ -86,6 +89,10 @@ class Ledger:
         """Read every receipt that names the job, oldest first."""
         return await jobs.list_receipts(self.store, job_id)
 
+    async def named_requests(self, job_id: str, *, limit: int) -> list[str]:
+        """Read at most `limit` request ids that pending callbacks of a job named, oldest first."""
+        return await jobs.list_named_requests(self.store, job_id, limit=limit)
+
     # --- submissions ------------------------------------------------------------------------------------------------
 
     async def claim(self, job_id: str, *, claim: str, until: int, unconfirmed_before: int | None = None) -> ClaimResult:
@@ -107,11 +114,23 @@ class Ledger:
             submissions.confirm(job_id, provider, request, now=self._clock(), poll_at=poll_at)
         )
 
-    async def return_to_accepted(self, task: Task, *, claim: str, due_at: int) -> bool:
-        """Return a claimed job to `accepted`, to be submitted again at `due_at` (ms): the provider did not take it."""
+    async def return_to_accepted(
+        self, task: Task, *, claim: str, error: JobError | None, server_error: bool = False, due_at: int
+    ) -> bool:
+        """Return a claimed job to `accepted` because of `error`, to be submitted again at `due_at` (ms).
+
+        `server_error` counts a response after which the provider may have taken the job all the same.
+        """
+        error = error and redacted_error(error, self._redact)
         return await self.store.write(
-            submissions.return_to_accepted(task, claim=claim, now=self._clock(), due_at=due_at)
+            submissions.return_to_accepted(
+                task, claim=claim, error=error, server_error=server_error, now=self._clock(), due_at=due_at
+            )
         )
+
+    async def hold(self, task: Task, *, error: JobError, due_at: int) -> None:
+        """Leave an accepted job waiting until `due_at` (ms), with the reason as its error."""
+        await self.store.write(submissions.hold(task, error=redacted_error(error, self._redact), due_at=due_at))
 
     async def mark_unconfirmed(self, task: Task, *, claim: str, error: JobError, due_at: int) -> bool:
         """Make a claimed job `unconfirmed` because of `error`, and apply the policy at `due_at` (ms)."""
@@ -134,7 +153,16 @@ class Ledger:
 
     async def record(self, report: Report) -> RecordResult:
         """Record a provider's report of a job, from a callback or a poll. The first outcome is kept."""
-        return await self.store.write(outcomes.record(redacted_report(report, self._redact), now=self._clock()))
+        now, report = self._clock(), redacted_report(report, self._redact)
+        if report.ours:
+            return await self.store.write(outcomes.record(report, now=now))
+        report = msgspec.structs.replace(report, receipt=new_identifier("rcpt", now))
+        result = await self.store.write(outcomes.record(report, now=now))
+        if result is RecordResult.PENDING and report.outcome is not None:
+            # Not in the transaction above, of which most reports would make no use. If this one fails, the callback is
+            # not answered 200, and the provider sends it again.
+            await self.store.write(outcomes.poll_now(report, now=now))
+        return result
 
     async def refuse(self, task: Task, outcome: Outcome, *, claim: str) -> bool:
         """End a job that the provider refused, if `claim` still holds. Returns whether it ended."""
@@ -254,5 +282,5 @@ class Ledger:
         await self.store.write(health.prove_writable())
 
     async def count_needing_attention(self) -> dict[str, int]:
-        """Count dead, discarded and paused deliveries, and conflict and orphan receipts."""
+        """Count dead, discarded and paused deliveries, conflict and orphan receipts, and held jobs."""
         return await deliveries.count_needing_attention(self.store)

@@ -169,6 +169,6 @@ class RecordResult(enum.StrEnum):
     ORPHAN = "orphan"
     """There is no such job."""
     PENDING = "pending"
-    """The report has no result, which has to be fetched: a poll is due at once."""
+    """The outcome has to be fetched, or the request may be of another account: a poll is due at once."""
     FOREIGN = "foreign"
     """The request belongs to another job. Nothing is written."""

@@ -17,6 +17,9 @@ Kind = Literal["submit", "poll", "deliver"]
 UNSIGNED = "NOTIFY_SECRET is not set"
 """Why an endpoint is paused that has no secrets of its own."""
 
+HELD = "account_refused"
+"""The code of the error of an accepted job that waits because its provider refuses our account."""
+
 CLAIM_ENDED = JobError(
     fault=Fault.RENDERHOOK,
     code="claim_ended",
@@ -120,7 +123,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider said about a job, verified, as the bytes it came in.
 
     `outcome` is None when the report is believed but the outcome has to be fetched. `request_id` is None when it does
-    not name its request. `headers` is JSON text. `receipt` is the id of its receipt, where its outcome names it.
+    not name its request. `headers` is JSON text. `receipt` is the id of its receipt, where its outcome names it. `ours`
+    is False when it may be about another account: only a request id that is known of the job settles it then.
     """
 
     job_id: str
@@ -131,6 +135,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     headers: str
     body: bytes
     receipt: str | None = None
+    ours: bool = True
 
 
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):

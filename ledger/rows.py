@@ -27,6 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     response_url: str | None
     cancel_url: str | None
     submissions: int
+    server_errors: int
     claimed_until: int | None
     unconfirmed_at: int | None
     created_at: int

@@ -74,16 +74,30 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider rejected the request for good. Nothing runs; the job fails with this error."""
+    """The provider rejected this job for good. Nothing runs; the job fails with this error."""
+
+    error: JobError
+
+
+class AccountRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """The provider rejected our account, and would reject every job of it: a wrong key, or no balance. Nothing runs.
+
+    The job waits, and so do all others of this provider, until a submission shows that the account works again.
+    """
 
     error: JobError
 
 
 class RetryLater(msgspec.Struct, frozen=True, kw_only=True):
-    """The provider did not process the request this time. `retry_after` is seconds, when it named them."""
+    """The provider did not process the request this time. `retry_after` is seconds, when it named them.
+
+    For a submission, `limit` is the number of such responses after which the job fails. Set it when the provider may
+    have taken the job all the same, as with HTTP 500. None: the only limit is SUBMIT_TIMEOUT_SECONDS.
+    """
 
     error: JobError
     retry_after: float | None = None
+    limit: int | None = None
 
 
 class Unknown(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +154,7 @@ class CancelResult(enum.StrEnum):
     """The provider did not process the cancel this time."""
 
 
-SubmitResult = Submitted | Refused | RetryLater | Unknown
+SubmitResult = Submitted | Refused | AccountRefused | RetryLater | Unknown
 PollResult = Running | AskNext | Ended | RetryLater | Unreadable | NotFound
 
 

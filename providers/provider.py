@@ -144,6 +144,13 @@ class Webhook(Protocol[OpenedT, HashT, KeyT]):
     def keys(self) -> PublishedKeys[KeyT] | Sequence[KeyT]:
         """What verifies signatures: keys that have to be fetched, or secrets from the settings."""
 
+    @property
+    def proves_account(self) -> bool:
+        """Whether a verified callback is certainly about our account.
+
+        If not, it counts only for a request id that the provider gave us, or that a poll with our key finds.
+        """
+
     def open(self, headers: Iterable[tuple[bytes, bytes]], now: int) -> OpenedT:
         """Read and check the headers, before the body is read: shape, account, timestamp.
 
@@ -211,5 +218,5 @@ ACCOUNT_MEMBERS = (
     "read_cancel",
     "warning",
 )
-WEBHOOK_MEMBERS = ("keys", "open", "body_hash", "verify", "request_id", "parse", "receipt_headers")
+WEBHOOK_MEMBERS = ("keys", "proves_account", "open", "body_hash", "verify", "request_id", "parse", "receipt_headers")
 """The members of `Provider`, `Account` and `Webhook`, for the registry to check."""

@@ -1,13 +1,15 @@
 """Writes docs/reference/events.md from the table of events: `make docs`, or `python -m telemetry.events_page`."""
 
 import sys
+from collections.abc import Iterable
 
-from telemetry.events import EVENTS, EventType, counter_name
+from telemetry.events import EVENTS, HOUR_MS, EventType, counter_name
+from telemetry.labels import LABELS
 
 HEAD = """\
 # Events, log lines and metrics
 
-<!-- Made by `make docs` from telemetry/events.py: change that. -->
+<!-- Made by `make docs` from telemetry/events.py and telemetry/labels.py: change those. -->
 
 Each event is one line on standard error (`LOG_FORMAT`) and counts up its metric at `GET /metrics`, in Prometheus' text
 format. Counters begin at 0 with the process; those by provider or by kind of work begin at 0 for each of these. A line
@@ -20,38 +22,54 @@ Logging never delays or fails the work. A line that standard error does not take
 read, is dropped and counted: `renderhook_log_lines_dropped_total`.
 
 `renderhook_needs_attention` is a gauge, counted in the database at each request, by `what`: `dead`, `discarded` and
-`paused` deliveries, and `conflict` and `orphan` receipts. [Respond to warnings](../operations/respond-to-warnings.md)
-says what to do about each.
+`paused` deliveries, `conflict` and `orphan` receipts, and `held` jobs. [Respond to
+warnings](../operations/respond-to-warnings.md) says what to do about each.
 
-## Warnings
+## All events
 
-Logged at level `warning`, because an operator should read them:
+Level `warning` is what an operator should read. Where a row names several levels, the values of a field decide. What
+may repeat often is logged once a minute or an hour for each combination of the fields that are named, and counted every
+time.
+
+| Event | Level | Metric | Labels | What is counted |
+|---|---|---|---|---|
 """
 
-WARNINGS = """\
-`callback.deferred`, `callback.recorded` with `conflict` or `orphan`, `database.call_failed`, `database.file_lost`,
-`delivery.finished` with `dead`, `endpoint.disabled`, `endpoint.paused`, `endpoint.removed`, `job.became_unconfirmed`,
-`job.expired`, `job.record_failed`, `job.request_id_conflicted`, `job.resubmitted`, `keys.fetch_failed`, `poll.recorded`
-with `conflict` or `orphan`, `poll.record_failed`, `provider.not_configured`, `provider.raised`,
-`receiver.became_unready`, `provider.warning_received` (once an hour), `setting.flagged`, `work.hastened`,
-`work.missing_enqueued`, `work.sweep_failed`, `worker.fetch_failed` (once a minute), `worker.idled`,
-`worker.lease_expired`, `worker.renew_failed`, `worker.reschedule_failed`, `worker.stopped`, `worker.task_failed`.
+LABELS_HEAD = """\
 
-All other events are logged at level `info`.
+## Labels
+
+A value that is not in this list is counted as `other`; the line in the log has it.
+
+| Label | Values |
+|---|---|
 """
-"""Written by hand, so that a test can hold the table against it."""
 
 
 def events_page() -> str:
     """Return the page of events and metrics, in Markdown."""
-    rows = [_row(name, kind) for name, kind in EVENTS.items()]
-    table = "\n".join(["| Event | Metric | Labels | What is counted |", "|---|---|---|---|", *rows, ""])
-    return f"{HEAD}\n{WARNINGS}\n## All events\n\n{table}"
+    events = "".join(_row(name, kind) for name, kind in EVENTS.items())
+    labels = "".join(f"| `{name}` | {_words(known, 'the installed providers')} |\n" for name, known in LABELS.items())
+    return f"{HEAD}{events}{LABELS_HEAD}{labels}"
 
 
 def _row(name: str, kind: EventType) -> str:
-    labels = ", ".join(f"`{label}`" for label in kind.labels) or "none"
-    return f"| `{name}` | `{counter_name(name)}` | {labels} | {kind.help} |"
+    return f"| `{name}` | {_level(kind)} | `{counter_name(name)}` | {_words(kind.labels, 'none')} | {kind.help} |\n"
+
+
+def _level(kind: EventType) -> str:
+    words = ["`warning`" if kind.warning else "`info`"]
+    for level, when in (("warning", kind.warning_when), ("debug", kind.debug_when)):
+        words += [f"`{level}` with `{field}` {_words(values)}" for field, values in when.items()]
+    if kind.repeat_after:
+        words.append(f"once {'an hour' if kind.repeat_after == HOUR_MS else 'a minute'} by {_words(kind.repeat_by)}")
+    return "; ".join(words)
+
+
+def _words(words: Iterable[str] | None, without: str = "") -> str:
+    """Return words as code, those of a set in order, or `without` if there are none."""
+    listed = sorted(words) if isinstance(words, frozenset) else words or ()
+    return ", ".join(f"`{word}`" for word in listed) or without
 
 
 if __name__ == "__main__":

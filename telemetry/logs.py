@@ -56,6 +56,10 @@ def _json_logger(level: int) -> type:
     """Return a bound logger of structlog that writes JSON. Its own processors take four times as long for each line."""
 
     class JsonLogger(structlog.BoundLoggerBase):
+        def debug(self, event: str, **fields: Any) -> None:
+            if level <= logging.DEBUG:
+                self._logger.msg(_json_line("debug", fields | {"event": event}))
+
         def info(self, event: str, **fields: Any) -> None:
             if level <= logging.INFO:
                 self._logger.msg(_json_line("info", fields | {"event": event}))

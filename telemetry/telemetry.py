@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -12,9 +13,13 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from telemetry.events import EVENTS, EventType, counter_name
+from telemetry.labels import closed
 from telemetry.line_writer import STANDARD_ERROR, LineWriter
 
 _UNKNOWN = EventType(help="An event that is not in the table.", warning=True)
+
+MOST_REPEATED = 1000
+"""Repeated lines of one event that are remembered. Any more are not logged until one of these may be repeated."""
 
 
 def _now() -> int:
@@ -49,8 +54,9 @@ class Telemetry:
         log: Any = None,
     ) -> None:
         self._clock = clock
-        self._log = log if log is not None else structlog.get_logger().bind()
-        self._logged: dict[str, int] = {}
+        log = log if log is not None else structlog.get_logger().bind()
+        self._write = {"debug": log.debug, "info": log.info, "warning": log.warning}
+        self._logged: dict[str, dict[str, int]] = defaultdict(dict)
         self._counters = {
             name: Counter(counter_name(name), event.help, event.labels, registry=registry)
             for name, event in EVENTS.items()
@@ -66,28 +72,26 @@ class Telemetry:
         kind = EVENTS.get(event, _UNKNOWN)
         if kind is not _UNKNOWN:
             self._counter(event, kind, fields).inc()
-        if kind.repeat_after and self._logged_lately(f"{event} {fields}", kind.repeat_after):
-            return
         try:
-            self._write(event, kind, fields)
+            if not (kind.repeat_after and self._logged_lately(event, kind, fields)):
+                self._write[kind.level(fields)](event, **fields)
         except Exception:  # noqa: BLE001 - what was done must not fail because it cannot be logged
             STANDARD_ERROR.drop()
 
-    def _write(self, event: str, kind: EventType, fields: dict[str, object]) -> None:
-        warning = kind.warning or any(fields.get(field) in values for field, values in kind.warning_when.items())
-        (self._log.warning if warning else self._log.info)(event, **fields)
-
     def _counter(self, event: str, kind: EventType, fields: Mapping[str, object]) -> Counter:
-        labels = [str(fields.get(label, "")) for label in kind.labels]
+        labels = [closed(label, fields.get(label, "")) for label in kind.labels]
         key = (event, *labels)
         if key not in self._children:  # in prometheus_client this lookup takes longer than counting
             self._children[key] = self._counters[event].labels(*labels) if labels else self._counters[event]
         return self._children[key]
 
-    def _logged_lately(self, words: str, repeat_after: int) -> bool:
-        now = self._clock()
-        self._logged = {old: until for old, until in self._logged.items() if now < until}
-        if words in self._logged:
+    def _logged_lately(self, event: str, kind: EventType, fields: dict[str, object]) -> bool:
+        now, words = self._clock(), str([fields.get(field) for field in kind.repeat_by])
+        if now < self._logged[event].get(words, now):
             return True
-        self._logged[words] = now + repeat_after
+        logged = {old: until for old, until in self._logged[event].items() if now < until}
+        self._logged[event] = logged
+        if len(logged) >= MOST_REPEATED:
+            return True
+        logged[words] = now + kind.repeat_after
         return False

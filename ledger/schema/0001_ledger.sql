@@ -56,6 +56,7 @@ CREATE TABLE jobs (
     -- the id of the last transition: the statements after a transition have it in their conditions, and so change
     -- nothing if the transition changed nothing
     last_transition     ID      NOT NULL,
+    server_errors       INTEGER NOT NULL DEFAULT 0 CHECK (server_errors >= 0), -- submissions answered HTTP 500 etc.
     CHECK ((state = 'completed' OR state = 'failed' OR state = 'canceled' OR state = 'expired')
            = (finalized_at IS NOT NULL)),
     CHECK ((finalized_at IS NOT NULL) = (fingerprint IS NOT NULL)),
@@ -78,9 +79,8 @@ CREATE INDEX jobs_by_provider ON jobs (provider, id);
 -- query: list_jobs_by_state and list_jobs_by_provider_and_state. One for both, because every transition writes it.
 CREATE INDEX jobs_by_state ON jobs (state, provider, id);
 
--- What the user sent with a job. Not in `jobs`, because it may be long and never changes, and the row of a job is
--- written at every transition. `short_input` is the input with its data: URIs shortened, or NULL if it has none. It is
--- before `input`, so that SQLite reads it without the pages of `input`.
+-- What the user sent with a job. Not in `jobs`, whose row is written at every transition. `short_input` is the input
+-- with its data: URIs shortened, or NULL if it has none; it comes first, so that SQLite reads no pages of `input`.
 CREATE TABLE inputs (
     job_id      ID   NOT NULL PRIMARY KEY REFERENCES jobs (id),
     metadata    TEXT NOT NULL,

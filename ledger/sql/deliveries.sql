@@ -78,8 +78,8 @@ SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, 
 FROM deliveries WHERE id = :delivery_id;
 
 -- name: list_deliveries
--- A page of deliveries, newest first, before the cursor. At most :scan are read, or a filter that matches few would read
--- all of them; the next page begins at `end_of_deliveries`.
+-- A page of deliveries, newest first, before the cursor. At most :scan are read, or a filter that matches few would
+-- read all of them; the next page begins at `end_of_deliveries`.
 SELECT id, subject, sequence, endpoint_id, state, attempts, created_at, due_at, finalized_at, reason
 FROM (SELECT * FROM deliveries WHERE id < :before ORDER BY id DESC LIMIT :scan) AS scanned
 WHERE (CAST(:state AS TEXT) IS NULL OR state = :state)

@@ -76,13 +76,25 @@ WHERE id = :job_id AND provider = :provider AND state IN ('submitting', 'unconfi
 RETURNING id;
 
 -- name: return_to_accepted
--- submitting -> accepted: the provider refused it for now, or was not reached. Only with the claim. A resubmission
--- becomes unconfirmed instead, because its first request may still be running.
+-- submitting -> accepted, with the reason: the provider refused it for now, or was not reached. Only with the claim. A
+-- resubmission becomes unconfirmed instead, because its first request may still be running.
 UPDATE jobs
 SET state = CASE WHEN submissions > 1 THEN 'unconfirmed' ELSE 'accepted' END, claimed_until = NULL,
-    submissions = submissions - 1, last_transition = :transition
+    submissions = submissions - 1, server_errors = server_errors + :server_errors, error_fault = :error_fault,
+    error_code = :error_code, error_message = :error_message, error_retryable = :error_retryable,
+    last_transition = :transition
 WHERE id = :job_id AND state = 'submitting' AND last_transition = :claim
 RETURNING id;
+
+-- name: hold_job
+-- An accepted job says why it waits: its provider refuses our account.
+UPDATE jobs
+SET error_fault = :error_fault, error_code = :error_code, error_message = :error_message,
+    error_retryable = :error_retryable
+WHERE id = :job_id AND state = 'accepted' AND (error_message IS NULL OR error_message <> :error_message);
+
+-- name: count_held_jobs
+SELECT count(*) AS number FROM jobs WHERE state = 'accepted' AND error_code = 'account_refused';
 
 -- name: mark_unconfirmed
 -- submitting -> unconfirmed, with the reason: the request may have been sent, and no response was read. Only with the
@@ -107,7 +119,7 @@ WHERE id IN (SELECT id FROM jobs WHERE state IN ('accepted', 'submitting') LIMIT
 RETURNING id;
 
 -- name: newest_job
-SELECT created_at FROM jobs ORDER BY id DESC LIMIT 1;
+SELECT created_at FROM jobs WHERE id = (SELECT max(id) FROM jobs);
 
 -- name: read_job
 -- One job with its outputs, a row for each output.

@@ -2,14 +2,16 @@
 
 -- name: settle_job
 -- any open state -> completed, failed, canceled or expired, by the first report. The request id must be the job's.
--- Another one is accepted while the job has none or was submitted twice, but never one of another job.
+-- Another one is accepted while the job has none or was submitted twice, if the report is certainly for our account.
+-- Never one of another job.
 UPDATE jobs
 SET state = :state, finalized_at = :now, claimed_until = NULL, source = :source, fingerprint = :fingerprint,
     processing_time_ms = :processing_time_ms, warning = :warning, error_fault = :error_fault, error_code = :error_code,
     error_message = :error_message, error_retryable = :error_retryable,
     last_sequence = last_sequence + 1, last_transition = :transition
 WHERE id = :job_id AND provider = :provider AND finalized_at IS NULL
-  AND (provider_request_id = :request_id OR provider_request_id IS NULL OR :request_id IS NULL OR submissions > 1)
+  AND (provider_request_id = :request_id
+       OR (:ours = 1 AND (provider_request_id IS NULL OR :request_id IS NULL OR submissions > 1)))
   AND NOT EXISTS (SELECT 1 FROM jobs AS other
                   WHERE other.provider = :provider AND other.provider_request_id = :request_id AND other.id <> :job_id);
 
@@ -33,8 +35,8 @@ RETURNING id;
 -- name: cancel_accepted_job
 -- accepted or waiting -> canceled: nothing was sent to a provider.
 UPDATE jobs
-SET state = :state, finalized_at = :now, fingerprint = :fingerprint, last_sequence = last_sequence + 1,
-    last_transition = :transition
+SET state = :state, finalized_at = :now, fingerprint = :fingerprint, error_fault = NULL, error_code = NULL,
+    error_message = NULL, error_retryable = NULL, last_sequence = last_sequence + 1, last_transition = :transition
 WHERE id = :job_id AND state IN ('accepted', 'waiting')
 RETURNING id;
 
@@ -71,6 +73,13 @@ WHERE j.id IS NULL OR j.last_transition = :transition
                        WHERE other.provider = :provider AND other.provider_request_id = :request_id
                          AND other.id <> :job_id))
 RETURNING result;
+
+-- name: list_named_requests
+-- The requests that pending callbacks of a job named, oldest first. Only a poll can tell whether they are the job's.
+SELECT request_id, min(id) AS first
+FROM receipts
+WHERE job_id = :job_id AND source = 'callback' AND result = 'pending' AND request_id IS NOT NULL
+GROUP BY request_id ORDER BY first LIMIT :limit;
 
 -- name: list_receipts
 SELECT id, job_id, provider, source, request_id, result, headers, body, received_at

@@ -8,16 +8,15 @@ SELECT CAST(:kind AS TEXT) AS kind, id AS subject, :due_at AS due_at
 FROM jobs WHERE id = :job_id AND last_transition = :transition
 
 -- name: end_poll_lease
--- The job has ended at the provider, and its result is needed: a running poll must not delay the next one.
+-- The receipt makes a poll due: one that is running must not delay it.
 UPDATE work SET lease = NULL
 WHERE kind = 'poll' AND subject = :job_id AND lease IS NOT NULL
-  AND EXISTS (SELECT 1 FROM jobs WHERE id = :job_id AND state = 'submitted'
-              AND (provider_request_id = :request_id OR :request_id IS NULL));
+  AND EXISTS (SELECT 1 FROM receipts WHERE job_id = :job_id AND id = :transition AND result = 'pending');
 
 -- enqueue: poll_now
--- A poll that is due now, for the result.
-SELECT 'poll' AS kind, id AS subject, :now AS due_at
-FROM jobs WHERE id = :job_id AND state = 'submitted' AND (provider_request_id = :request_id OR :request_id IS NULL)
+-- A poll that is due now: for the result, or to find out whether the request is of our account.
+SELECT 'poll' AS kind, job_id AS subject, :now AS due_at
+FROM receipts WHERE job_id = :job_id AND id = :transition AND result = 'pending'
 
 -- enqueue: enqueue_deliveries
 -- The endpoints of the deliveries that fan_out inserted. From the same view, because Postgres would read every pending
@@ -66,8 +65,8 @@ WHERE page.due_at IS NOT NULL
 SELECT id AS after FROM endpoints WHERE id > :after ORDER BY id LIMIT 1 OFFSET :limit - 1;
 
 -- name: bring_work_forward
--- A page of tasks: the clock was set back by :set_back ms, so what was due in ten seconds is due in ten seconds again. A
--- lease that is no longer than any is left alone: it was renewed since.
+-- A page of tasks: the clock was set back by :set_back ms, so what was due in ten seconds is due in ten seconds again.
+-- A lease that is no longer than any is left alone: it was renewed since.
 UPDATE work SET due_at = CASE WHEN due_at - :set_back > :now THEN due_at - :set_back ELSE :now END
 WHERE kind = :kind AND due_at > :now AND (lease IS NULL OR due_at > :now + :longest_lease)
   AND subject IN (SELECT subject FROM work WHERE kind = :kind AND subject > :after ORDER BY subject LIMIT :limit)

@@ -119,11 +119,13 @@ async def read_delivery(store: Store, delivery_id: str) -> Delivery | None:
 
 
 async def count_needing_attention(store: Store) -> dict[str, int]:
-    """Count dead, discarded and paused deliveries, and conflict and orphan receipts."""
+    """Count dead, discarded and paused deliveries, conflict and orphan receipts, and held jobs."""
     receipts = await store.read("count_receipts_needing_attention", {})
     ended = await store.read("count_deliveries_needing_attention", {})
+    [held] = await store.read("count_held_jobs", {})
     found = {row["result"]: row["number"] for row in receipts} | {row["state"]: row["number"] for row in ended}
-    return {word: found.get(word, 0) for word in ("dead", "discarded", "paused", "conflict", "orphan")}
+    found["held"] = held["number"]
+    return {word: found.get(word, 0) for word in ("dead", "discarded", "paused", "conflict", "orphan", "held")}
 
 
 async def list_deliveries_of_subject(store: Store, subject: str) -> list[Delivery]:

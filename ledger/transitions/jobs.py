@@ -84,3 +84,9 @@ async def list_jobs(
 async def list_receipts(store: Store, job_id: str) -> list[Receipt]:
     """Read every receipt that names the job, oldest first."""
     return [Receipt(**row) for row in await store.read("list_receipts", {"job_id": job_id})]
+
+
+async def list_named_requests(store: Store, job_id: str, *, limit: int) -> list[str]:
+    """Read the request ids that pending callbacks of a job named, oldest first."""
+    rows = await store.read("list_named_requests", {"job_id": job_id, "limit": limit})
+    return [row["request_id"] for row in rows]

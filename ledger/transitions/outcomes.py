@@ -26,6 +26,12 @@ def record(report: Report, *, now: int) -> Transaction[RecordResult]:
     return Transaction(steps=(*_SETTLE, *outputs, *_END, _RECEIPT), values=values, read=_read_result)
 
 
+def poll_now(report: Report, *, now: int) -> Transaction[None]:
+    """Make a poll of the job due, if the receipt of the report is `pending`."""
+    values = {"job_id": report.job_id, "transition": report.receipt, "now": now}
+    return Transaction(steps=_POLL, values=values, read=lambda _: None)
+
+
 def refuse(task: Task, outcome: Outcome, *, claim: str, now: int) -> Transaction[bool]:
     """End a job that the provider refused, if the claim still holds. The result is whether it ended."""
     return _end("settle_claimed_job", task.subject, outcome, {"claim": claim}, now=now, task=task)
@@ -44,8 +50,10 @@ def cancel(job_id: str, *, now: int) -> Transaction[bool]:
 def _record_pending(report: Report, *, now: int) -> Transaction[RecordResult]:
     values = _report_values(report, EventType.JOB_SUBMITTED, now)
     values |= {"fingerprint": None, "status_url": None, "response_url": None, "cancel_url": None}
-    steps = _POLL if report.request_id is None else _CONFIRM
-    return Transaction(steps=(*steps, _RECEIPT), values=values, read=_read_result)
+    steps = _CONFIRM if report.ours and report.request_id is not None else ()
+    return Transaction(
+        steps=(*steps, _RECEIPT, *_POLL), values=values, read=lambda rows: _read_result(rows[: -len(_POLL)])
+    )
 
 
 def _end(
@@ -60,13 +68,8 @@ def _end(
 
 _SETTLE = (Call("settle_job"), Call("set_request_id"))
 _END = (*publish(EventType.JOB_COMPLETED), Call("clear_job_work"))  # the steps are the same for every ending
+_CONFIRM = (Call("confirm_submission"), *publish(EventType.JOB_SUBMITTED), Call("clear_submit_work"))
 _POLL = (Call("end_poll_lease"), Call("poll_now", wakes=("poll",)))
-_CONFIRM = (
-    Call("confirm_submission"),
-    *publish(EventType.JOB_SUBMITTED),
-    Call("clear_submit_work"),
-    *_POLL,
-)
 _RECEIPT = Call("insert_receipt")
 
 
@@ -85,6 +88,7 @@ def _report_values(report: Report, event: EventType, now: int) -> dict[str, obje
         "request_id": report.request_id,
         "headers": report.headers,
         "body": report.body,
+        "ours": int(report.ours),
         # the receipt's id is also the id of the transition, so the job names the report that ended it
         **event_values(event, report.job_id, report.receipt or new_identifier("rcpt", now), now=now),
     }

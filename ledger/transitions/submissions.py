@@ -55,11 +55,24 @@ def confirm(job_id: str, provider: str, request: ProviderRequest, *, now: int, p
     return Transaction(steps=steps, values=values, read=changed)
 
 
-def return_to_accepted(task: Task, *, claim: str, now: int, due_at: int) -> Transaction[bool]:
-    """Return a job that the provider did not take to `accepted`, to be submitted again at `due_at` (ms)."""
-    values = {"job_id": task.subject, "transition": new_identifier("tran", now), "claim": claim}
+def return_to_accepted(
+    task: Task, *, claim: str, error: JobError | None, server_error: bool = False, now: int, due_at: int
+) -> Transaction[bool]:
+    """Return a job to `accepted` because of `error`, to be submitted again at `due_at` (ms).
+
+    `server_error` counts a response after which the provider may have taken the job all the same.
+    """
+    values = {"job_id": task.subject, "transition": new_identifier("tran", now), "claim": claim} | error_values(error)
+    values["server_errors"] = int(server_error)
     steps = (Call("return_to_accepted"), rescheduled(task, due_at=due_at, failed=True))
     return Transaction(steps=steps, values=values, read=changed)
+
+
+def hold(task: Task, *, error: JobError, due_at: int) -> Transaction[None]:
+    """Leave the job `accepted` because of `error`, and its task due at `due_at` (ms)."""
+    values = error_values(error) | {"job_id": task.subject}
+    steps = (Call("hold_job"), rescheduled(task, due_at=due_at, failed=False))
+    return Transaction(steps=steps, values=values, read=lambda _: None)
 
 
 def mark_unconfirmed(task: Task, *, claim: str, error: JobError, now: int, due_at: int) -> Transaction[bool]:

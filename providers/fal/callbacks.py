@@ -42,11 +42,16 @@ class SignedHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FalWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Verifies and reads fal's callbacks. `user_id` None accepts callbacks signed for any account."""
+    """Verifies and reads fal's callbacks. With `user_id` None, callbacks of any account pass."""
 
     user_id: str | None
     tolerance_seconds: int
     keys: PublishedKeys[VerifyKey]
+
+    @property
+    def proves_account(self) -> bool:
+        """Whether the user id is checked: a signature does not say for whose account it is."""
+        return self.user_id is not None
 
     def open(self, headers: Iterable[tuple[bytes, bytes]], now: int) -> SignedHeaders:
         """Read the signed headers, and check the account and the timestamp."""

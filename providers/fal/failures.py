@@ -11,7 +11,7 @@ from typing import Any
 from ledger.records import Fault, JobError, Outcome
 from providers.http import Response
 from providers.reading import read_code, read_text
-from providers.statuses import TEMPORARY
+from providers.responses import TEMPORARY
 
 # https://fal.ai/docs/documentation/model-apis/request-errors
 _PROVIDER_CODES = frozenset(
@@ -92,6 +92,13 @@ def is_fal_error(response: Response) -> bool:
     """Return whether fal answered, with its header or its error body, rather than a gateway with a page."""
     named = response.headers.keys() & {"x-fal-error-type", "x-fal-request-timeout-type"}
     return bool(named or response.fields.get("detail") or read_code(response.fields.get("error_type")))
+
+
+def concerns_account(error: JobError, response: Response) -> bool:
+    """Return whether every job would be refused with this error: the key is wrong, the balance is used up."""
+    if error.fault is not Fault.ACCOUNT:
+        return False
+    return response.status in {401, 402} or _ACCOUNT_WORDS.search(error.message) is not None
 
 
 def _details(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -19,8 +19,7 @@ from providers.http import (
     Unreadable,
 )
 from providers.reading import read_retry_after
-from providers.statuses import is_temporary
-from providers.unusable import retry_poll
+from providers.responses import is_temporary, retry_poll
 from settings.secrets import reveal
 
 _WAITING = frozenset({"IN_QUEUE", "IN_PROGRESS"})

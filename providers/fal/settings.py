@@ -34,8 +34,8 @@ class FalSettings(Declared, frozen=True, kw_only=True):
         Setting(
             read_text,
             help="Your fal user id. Set it: a signature proves that fal sent a callback, not that it is for your "
-            "account. Unset: a callback for any account is accepted if its address names a job and the request is "
-            "that job's.",
+            "account. Unset: a callback counts only for a request that fal returned to us, or that a poll with your "
+            "key finds.",
         ),
     ]
     fal_webhook_tolerance_seconds: Annotated[

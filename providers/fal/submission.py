@@ -2,13 +2,21 @@
 
 from urllib.parse import quote
 
-from providers.fal.failures import read_error_response
-from providers.http import Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
+from providers.fal.failures import concerns_account, read_error_response
+from providers.http import AccountRefused, Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
 from providers.reading import read_id, read_retry_after
-from providers.statuses import is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, redirect_error
+from providers.responses import (
+    is_own_failure,
+    is_rejected_for_now,
+    may_have_taken_job,
+    missing_id_error,
+    redirect_error,
+)
 from providers.urls import read_url_of_origin
 from settings.secrets import reveal
+
+MOST_SERVER_ERRORS = 3
+"""Submissions of a job that fal answers with HTTP 500 or the like. It does not bill what it answers so."""
 
 
 def build_submission(*, queue_url: str, model: str, input_json: bytes, key: str, webhook_url: str | None) -> Request:
@@ -40,8 +48,9 @@ def parse_submission(response: Response, *, queue_url: str) -> SubmitResult:
     if may_have_taken_job(response.status) and not not_started:
         return Unknown(error=error)
     if not_started or is_rejected_for_now(response.status):
-        return RetryLater(error=error, retry_after=read_retry_after(response.headers))
-    return Refused(error=error)
+        limit = MOST_SERVER_ERRORS if is_own_failure(response.status) else None
+        return RetryLater(error=error, retry_after=read_retry_after(response.headers), limit=limit)
+    return AccountRefused(error=error) if concerns_account(error, response) else Refused(error=error)
 
 
 def _parse_accepted(response: Response, queue_url: str) -> Submitted | Unknown:

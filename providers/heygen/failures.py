@@ -13,7 +13,7 @@ import msgspec
 from ledger.records import Fault, JobError
 from providers.http import Response
 from providers.reading import read_code, read_text
-from providers.statuses import TEMPORARY, is_temporary
+from providers.responses import TEMPORARY, is_temporary
 
 # https://developers.heygen.com/docs/usage-limits
 _ACCOUNT_CODES = frozenset(
@@ -33,6 +33,8 @@ _ACCOUNT_CODES = frozenset(
         "movio_payment_insufficient_credit",
     ]
 )
+# What one job asked for, such as an avatar of another account or a feature of another plan.
+_ONE_JOB_CODES = frozenset(["forbidden", "subscription_required", "plan_upgrade_required", "resource_access_denied"])
 _INPUT_CODES = frozenset(
     [
         "invalid_parameter",
@@ -51,6 +53,7 @@ _TEMPORARY_CODES = frozenset(
 _ACCOUNT_WORDS = re.compile(
     r"unauthori[sz]ed|api key|insufficient|credit|subscription|upgrade|quota|trial", re.IGNORECASE
 )
+_WHOLE_ACCOUNT_WORDS = re.compile(r"unauthori[sz]ed|api key|insufficient|credit|quota|trial", re.IGNORECASE)
 _SUCCESS = frozenset({"100", "0", "200"})
 
 
@@ -94,6 +97,14 @@ def read_error(body: object, *, status: int | None = None) -> JobError:
 def read_error_response(response: Response) -> JobError:
     """Read the error of a response, JSON or not."""
     return read_error(response.fields, status=response.status)
+
+
+def concerns_account(error: JobError, response: Response) -> bool:
+    """Return whether every job would be refused with this error: the key is wrong, the credit or quota is used up."""
+    if error.fault is not Fault.ACCOUNT or error.code.lower() in _ONE_JOB_CODES:
+        return False
+    by_words = error.code.isdigit() and _WHOLE_ACCOUNT_WORDS.search(error.message) is not None
+    return response.status in {401, 402} or by_words or error.code.lower() in _ACCOUNT_CODES
 
 
 def is_temporary_error(error: JobError) -> bool:

@@ -10,7 +10,7 @@ from providers.heygen.failures import find_error, is_temporary_error, read_error
 from providers.heygen.submission import EXECUTIONS
 from providers.http import Ended, NotFound, PollResult, Request, Response, RetryLater, Running, Unreadable
 from providers.reading import read_retry_after, read_text
-from providers.unusable import retry_poll
+from providers.responses import retry_poll
 from settings.secrets import reveal
 
 _URL_KEYS = ("video_url", "image_url", "audio_url", "url")

@@ -3,16 +3,24 @@
 import msgspec
 
 from ledger.records import Fault, JobError
-from providers.heygen.failures import find_error, is_temporary_error, read_error_response
+from providers.heygen.failures import concerns_account, find_error, is_temporary_error, read_error_response
 from providers.heygen.sunset import is_api_gone, sunset_warning
-from providers.http import Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
+from providers.http import AccountRefused, Refused, Request, Response, RetryLater, SubmitResult, Submitted, Unknown
 from providers.reading import read_id, read_retry_after
-from providers.statuses import is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, redirect_error
+from providers.responses import (
+    is_own_failure,
+    is_rejected_for_now,
+    may_have_taken_job,
+    missing_id_error,
+    redirect_error,
+)
 from settings.secrets import reveal
 
 EXECUTIONS = "/v1/workflows/executions"
 """The path of executions. HeyGen moved it twice in its first week, so it is also a setting."""
+
+MOST_SERVER_ERRORS = 2
+"""Submissions of a job that HeyGen answers with HTTP 500 or the like: no document says that it did not take them."""
 
 
 def build_submission(
@@ -37,10 +45,10 @@ def parse_submission(response: Response) -> SubmitResult:
     error = read_error_response(response)
     if may_have_taken_job(response.status):
         return Unknown(error=error)
-    # An exhausted trial has status 429 too, and a retry does not help.
-    trial = error.fault is Fault.ACCOUNT and error.code != "quota_exceeded"
-    if is_temporary_error(error) or (is_rejected_for_now(response.status) and not trial):
-        return RetryLater(error=error, retry_after=read_retry_after(response.headers))
+    if concerns_account(error, response):  # also with status 429: an exhausted trial
+        return AccountRefused(error=error)
+    if is_temporary_error(error) or is_rejected_for_now(response.status):
+        return _retry_later(response, error)
     if is_api_gone(response):
         return Refused(error=_api_gone_error(response))
     return Refused(error=error)
@@ -54,9 +62,17 @@ def _parse_accepted(response: Response) -> SubmitResult:
     if find_error(response.fields) is None:
         return Unknown(error=missing_id_error(response, provider="HeyGen", field="execution_id"))
     error = read_error_response(response)
+    if concerns_account(error, response):
+        return AccountRefused(error=error)
     if is_temporary_error(error):
-        return RetryLater(error=error, retry_after=read_retry_after(response.headers))
+        return _retry_later(response, error)
     return Refused(error=error)
+
+
+def _retry_later(response: Response, error: JobError) -> RetryLater:
+    unclear = is_own_failure(response.status) or error.code.lower() == "internal_error"
+    limit = MOST_SERVER_ERRORS if unclear else None
+    return RetryLater(error=error, retry_after=read_retry_after(response.headers), limit=limit)
 
 
 def _api_gone_error(response: Response) -> JobError:

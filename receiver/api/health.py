@@ -35,7 +35,7 @@ class Health:
         self._registry = registry
         self._needs_attention = Gauge(
             "renderhook_needs_attention",
-            "Dead, discarded and paused deliveries, and conflict and orphan receipts, for an operator to see.",
+            "Dead, discarded and paused deliveries, conflict and orphan receipts, held jobs: for an operator to see.",
             ["what"],
             registry=registry,
         )

@@ -25,6 +25,7 @@ from receiver.callbacks.sources import Source
 from receiver.web.bodies import BodyRefused
 from receiver.web.problems import Problem, database_problem, internal_error, service_unavailable
 from telemetry.emit import Emit
+from work.job_endings import emit_ending
 from work.off_loop import run_off_loop
 
 _NOT_ACCEPTED = "the callback was not accepted"
@@ -133,6 +134,7 @@ class Callbacks:
             outcome=callback.outcome,
             headers=msgspec.json.encode(headers).decode(),
             body=body.kept or b"",
+            ours=source.webhook.proves_account,
         )
         try:
             result = await self._ledger.record(report)
@@ -150,6 +152,15 @@ class Callbacks:
             state=callback.outcome.state if callback.outcome else "unknown",
             result=result,
         )
+        if result is RecordResult.RECORDED and callback.outcome is not None:
+            emit_ending(
+                self._emit,
+                callback.outcome,
+                job=job_id,
+                provider=source.provider,
+                source="callback",
+                request=callback.request_id,
+            )
         return result
 
     def _problem(self, error: Exception, provider: str, scope: Scope) -> Problem:

@@ -85,7 +85,7 @@ class AttemptSender:
             self._emit("endpoint.paused", reason=UNSIGNED, endpoint=endpoint.id)
         elif delivery.failures >= len(endpoint.schedule or SCHEDULE):
             await self._settle(delivery, None, "dead", reason=f"{delivery.failures} attempts failed")
-        elif not await self._name_ready(_host(endpoint.url), name_seconds):
+        elif not await self._name_ready(_host(delivery), name_seconds):
             return Result.POSTPONED
         else:
             return await self._attempt(delivery, secrets, start_by)
@@ -126,6 +126,7 @@ class AttemptSender:
             "delivery.attempted",
             delivery=delivery.delivery_id,
             subject=delivery.event.subject,
+            host=_host(delivery),
             outcome=_outcome(response),
             status=attempted.status,
             error=error,
@@ -146,7 +147,7 @@ class AttemptSender:
         headers["content-type"] = "application/json"
         seconds = None if endpoint.timeout_ms is None else endpoint.timeout_ms / 1000
         try:
-            self._targets.check_host(_host(endpoint.url))
+            self._targets.check_host(_host(delivery))
             async with asyncio.timeout(seconds):
                 return await self._send(Request(method="POST", url=endpoint.url, headers=headers, body=body)), None
         except TimeoutError:
@@ -171,7 +172,9 @@ class AttemptSender:
     async def _disable(self, delivery: DueDelivery, attempted: Attempted) -> None:
         reason = "the endpoint answered 410 Gone"
         await self._ledger.disable_endpoint(delivery, attempted, reason=reason, counted=delivery.large)
-        self._emit("endpoint.disabled", endpoint=delivery.endpoint.id, delivery=delivery.delivery_id)
+        self._emit(
+            "endpoint.disabled", endpoint=delivery.endpoint.id, host=_host(delivery), delivery=delivery.delivery_id
+        )
         self._finished(delivery, "dead", reason)
 
     async def _settle(
@@ -183,12 +186,18 @@ class AttemptSender:
         self._finished(delivery, ending, reason)
 
     def _finished(self, delivery: DueDelivery, ending: Ending, reason: str | None) -> None:
-        subject = delivery.event.subject
-        self._emit("delivery.finished", delivery=delivery.delivery_id, subject=subject, state=ending, reason=reason)
+        self._emit(
+            "delivery.finished",
+            delivery=delivery.delivery_id,
+            subject=delivery.event.subject,
+            host=_host(delivery),
+            state=ending,
+            reason=reason,
+        )
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
+def _host(delivery: DueDelivery) -> str:
+    return urlsplit(delivery.endpoint.url).hostname or ""
 
 
 def _outcome(response: Response | None) -> str:

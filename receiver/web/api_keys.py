@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from receiver.web.problems import Problem
+from telemetry.emit import Emit
 
 _LOOPBACK = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?", re.IGNORECASE)
 """Hosts that mean this machine. A web page may make its own name point here; its Host header has that name."""
@@ -18,16 +19,18 @@ _OF_A_PROXY = re.compile(r"x-forwarded-.*|forwarded|via|x-real-ip")
 class ApiKeyGuard:
     """Middleware that requires one of `keys` as a bearer token, or, without any key, a direct request from loopback."""
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[str], emit: Emit) -> None:
         self._app = app
         self._keys = [key.encode() for key in keys]
+        self._emit = emit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on. Raises Problem 401."""
         headers = Headers(scope=scope)
         if self._keys:
-            self._check_key(headers.get("authorization"))
+            self._check_key(scope, headers.get("authorization"))
         elif (reason := _why_not_direct(scope, headers)) is not None:
+            self._emit_refused("not_direct", scope)
             raise Problem(
                 401,
                 f"API_KEY is not set, so only direct requests from this machine are accepted, and {reason}; behind a "
@@ -35,19 +38,26 @@ class ApiKeyGuard:
             )
         await self._app(scope, receive, send)
 
-    def _check_key(self, authorization: str | None) -> None:
+    def _check_key(self, scope: Scope, authorization: str | None) -> None:
         scheme, _, given = (authorization or "").partition(" ")
         matches = [hmac.compare_digest(key, given.strip().encode("latin-1", "replace")) for key in self._keys]
         if scheme.lower() == "bearer" and any(matches):
             return
-        detail = "this API key is not one of the receiver's API_KEY" if scheme.lower() == "bearer" else "it is missing"
-        if scheme and scheme.lower() != "bearer":
-            detail = "the Authorization header has another scheme"
+        reason, detail = "key_unknown", "this API key is not one of the receiver's API_KEY"
+        if not scheme:
+            reason, detail = "key_missing", "it is missing"
+        elif scheme.lower() != "bearer":
+            reason, detail = "other_scheme", "the Authorization header has another scheme"
+        self._emit_refused(reason, scope)
         raise Problem(
             401,
             f"{detail}: send Authorization: Bearer and one of the receiver's API keys",
             headers={"WWW-Authenticate": "Bearer"},
         )
+
+    def _emit_refused(self, reason: str, scope: Scope) -> None:
+        client = scope["client"][0] if scope.get("client") else None
+        self._emit("request.refused", reason=reason, client=client)
 
 
 def _why_not_direct(scope: Scope, headers: Headers) -> str | None:

@@ -37,7 +37,7 @@ class App:
         emit: Emit,
     ) -> None:
         self._callbacks = callbacks
-        guard = [Middleware(ApiKeyGuard, keys=api_keys)]
+        guard = [Middleware(ApiKeyGuard, keys=api_keys, emit=emit)]
         routes = [
             *unguarded,
             Mount("/v1", app=Router(v1, redirect_slashes=False), middleware=guard),

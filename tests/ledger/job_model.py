@@ -122,7 +122,7 @@ class JobModel(RuleBasedStateMachine):
         if unconfirmed:
             assert self.write(submissions.mark_unconfirmed(self.task, error=ERROR, **values))  # type: ignore[arg-type]
         else:
-            assert self.write(submissions.return_to_accepted(self.task, **values))  # type: ignore[arg-type]
+            assert self.write(submissions.return_to_accepted(self.task, error=ERROR, **values))  # type: ignore[arg-type]
         if unconfirmed:
             self.move("unconfirmed", "job.unconfirmed")
         else:
@@ -145,7 +145,7 @@ class JobModel(RuleBasedStateMachine):
     def a_stale_worker_writes(self, how: str) -> None:
         task, claim = self.stale[-1]
         transactions = {
-            "return": submissions.return_to_accepted(task, claim=claim, now=self.now, due_at=self.now),
+            "return": submissions.return_to_accepted(task, claim=claim, error=ERROR, now=self.now, due_at=self.now),
             "mark_unconfirmed": submissions.mark_unconfirmed(
                 task, claim=claim, error=ERROR, now=self.now, due_at=self.now
             ),
@@ -167,10 +167,11 @@ class JobModel(RuleBasedStateMachine):
         request=st.sampled_from(["r1", "r2"]),
         name=st.sampled_from(list(OUTCOMES)),
         source=st.sampled_from(["callback", "poll"]),
+        ours=st.booleans(),
     )
-    def a_report_is_recorded(self, request: str, name: str | None, source: str) -> None:
+    def a_report_is_recorded(self, request: str, name: str | None, source: str, ours: bool) -> None:
         outcome = OUTCOMES[name]
-        expected = self.expected_result(request, outcome)
+        expected = self.expected_result(request, outcome, ours)
         report = Report(
             job_id=self.job_id,
             provider="fal",
@@ -179,21 +180,22 @@ class JobModel(RuleBasedStateMachine):
             outcome=outcome,
             headers="{}",
             body=b"{}",
+            ours=ours,
         )
         assert self.write(outcomes.record(report, now=self.now)) == expected
         self.receipts.append(expected)
         if expected == "recorded" and outcome is not None:
             self.request, self.fingerprint = request, outcome.fingerprint
             self.move(outcome.state.value, f"job.{outcome.state.value}")
-        elif expected == "pending" and self.state != "submitted":
+        elif expected == "pending" and self.state != "submitted" and ours:
             self.request = request
             self.move("submitted", "job.submitted")
 
-    def expected_result(self, request: str, outcome: Outcome | None) -> str:
+    def expected_result(self, request: str, outcome: Outcome | None, ours: bool) -> str:
         if self.request not in {None, request} and self.submissions < 2:
             return "conflict"
         if self.state in OPEN:
-            return "recorded" if outcome else "pending"
+            return "recorded" if outcome and (ours or self.request == request) else "pending"
         same = outcome is None or outcome.fingerprint == self.fingerprint
         return "duplicate" if same else "conflict"
 

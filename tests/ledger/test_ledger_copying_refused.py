@@ -54,7 +54,7 @@ async def test_an_empty_ledger_is_accepted_as_the_target(path: Path, ledger_url:
 
 async def test_a_target_to_which_a_receiver_is_connected_is_refused(path: Path, ledger_url: str) -> None:
     store = await open_postgres(ledger_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
-    with pytest.raises(CannotOpen, match="a receiver is connected"):
+    with pytest.raises(CannotOpen, match="a receiver or worker is connected"):
         await run_pass(path, ledger_url)
     await store.close()
     assert await target_opens(ledger_url)
@@ -109,7 +109,7 @@ async def test_a_target_in_another_encoding_is_refused(path: Path, postgres_serv
     name = f"test_latin_{NOON}"
     postgres_server.query(f"CREATE DATABASE {name} ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'")
     try:
-        with pytest.raises(CannotOpen, match="encoding is LATIN1"):
+        with pytest.raises(CannotOpen, match="encoding of the database is LATIN1"):
             await run_pass(path, postgres_server.url(name))
     finally:
         postgres_server.drop_database(name)
@@ -221,7 +221,7 @@ async def test_a_move_is_undone_if_the_target_was_not_used_and_can_be_repeated(p
 async def test_a_move_is_not_undone_while_a_receiver_is_connected(path: Path, database_url: str) -> None:
     await run_pass(path, database_url)
     store = await open_postgres(database_url, now=NOON, connections=1, seconds=5, providers=PROVIDERS)
-    with pytest.raises(CannotOpen, match="a receiver is connected"):
+    with pytest.raises(CannotOpen, match="a receiver or worker is connected"):
         await undo(path, database_url)
     await store.close()
     assert await target_opens(database_url)

@@ -28,7 +28,7 @@ async def test_a_worker_whose_claim_has_ended_changes_nothing(scenario: Scenario
     before = await scenario.job(task.subject)
     assert before.state is JobState.UNCONFIRMED
     for transaction in (
-        submissions.return_to_accepted(task, claim=stale, now=ms(62), due_at=ms(63)),
+        submissions.return_to_accepted(task, claim=stale, error=UNREAD, now=ms(62), due_at=ms(63)),
         submissions.mark_unconfirmed(task, claim=stale, error=UNREAD, now=ms(62), due_at=ms(63)),
         outcomes.refuse(task, BROKEN, claim=stale, now=ms(62)),
     ):
@@ -73,7 +73,8 @@ async def test_after_a_resubmission_either_request_may_end_the_job(scenario: Sce
 
 async def test_returning_a_job_to_accepted_does_not_count_the_submission(scenario: Scenario) -> None:
     task, claim = await claimed_job(scenario)
-    assert await scenario.store.write(submissions.return_to_accepted(task, claim=claim, now=ms(2), due_at=ms(5)))
+    returned = submissions.return_to_accepted(task, claim=claim, error=UNREAD, now=ms(2), due_at=ms(5))
+    assert await scenario.store.write(returned)
     job = await scenario.job(task.subject)
     assert (job.state, job.submissions) == (JobState.ACCEPTED, 0)
     assert await scenario.fetch("submit", at=4) == []

@@ -79,6 +79,7 @@ MADE: dict[str, list[Transaction[Any]]] = {
         for notify in ((), ("https://u.example/",))
     ],
     "outcomes.record": [outcomes.record(report(outcome), now=NOON) for outcome in (DONE, FAILED, None)],
+    "outcomes.poll_now": [outcomes.poll_now(report(DONE), now=NOON)],
     "outcomes.refuse": [outcomes.refuse(TASK, FAILED, claim="claim_1", now=NOON)],
     "outcomes.expire": [outcomes.expire(TASK, Outcome.expired(ERROR), last_transition="tran_1", now=NOON)],
     "outcomes.cancel": [outcomes.cancel("job_1", now=NOON)],
@@ -89,9 +90,13 @@ MADE: dict[str, list[Transaction[Any]]] = {
     "queue.reschedule": [queue.reschedule(TASK, due_at=1, failed=True)],
     "queue.give_back": [queue.give_back([TASK], due_at=1)],
     "queue.end_leases": [queue.end_leases(now=1)],
+    "submissions.mark_restored": [submissions.mark_restored(now=1, limit=1)],
     "submissions.claim": [submissions.claim("job_1", now=1, until=2, unconfirmed_before=when) for when in (None, 1)],
     "submissions.confirm": [submissions.confirm("job_1", "fal", ProviderRequest(request_id="r"), now=1, poll_at=2)],
-    "submissions.return_to_accepted": [submissions.return_to_accepted(TASK, claim="claim_1", now=1, due_at=2)],
+    "submissions.return_to_accepted": [
+        submissions.return_to_accepted(TASK, claim="claim_1", error=ERROR, now=1, due_at=2)
+    ],
+    "submissions.hold": [submissions.hold(TASK, error=ERROR, due_at=1)],
     "submissions.mark_unconfirmed": [submissions.mark_unconfirmed(TASK, claim="claim_1", error=ERROR, now=1, due_at=2)],
 }
 

@@ -11,7 +11,7 @@ from ledger.storage.store import Store
 from ledger.transitions import deliveries, endpoints, submissions
 from ledger.transitions import queue as work
 from tests.ledger import queues
-from tests.ledger.conftest import Scenario, ms
+from tests.ledger.conftest import UNREAD, Scenario, ms
 
 
 class Woken:
@@ -174,7 +174,7 @@ async def test_rescheduling_a_leased_task_wakes_a_worker_of_its_kind(
     [task] = await scenario.fetch("submit", at=1)
     claim = await scenario.begin(task.subject, at=2)
     woken.collect()
-    await store.write(submissions.return_to_accepted(task, claim=claim, now=ms(3), due_at=ms(4)))
+    await store.write(submissions.return_to_accepted(task, claim=claim, error=UNREAD, now=ms(3), due_at=ms(4)))
     assert woken.collect() == {"submit"}
 
 

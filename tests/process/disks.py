@@ -9,6 +9,7 @@ import resource
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,10 +47,10 @@ class MOUNTED:
             *python("-m", "receiver"),
         ]
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, **options: Any) -> None:
         folder = deployment.database.parent
         folder.mkdir()
-        child = deployment.start(*self.command(folder, "size=1m"))
+        child = deployment.start(*self.command(folder, "size=1m"), **options)
         self._inside = Path(f"/proc/{child.pid}/root{folder}")
         # SQLite follows that path's links to the folder outside: only a process inside can read the ledger.
         enter = ["nsenter", "--preserve-credentials", "--user", "--mount", "--target", str(child.pid)]
@@ -76,9 +77,8 @@ class LIMITED:
         script = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({limit}, {limit})); "
         return python("-c", script + "from renderhook.cli import main; main(['serve'])")
 
-    def __init__(self, deployment: Deployment) -> None:
-        # What it says must not go to a file of limited size too.
-        self._child: Child = deployment.start()
+    def __init__(self, deployment: Deployment, **options: Any) -> None:
+        self._child: Child = deployment.start(**options)
         self._wal = Path(f"{deployment.database}-wal")
 
     def fill(self) -> None:

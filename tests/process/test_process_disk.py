@@ -1,5 +1,7 @@
 """A disk that fills up under a running receiver: it responds 503, loses nothing acknowledged, and recovers."""
 
+import re
+
 import pytest
 
 from tests.process.children import until
@@ -7,11 +9,14 @@ from tests.process.deployment import Deployment
 from tests.process.disks import LIMITED, MOUNTED, needs_mounts
 from tests.process.job_requests import JobRequest
 from tests.process.test_process_killed import check_deliveries_once, check_integrity
+from tests.process.test_process_standard_error import full
 
-
-@pytest.mark.parametrize(
+DISKS = pytest.mark.parametrize(
     "kind", [pytest.param(MOUNTED, marks=needs_mounts, id="tmpfs"), pytest.param(LIMITED, id="rlimit")]
 )
+
+
+@DISKS
 def test_requests_get_503_while_the_disk_is_full(kind: type[MOUNTED] | type[LIMITED], deployment: Deployment) -> None:
     disk = kind(deployment)
     job_request, refused = JobRequest(faults="late=0.7"), JobRequest()
@@ -38,3 +43,38 @@ def test_requests_get_503_while_the_disk_is_full(kind: type[MOUNTED] | type[LIMI
     assert deployment.services.submissions(refused) == []
     check_deliveries_once(deployment, str(job_id))
     check_integrity(deployment)
+
+
+@DISKS
+def test_a_response_read_while_disk_and_log_are_full_is_recorded_when_there_is_room(
+    kind: type[MOUNTED] | type[LIMITED], deployment: Deployment
+) -> None:
+    deployment.settings["FAL_RECONCILE_SECONDS"] = "0.5"
+    with full() as options:
+        disk = kind(deployment, **options)
+        requests = [JobRequest(faults="slow=0.6,lost"), JobRequest(provider="heygen", faults="slow=0.6")]
+        ids = [str(deployment.submit(each)) for each in requests]
+        until("both are on the wire", lambda: all(deployment.services.submissions(each) for each in requests))
+        disk.fill()
+        until(
+            "recording has failed three times for each",
+            lambda: min(failures(deployment, provider) for provider in ("fal", "heygen")) >= 3,
+        )
+        assert deployment.call("POST", "/v1/jobs", json=JobRequest().body).status_code == 503
+        assert deployment.call("GET", "/readyz").status_code == 503
+        disk.make_room()
+        deployment.wait_settled()
+        assert [deployment.job(each)["state"] for each in ids] == ["completed", "completed"]
+        assert [len(deployment.services.submissions(each)) for each in requests] == [1, 1]
+        assert deployment.call("GET", "/readyz").status_code == 200
+        after = str(deployment.submit(JobRequest()))
+        deployment.wait_settled()
+        assert deployment.job(after)["state"] == "completed"
+        assert deployment.stop() == 0
+
+
+def failures(deployment: Deployment, provider: str) -> float:
+    """Return how often recording a response of a provider has failed."""
+    name = re.escape(f'renderhook_job_record_failed_total{{provider="{provider}"}}')
+    found = re.search(f"^{name} (\\S+)$", deployment.call("GET", "/metrics").text, re.MULTILINE)
+    return float(found[1]) if found else 0.0

@@ -59,7 +59,7 @@ CASES = [
     fal("429=1", receipts=CALLED, logged=(("job.submit_rescheduled", {"tries": 1}),)),
     fal("5xx=1", receipts=CALLED, logged=(("job.submit_rescheduled", {"tries": 1}),)),
     fal("refused", receipts={}, state="failed", source=None, submissions=0, events=("accepted", "failed"),
-        logged=(("job.refused", {"fault": "input"}),)),
+        logged=(("job.failed", {"fault": "input", "source": "submission"}),)),
     fal("silent", receipts=CALLED, events=("accepted", "unconfirmed", "completed"),
         logged=(("job.became_unconfirmed", {"code": "answer_unread"}),)),
     fal("lost", receipts=POLLED, source="poll"),

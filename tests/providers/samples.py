@@ -6,6 +6,7 @@ import msgspec
 
 from ledger.records import JobError, JobState, Outcome
 from providers.http import (
+    AccountRefused,
     AskNext,
     Ended,
     NotFound,
@@ -49,8 +50,10 @@ def describe(result: SubmitResult | PollResult) -> str:
             return f"submitted {request_id}"
         case Refused(error=error) | Unknown(error=error):
             return f"{type(result).__name__.lower()} {error.fault} {error.code}"
-        case RetryLater(error=error, retry_after=seconds):
-            return f"retry later {error.fault} {error.code}" + _seconds(seconds)
+        case AccountRefused(error=error):
+            return f"account refused {error.code}"
+        case RetryLater(error=error, retry_after=seconds, limit=limit):
+            return f"retry later {error.fault} {error.code}" + _seconds(seconds) + f", {limit} in all" * bool(limit)
         case Unreadable(error=error, ended=ended, retry_after=seconds):
             return f"unreadable {error.fault} {error.code}" + " ended" * ended + _seconds(seconds)
         case Running(retry_after=seconds):

@@ -2,7 +2,7 @@ import pytest
 
 from providers.fal.polling import build_cancel, build_result, build_status, parse_cancel, parse_result
 from providers.fal.polling import parse_status as parse_status_with
-from providers.http import AskNext, CancelResult, PollResult, Request, Response, RetryLater
+from providers.http import AskNext, CancelResult, PollResult, Request, Response, RetryLater, Unreadable
 from tests.providers.samples import describe, error_of, failed, names_of_samples, outcome_of, response_with, sample
 
 QUEUE = "https://queue.fal.run"
@@ -116,7 +116,7 @@ def test_a_result_keeps_the_models_description_of_its_file() -> None:
 
 def test_a_completion_without_files_has_a_warning() -> None:
     outcome = outcome_of(parse_result(sample("fal/result-no-files")))
-    assert outcome.warning == "fal completed the job, but its output names no file"
+    assert outcome.warning == "fal completed the job, and no file was found in its output"
 
 
 def test_a_model_error_names_the_field_and_the_reason() -> None:
@@ -134,7 +134,7 @@ def test_a_response_without_a_body_never_fails_a_job_except_for_a_result_of_422(
         for parse in (parse_status, parse_result):
             result = parse(Response(status=status))
             assert failed(result) == (status == 422 and parse is parse_result), status
-            assert isinstance(result, RetryLater) or status in {202, 404, 410, 422}, status
+            assert isinstance(result, RetryLater | Unreadable) or status in {202, 404, 410, 422}, status
 
 
 def test_a_body_of_null_is_a_result_without_files() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from ledger.records import JobState
 from providers.heygen.polling import build_status, parse_status
-from providers.http import Ended, Response, RetryLater
+from providers.http import Ended, Response, RetryLater, Unreadable
 from tests.providers.samples import describe, error_of, names_of_samples, outcome_of, response_with, sample
 
 STATUS = {
@@ -57,7 +57,7 @@ def test_the_video_is_found_in_both_shapes(case: str) -> None:
 @pytest.mark.parametrize("case", ["completed-empty", "completed-bad-url"])
 def test_a_completion_without_a_usable_url_has_a_warning(case: str) -> None:
     outcome = outcome_of(parse_status(sample(f"heygen/status-{case}")))
-    assert outcome.warning == "HeyGen completed the execution, but its output has no usable URL"
+    assert outcome.warning == "HeyGen completed the job, and no file was found in its output"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_poll_that_failed_never_fails_the_job(status: int) -> None:
 def test_a_response_without_a_body_never_ends_a_job() -> None:
     for status in range(100, 600):
         result = parse_status(Response(status=status))
-        assert isinstance(result, RetryLater) or status in {404, 410}, status
+        assert isinstance(result, RetryLater | Unreadable) or status in {404, 410}, status
         assert not isinstance(result, Ended), status
 
 

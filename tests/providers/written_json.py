@@ -8,6 +8,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+
+def nested(value: Any) -> Any:
+    """Put a value 100 lists deep."""
+    for _ in range(100):
+        value = [value]
+    return value
+
+
 names = st.text(max_size=8)
 numbers = st.integers() | st.floats() | st.sampled_from([10**400, -(10**30), 1e300, 5e-324, -0.0, 2**53 + 1])
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(["\ud800", "\udc00\ud800", "\x00", "\u2028", "</a>"])
@@ -16,13 +24,6 @@ values = st.recursive(
     lambda kids: st.lists(kids, max_size=4) | st.dictionaries(names, kids, max_size=4) | kids.map(nested),
     max_leaves=20,
 )
-
-
-def nested(value: Any) -> Any:
-    """Put a value 100 lists deep."""
-    for _ in range(100):
-        value = [value]
-    return value
 
 
 def by_python(value: object) -> bytes:

@@ -108,7 +108,7 @@ ENVIRONMENT = {
 class _Silent:
     def info(self, event: str, **fields: object) -> None: ...
 
-    warning = info
+    debug = warning = info
 
 
 class Receiver:

@@ -84,8 +84,10 @@ async def test_without_a_key_a_request_of_another_sites_page_is_refused(
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "172.17.0.1", "203.0.113.9", "::ffff:10.0.0.1", "2001:db8::1"])
 async def test_without_a_key_a_request_from_another_address_is_refused(make_receiver: MakeReceiver, peer: str) -> None:
-    response = await post_job(make_receiver(API_KEY=""), peer=peer)
+    receiver = make_receiver(API_KEY="")
+    response = await post_job(receiver, peer=peer)
     assert (response.status_code, "another address" in response.json()["detail"]) == (401, True)
+    assert receiver.emitted.named("request.refused") == [{"reason": "not_direct", "client": peer}]
 
 
 async def test_a_missing_key_a_wrong_key_and_another_scheme_are_named_without_the_key(receiver: Receiver) -> None:
@@ -99,6 +101,10 @@ async def test_a_missing_key_a_wrong_key_and_another_scheme_are_named_without_th
         assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
         details[name] = response.json()["detail"]
         assert "wrong-key-1" not in response.text
+    assert [event["reason"] for event in receiver.emitted.named("request.refused")] == [
+        *("key_missing", "key_unknown", "other_scheme")
+    ]
+    assert {event["client"] for event in receiver.emitted.named("request.refused")} == {PEER}
     assert len(set(details.values())) == 3
     assert "missing" in details["missing"]
     assert "not one of the receiver's API_KEY" in details["wrong"]

@@ -26,6 +26,19 @@ async def test_a_verified_callback_is_recorded_and_then_answered(receiver: Recei
     [fact] = receiver.emitted.named("callback.recorded")
     assert (fact["job"], fact["request"], fact["state"]) == (job_id, "req-1", "completed")
     assert receiver.counted("callback.recorded", provider="fal", state="completed", result="recorded") == 1
+    ended = {"job": job_id, "provider": "fal", "source": "callback", "request": "req-1"}
+    assert receiver.emitted.named("job.completed") == [ended]
+
+
+async def test_a_failure_is_one_event_with_its_fault_code_and_message(receiver: Receiver) -> None:
+    job_id = await receiver.scenario.submit()
+    for _ in range(2):
+        await receiver.call_back(job_id, FAILED)
+    error = (await receiver.scenario.job(job_id)).error
+    assert error is not None
+    why = {"fault": error.fault, "code": error.code, "message": error.message}
+    ended = {"job": job_id, "provider": "fal", "source": "callback", "request": "req-1"}
+    assert receiver.emitted.named("job.failed") == [ended | why]
 
 
 async def test_the_receipt_has_the_raw_bytes_and_can_be_verified_again(receiver: Receiver) -> None:
@@ -52,10 +65,28 @@ async def test_a_trailing_slash_is_the_same_address(receiver: Receiver) -> None:
     assert (response.status_code, response.json()["result"]) == (200, "recorded")
 
 
-async def test_without_a_configured_account_any_account_is_accepted(make_receiver: MakeReceiver) -> None:
+async def test_without_a_configured_account_a_callback_of_a_known_request_is_recorded(
+    make_receiver: MakeReceiver,
+) -> None:
     receiver = make_receiver(FAL_WEBHOOK_USER_ID="")
     job_id = await receiver.scenario.submit()
     assert (await receiver.call_back(job_id, user_id="user-2")).json()["result"] == "recorded"
+    assert await receiver.scenario.fetch("poll", at=1) == []
+
+
+@pytest.mark.parametrize("body", [callback_body(), FAILED, callback_body(payload=None), b"{"])
+async def test_without_a_configured_account_a_callback_of_an_unknown_request_makes_a_poll_due(
+    make_receiver: MakeReceiver, body: bytes
+) -> None:
+    receiver = make_receiver(FAL_WEBHOOK_USER_ID="")
+    job_id = await receiver.scenario.accept()
+    await receiver.scenario.begin(job_id)
+    before = await receiver.scenario.job(job_id)
+    response = await receiver.call_back(job_id, body, user_id="user-2")
+    assert (response.status_code, response.json()["result"]) == (200, "pending")
+    assert await receiver.scenario.job(job_id) == before
+    [task] = await receiver.scenario.fetch("poll", at=1)
+    assert task.subject == job_id
 
 
 async def test_the_same_outcome_again_is_a_duplicate_and_answered_200(receiver: Receiver) -> None:

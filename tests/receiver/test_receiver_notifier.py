@@ -56,6 +56,9 @@ async def test_a_notification_has_the_job_and_is_delivered(outbox: Outbox, endpo
     assert await outbox.next_due() is None
     [attempt] = await outbox.attempts(job_id)
     assert (attempt.number, attempt.at, attempt.status, attempt.error, attempt.response) == (1, NOON, 200, None, b"ok")
+    for event in ("delivery.attempted", "delivery.finished"):
+        [line] = outbox.emitted.named(event)
+        assert (line["subject"], line["host"]) == (job_id, "127.0.0.1")
 
 
 @pytest.mark.usefixtures("at_noon")

@@ -13,7 +13,7 @@ def flagged(*accounts: str, **environment: str) -> dict[str, str]:
 
 
 def test_settings_that_fit_together_are_not_flagged() -> None:
-    surroundings = {"PATH": "/bin", "HOME": "/root", "HOSTNAME": "web-1", "RENDERHOOK_URL": "", "API_KEY_FILE": ""}
+    surroundings = {"PATH": "/bin", "HOME": "/var/app", "HOSTNAME": "web-1", "RENDERHOOK_URL": "", "API_KEY_FILE": ""}
     heroku = {"HEROKU_APP_NAME": "x", "DATABASE_POOLER_URL": "x", "DYNO": "web.1", "WEB_CONCURRENCY": "2", "PORTS": "1"}
     assert flagged("fal", **KEYS, **surroundings, **heroku, PUBLIC_URL="https://hooks.example.com") == {}
 

@@ -149,8 +149,10 @@ class Harness:
             await self.poller(script).handle(task)
         return len(tasks)
 
-    async def call_back(self, job_id: str, request_id: str = "req-1", outcome: Outcome | None = DONE) -> RecordResult:
-        """Record a callback of fal."""
+    async def call_back(
+        self, job_id: str, request_id: str = "req-1", outcome: Outcome | None = DONE, *, ours: bool = True
+    ) -> RecordResult:
+        """Record a callback of fal. Without `ours` it may be of another account."""
         report = Report(
             job_id=job_id,
             provider="fal",
@@ -159,6 +161,7 @@ class Harness:
             outcome=outcome,
             headers="{}",
             body=b"{}",
+            ours=ours,
         )
         return await self.ledger.record(report)
 

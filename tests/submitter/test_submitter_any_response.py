@@ -35,6 +35,7 @@ JOB = Job(
     response_url=None,
     cancel_url=None,
     submissions=1,
+    server_errors=0,
     claimed_until=None,
     unconfirmed_at=None,
     created_at=NOON,

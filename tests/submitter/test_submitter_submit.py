@@ -36,7 +36,7 @@ async def test_an_accepted_submission_makes_the_job_submitted_and_schedules_its_
             response(422, {"detail": [{"type": "image_load_error", "msg": "no", "loc": ["body", "x"]}]}),
             Fault.INPUT,
         ),
-        ("fal", response(401, {"detail": "Invalid key"}), Fault.ACCOUNT),
+        ("fal", response(403, {"detail": "You have no access to this application"}), Fault.ACCOUNT),
         ("fal", response(404, {"detail": "Application 'a/b' not found"}), Fault.INPUT),
         ("fal", response(307, b"", location="https://elsewhere.example"), Fault.RENDERHOOK),
         ("heygen", response(400, {"error": {"code": "invalid_parameter", "message": "no"}}), Fault.INPUT),
@@ -53,8 +53,8 @@ async def test_a_refused_job_fails(provider: str, refusal: Response, fault: Faul
     assert fault is None or job.error.fault is fault
     assert await harness.events(job_id) == ["job.accepted", "job.failed"]
     assert await harness.seconds_until_due("submit") is None
-    [event] = harness.emitted.named("job.refused")
-    assert (event["job"], event["code"]) == (job_id, job.error.code)
+    why = {"fault": job.error.fault, "code": job.error.code, "message": job.error.message}
+    assert harness.emitted.named("job.failed") == [{"job": job_id, "provider": provider, "source": "submission"} | why]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ledger.errors import DiskFull
+from ledger.errors import CannotOpen, Closed, Contradiction, DiskFull, LedgerError, Unanswered
 from ledger.records import JobState
 from ledger.storage.store import Store
 from ledger.storage.transaction import Transaction
@@ -73,38 +73,78 @@ async def test_a_response_that_cannot_be_recorded_never_leads_to_a_second_reques
     script = Script(accepted())
     write = store.write
 
-    async def full(transaction: Transaction[object]) -> object:
+    async def rejecting(transaction: Transaction[object]) -> object:
         if script.requests:
-            raise DiskFull("no room")
+            raise Contradiction("a bug")
         return await write(transaction)
 
-    with monkeypatch.context() as disk:
-        disk.setattr(store, "write", full)
-        with pytest.raises(DiskFull):
+    with monkeypatch.context() as database:
+        database.setattr(store, "write", rejecting)
+        with pytest.raises(Contradiction):
             await harness.submit_due(script)
-    assert {event["request"] for event in harness.emitted.named("job.record_failed")} == {
-        "req-1"
-    }  # the log has what the disk has not
+    [failed] = harness.emitted.named("job.record_failed")
+    assert failed["request"] == "req-1"  # the log has what the database has not
+    harness.clock.pass_seconds(LEASE / 1000)
     await harness.submit_due(script)
     assert ((await harness.job(job_id)).state, len(script.requests)) == (JobState.UNCONFIRMED, 1)
 
 
-async def test_recording_a_request_id_is_retried(
-    harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [DiskFull("no room"), Unanswered("lost"), CannotOpen("another password")])
+@pytest.mark.parametrize(
+    "case",
+    [
+        (accepted("req-7"), JobState.SUBMITTED, 3),
+        (accepted("req-7"), JobState.SUBMITTED, 10 * LEASE // 500),  # the claim has ended long ago
+        (response(422), JobState.FAILED, 3),
+        (response(503), JobState.ACCEPTED, 3),
+        (Unread("hung up"), JobState.UNCONFIRMED, 3),
+    ],
+    ids=["taken", "taken, late", "422", "503", "unread"],
+)
+async def test_recording_a_response_is_repeated_until_the_database_takes_it(
+    case: tuple[Response | Exception, JobState, int],
+    error: Exception,
+    harness: Harness,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    reply, state, failures = case
     job_id = await harness.accept()
-    script = Script(accepted("req-7"))
+    script = Script(reply)
     write = store.write
 
-    async def full_at_first(transaction: Transaction[object]) -> object:
-        if script.requests and len(harness.sleeps) < 3:
-            raise DiskFull("no room")
+    async def failing_at_first(transaction: Transaction[object]) -> object:
+        if script.requests and len(harness.sleeps) < failures:
+            raise error
         return await write(transaction)
 
-    monkeypatch.setattr(store, "write", full_at_first)
+    monkeypatch.setattr(store, "write", failing_at_first)
     await harness.submit_due(script)
     job = await harness.job(job_id)
-    assert (job.state, job.provider_request_id, len(script.requests)) == (JobState.SUBMITTED, "req-7", 1)
+    assert (job.state, len(script.requests)) == (state, 1)
+    assert job.provider_request_id == ("req-7" if state is JobState.SUBMITTED else None)
+
+
+@pytest.mark.parametrize(("reply", "error"), [(response(422), DiskFull("no room")), (accepted(), Closed("ending"))])
+async def test_recording_a_refusal_ends_with_the_claim_and_any_response_with_the_process(
+    reply: Response, error: LedgerError, harness: Harness, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = await harness.accept()
+    script = Script(reply)
+    write = store.write
+
+    async def failing(transaction: Transaction[object]) -> object:
+        if script.requests:
+            raise error
+        return await write(transaction)
+
+    with monkeypatch.context() as database:
+        database.setattr(store, "write", failing)
+        with pytest.raises(type(error)):
+            await harness.submit_due(script)
+    harness.clock.pass_seconds(LEASE / 1000)
+    await harness.submit_due(script)
+    assert ((await harness.job(job_id)).state, len(script.requests)) == (JobState.UNCONFIRMED, 1)
 
 
 async def test_a_request_id_that_another_job_has_is_a_conflict(harness: Harness) -> None:

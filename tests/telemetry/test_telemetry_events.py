@@ -4,13 +4,18 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from telemetry.events import EVENTS, HOUR_MS, counter_name
+from ledger.records import Fault, JobState, RecordResult
+from ledger.requests import Ending, Kind
+from providers.errors import Reason
+from telemetry.events import EVENTS, HOUR_MS, MINUTE_MS, counter_name
 from telemetry.events_page import events_page
-from telemetry.telemetry import Telemetry
+from telemetry.labels import LABELS
+from telemetry.telemetry import MOST_REPEATED, Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("ledger", "outbound", "providers", "receiver", "renderhook", "submitter", "work")
@@ -20,6 +25,9 @@ EVENT_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 class Log:
     def __init__(self) -> None:
         self.lines: list[tuple[str, str, dict[str, object]]] = []
+
+    def debug(self, event: str, **fields: object) -> None:
+        self.lines.append(("debug", event, fields))
 
     def info(self, event: str, **fields: object) -> None:
         self.lines.append(("info", event, fields))
@@ -89,10 +97,10 @@ def f(self, ok):
 @pytest.mark.parametrize("name", EVENTS)
 def test_names_are_a_subject_and_a_past_participle(name: str) -> None:
     subject, _, happened = name.partition(".")
-    irregular = {"file_lost", "became_unconfirmed", "became_ready", "became_unready"}
+    irregular = {"file_lost", "became_unconfirmed", "became_ready", "became_unready", "unread"}
     assert subject in {
-        *("callback", "database", "delivery", "endpoint", "job", "keys", "poll", "provider", "receiver", "setting"),
-        *("work", "worker"),
+        *("callback", "database", "delivery", "endpoint", "job", "keys", "poll", "provider", "receiver", "request"),
+        *("setting", "work", "worker"),
     }
     assert happened.endswith("ed") or happened in irregular
 
@@ -102,10 +110,34 @@ def test_each_event_has_a_sentence_that_says_what_is_counted(name: str) -> None:
     assert re.fullmatch(r"[A-Z][^.]{10,98}\.", EVENTS[name].help)
 
 
-def test_no_label_is_an_identifier() -> None:
+def test_the_values_of_every_label_are_listed() -> None:
     """A label with as many values as there are jobs would fill Prometheus' memory."""
-    labels = {label for event in EVENTS.values() for label in event.labels}
-    assert labels == {"provider", "state", "result", "reason", "code", "fault", "outcome", "kind", "step"}
+    assert {label for event in EVENTS.values() for label in event.labels} == LABELS.keys()
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("state", {*(state for state in JobState if state.is_terminal), *get_args(Ending)}),
+        ("result", set(RecordResult) - {RecordResult.FOREIGN}),
+        ("fault", set(Fault)),
+        ("reason", set(Reason)),
+        ("kind", set(get_args(Kind))),
+    ],
+)
+def test_the_listed_values_of_a_label_include_those_of_the_code(label: str, words: set[str]) -> None:
+    assert words <= (LABELS[label] or set())
+
+
+def test_the_codes_of_our_own_errors_are_listed() -> None:
+    found = {
+        str(node.value.value)
+        for package in ("ledger", "submitter")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.keyword) and node.arg == "code" and isinstance(node.value, ast.Constant)
+    }
+    assert {"claim_ended", "timed_out", "no_account"} <= found <= (LABELS["code"] or set())
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -117,17 +149,6 @@ def page() -> str:
 
 def test_the_page_of_events_is_up_to_date() -> None:
     assert page() == events_page(), "run `make docs`"
-
-
-def documented_warnings() -> set[str]:
-    section = page().partition("## Warnings")[2].partition("## ")[0]
-    return set(re.findall(r"`([a-z]+\.[a-z_]+)`", section))
-
-
-def test_the_documented_warnings_are_those_of_the_table() -> None:
-    always = {name for name, event in EVENTS.items() if event.warning}
-    at_times = {name for name, event in EVENTS.items() if event.warning_when}
-    assert documented_warnings() == always | at_times
 
 
 # --- log and counters -----------------------------------------------------------------------------------------------
@@ -144,13 +165,20 @@ def test_an_event_is_one_line_with_its_fields(emit: Telemetry, log: Log) -> None
         ("job.accepted", {}, "info"),
         ("job.expired", {}, "warning"),
         ("endpoint.disabled", {}, "warning"),
-        ("callback.recorded", {"result": "recorded"}, "info"),
+        ("callback.recorded", {"result": "recorded"}, "debug"),
         ("callback.recorded", {"result": "duplicate"}, "info"),
         ("callback.recorded", {"result": "conflict"}, "warning"),
         ("callback.recorded", {"result": "orphan"}, "warning"),
         ("poll.recorded", {"result": "conflict"}, "warning"),
         ("delivery.finished", {"state": "delivered"}, "info"),
         ("delivery.finished", {"state": "dead"}, "warning"),
+        ("delivery.finished", {"state": "discarded"}, "warning"),
+        ("job.failed", {"fault": "input"}, "info"),
+        ("job.failed", {"fault": "account"}, "warning"),
+        ("poll.failed", {"fault": "network"}, "info"),
+        ("poll.failed", {"fault": "account"}, "warning"),
+        ("callback.refused", {"reason": "no_key_matches"}, "warning"),
+        ("callback.refused", {"reason": "token_foreign"}, "info"),
         ("not.listed", {}, "warning"),
     ],
 )
@@ -168,6 +196,39 @@ def test_a_repeated_warning_of_a_provider_is_logged_once_an_hour_and_counted_eac
     assert [fields["warning"] for _, _, fields in log.lines] == ["a", "b", "a"]
     counted = registry.get_sample_value(counter_name("provider.warning_received"), {"provider": "heygen"})
     assert counted == 5
+
+
+def test_what_unauthenticated_clients_cause_is_logged_once_a_minute_and_counted_each_time(log: Log) -> None:
+    now, registry = [0], CollectorRegistry()
+    emit = Telemetry(registry, log=log, clock=lambda: now[0])
+    for at in (0, 0, MINUTE_MS - 1, MINUTE_MS):
+        now[0] = at
+        for number in range(100):
+            emit("callback.refused", provider="fal", reason="token_foreign", client=f"10.0.0.{number}")
+            emit("request.refused", reason="key_unknown", client=f"10.0.0.{number}")
+    assert [event for _, event, _ in log.lines] == ["callback.refused", "request.refused"] * 2
+    assert registry.get_sample_value(counter_name("request.refused"), {"reason": "key_unknown"}) == 400
+
+
+def test_only_so_many_kinds_of_repeated_lines_are_remembered_and_written(log: Log) -> None:
+    now = [0]
+    emit = Telemetry(CollectorRegistry(), log=log, clock=lambda: now[0])
+    for at, lines in ((0, MOST_REPEATED), (HOUR_MS, 2 * MOST_REPEATED)):
+        now[0] = at
+        for number in range(MOST_REPEATED + 10):
+            emit("provider.warning_received", provider="heygen", warning=f"warning {number}")
+        assert len(log.lines) == lines
+
+
+def test_values_that_are_not_listed_are_counted_as_other(emit: Telemetry, registry: CollectorRegistry) -> None:
+    for number in range(100):
+        emit("job.submit_rescheduled", provider="fal", code=f"never_seen_{number}")
+        emit("job.failed", provider="fal", source=f"source {number}", fault=f"fault {number}")
+    lines = [line for line in generate_latest(registry).decode().splitlines() if line.endswith(" 100.0")]
+    assert lines == [
+        'renderhook_job_submit_rescheduled_total{code="other",provider="fal"} 100.0',
+        'renderhook_job_failed_total{fault="other",provider="fal",source="other"} 100.0',
+    ]
 
 
 def test_events_are_counted_by_labels_with_few_values(emit: Telemetry, registry: CollectorRegistry) -> None:

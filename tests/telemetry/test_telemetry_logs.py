@@ -66,9 +66,21 @@ def test_a_text_line_stays_one_line(written: Callable[[], list[str]]) -> None:
     assert "delivery.attempted" in line
 
 
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_a_callback_that_ended_a_job_is_a_line_only_at_level_debug(
+    log_format: str, written: Callable[[], list[str]]
+) -> None:
+    configure_logs(log_format, "debug")
+    Telemetry(CollectorRegistry())("callback.recorded", result="recorded")
+    [line] = written()
+    assert "callback.recorded" in line
+    assert "debug" in line
+
+
 def test_lines_below_the_log_level_are_not_written(written: Callable[[], list[str]]) -> None:
     configure_logs("json", "warning")
     emit = Telemetry(CollectorRegistry())
+    emit("callback.recorded", result="recorded")
     emit("job.accepted", provider="fal")
     emit("endpoint.disabled", endpoint="ep_1")
     assert [json.loads(line)["event"] for line in written()] == ["endpoint.disabled"]

@@ -16,6 +16,7 @@ from ledger.records import Fault, JobError, Outcome
 from providers.errors import InputRefused, Malformed, NoKeyMatches, Reason, Unverified
 from providers.find_files import find_files
 from providers.http import (
+    AccountRefused,
     AskNext,
     CancelResult,
     Ended,
@@ -33,8 +34,7 @@ from providers.http import (
 )
 from providers.provider import Callback, Context, Job
 from providers.reading import read_id, read_retry_after, read_text
-from providers.statuses import is_rejected_for_now, may_have_taken_job
-from providers.unusable import missing_id_error, retry_poll
+from providers.responses import is_rejected_for_now, may_have_taken_job, missing_id_error, retry_poll
 from settings.readers import read_base_url, read_seconds, read_secrets, read_token
 from settings.secrets import reveal
 from settings.setting import Declared, Setting
@@ -84,6 +84,8 @@ class ToyAccount(msgspec.Struct, frozen=True, kw_only=True):
         error = read_error(response)
         if may_have_taken_job(response.status):
             return Unknown(error=error)
+        if response.status == 401:
+            return AccountRefused(error=error)
         if is_rejected_for_now(response.status):
             return RetryLater(error=error, retry_after=read_retry_after(response.headers))
         return Refused(error=error)
@@ -153,6 +155,7 @@ class ToyWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """Verifies toy's callbacks with secrets from the settings."""
 
     keys: Sequence[bytes]
+    proves_account: bool = True
 
     def open(self, headers: Iterable[tuple[bytes, bytes]], now: int) -> Opened:
         """Read the three headers and check the timestamp."""

@@ -1,4 +1,4 @@
-from providers.statuses import is_rejected_for_now, is_temporary, may_have_taken_job
+from providers.responses import is_own_failure, is_rejected_for_now, is_temporary, may_have_taken_job
 
 
 def test_a_status_means_that_the_job_was_not_taken_or_that_it_may_have_been_but_not_both() -> None:
@@ -6,6 +6,7 @@ def test_a_status_means_that_the_job_was_not_taken_or_that_it_may_have_been_but_
         rejected, unknown = is_rejected_for_now(status), may_have_taken_job(status)
         assert not (rejected and unknown), status
         assert is_temporary(status) or not (rejected or unknown), status
+        assert rejected or not is_own_failure(status), status
 
 
 def test_success_and_redirects_are_no_temporary_errors() -> None:
