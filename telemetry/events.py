@@ -174,6 +174,7 @@ EVENTS: Mapping[str, EventType] = {
     "delivery.postponed": _event(
         "Delivery attempts postponed because this process had no connection, file or thread for them.",
         repeat_after=MINUTE_MS,
+        repeat_by=("reason",),
     ),
     "delivery.replayed": _event("Deliveries that were replayed one by one, by the state before.", "state"),
     "delivery.filter_replayed": _event("Requests that replayed deliveries by a filter."),
