@@ -231,7 +231,7 @@ def _put_left_out(closed: _Open) -> None:
     if isinstance(into, list):
         into.append(left_out)
     else:
-        into[""] = left_out
+        into[""] = [into[""], left_out] if "" in into else left_out
 
 
 def _read_string(raw: bytes) -> str:

@@ -44,13 +44,16 @@ class _Printer:
 
 def _poll(client: ReceiverClient, job_id: str, timeout: float, show: Callable[[str], None]) -> dict[str, Any]:
     deadline, pause = time.monotonic() + timeout, _FIRST_PAUSE
-    job = client.job(job_id)
+    job: dict[str, Any] | None = client.job(job_id)
+    state = ""
     while True:
-        show(job["state"])
-        if job["state"] in TERMINAL:
-            return job
+        if job is not None:
+            state = job["state"]
+            show(state)
+            if state in TERMINAL:
+                return job
         if time.monotonic() >= deadline:
-            raise NotEndedError(f"{job_id} is still {job['state']} after {timeout:g} s")
+            raise NotEndedError(f"{job_id} is still {state} after {timeout:g} s")
         sleep(min(pause, max(0.0, deadline - time.monotonic())))
         pause = min(pause * 1.5, _LONGEST_PAUSE)
         try:
@@ -58,4 +61,5 @@ def _poll(client: ReceiverClient, job_id: str, timeout: float, show: Callable[[s
         except UnansweredError as error:
             if not error.may_pass or time.monotonic() >= deadline:
                 raise
+            job = None
             show(f"is not known: {error.message}. Waiting on")

@@ -259,8 +259,7 @@ CREATE TABLE deliveries (
 
 -- query: read_due_deliveries of an endpoint, and release_endpoint, which also relies on the lock of the foreign key
 CREATE INDEX deliveries_due ON deliveries (endpoint_id, due_at) WHERE state = 'pending';
--- query: list_dead_deliveries, count_deliveries_needing_attention. One for each state, because SQLite uses a partial
--- index only for a statement with the same condition.
+-- query: list_dead_deliveries, count_deliveries_needing_attention. SQLite needs the same condition in the statement.
 CREATE INDEX deliveries_dead ON deliveries (id) WHERE state = 'dead';
 -- query: list_discarded_deliveries, count_deliveries_needing_attention
 CREATE INDEX deliveries_discarded ON deliveries (id) WHERE state = 'discarded';

@@ -69,7 +69,7 @@ CASES = [
     fal("tampered", receipts=POLLED, source="poll", logged=(refused("no_key_matches"),)),
     fal("other-account=1", receipts=CALLED, logged=(refused("other_account"),)),
     fal("stale", receipts=POLLED, source="poll", logged=(refused("timestamp_too_old"),)),
-    fal("huge=5", receipts=POLLED, source="poll", logged=(refused("body_too_long"),)),
+    fal("huge=5", receipts=CALLED),
     heygen("", receipts=POLLED),
     heygen("failed", receipts=POLLED, state="failed", events=FAILED),
     heygen("slow=0.5", receipts=POLLED),
