@@ -20,13 +20,13 @@ from providers.registry import open_accounts, open_webhooks
 from receiver.application import compose_application
 from receiver.callbacks.sources import open_sources
 from receiver.database import open_database
+from receiver.http.server import listen, serve_http
 from receiver.notifier.notify_settings import put_notify_settings
 from receiver.notifier.open_notifier import delivery_limits, open_notifier
 from receiver.reachability import flag_unreachable
 from receiver.setting_warnings import setting_warnings
 from receiver.settings import Settings, redactor_of
 from receiver.web.limits import freeze_startup_objects, raise_file_limit
-from receiver.web.server import listen, serve_http
 from receiver.web.startup_gate import StartupGate
 from settings.redaction import Redactor
 from submitter.open_submitter import open_submitter

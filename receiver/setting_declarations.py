@@ -193,7 +193,17 @@ class Settings(Declared, frozen=True, kw_only=True):
         Setting(
             count_between(1, 100_000),
             default="1000",
-            help="Connections at once; more are answered 503 with `Retry-After`.",
+            help="Connections at once. A new one takes the place of the one that has been idle longest; if none is "
+            "idle, it is answered 503 with `Retry-After`.",
+        ),
+    ]
+    keep_alive_seconds: Annotated[
+        float,
+        Setting(
+            read_seconds,
+            default="3700",
+            help="How long a connection may be idle between requests. Keep it longer than that of the proxy in front, "
+            "which should be the side that closes: Caddy's is 2 minutes, Google Cloud's 10, Envoy's an hour.",
         ),
     ]
     max_body_bytes: Annotated[

@@ -5,8 +5,8 @@ import os
 import click
 
 from receiver import process
+from receiver.http.server import CannotListen
 from receiver.settings import Settings, SettingsError, read_settings, redactor_of
-from receiver.web.server import CannotListen
 from renderhook.errors import CommandError
 from renderhook.event_loop import run
 from telemetry.logs import configure_logs

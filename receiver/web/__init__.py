@@ -1,1 +1,1 @@
-"""The web application, its server, and limits on requests."""
+"""The web application: what is mounted where, who may use it, and what it answers when something is wrong."""

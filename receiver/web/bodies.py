@@ -33,7 +33,7 @@ def check_declared_length(
 async def read_body(receive: Receive, limit: int) -> bytes:
     """Read the body, at most `limit` bytes. Raises BodyRefused 413 as soon as it is longer, 400 when it ends too early.
 
-    `receiver/web/protocol.py` limits how long it may take, and closes the connection.
+    `receiver/http/protocol.py` limits how long it may take, and ends the connection.
     """
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):  # the usual case: the whole body at once

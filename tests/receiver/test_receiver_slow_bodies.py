@@ -3,14 +3,11 @@
 import httpx
 import pytest
 
-from receiver.web import protocol
 from tests.receiver.callers import Caller, serving
 from tests.receiver.harness import API_KEY, Receiver, callback_body
 
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "BODY_SECONDS", 0.1)
+SLOW = 0.1
+"""Seconds that a body may take here."""
 
 
 def head(path: str, headers: list[tuple[str, str]], length: int) -> bytes:
@@ -23,7 +20,7 @@ async def test_a_callback_with_a_slow_body_changes_nothing(receiver: Receiver, d
     job_id = await receiver.scenario.submit()
     before = await receiver.dump()
     path, headers = f"/callbacks/fal/{receiver.tokens.sign(job_id)}", receiver.fal.sign(callback_body())
-    async with serving(receiver.app) as port, Caller(port) as caller:
+    async with serving(receiver.app, body_seconds=SLOW) as port, Caller(port) as caller:
         await caller.say(head(path, headers, 9_999) + callback_body()[:-1])
         answer = await caller.rest(dribble=dribble)
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -35,7 +32,7 @@ async def test_a_callback_with_a_slow_body_changes_nothing(receiver: Receiver, d
 async def test_a_job_with_a_slow_body_is_not_accepted(receiver: Receiver) -> None:
     before = await receiver.dump()
     headers = [("Authorization", f"Bearer {API_KEY}"), ("Content-Type", "application/json")]
-    async with serving(receiver.app) as port, Caller(port) as caller:
+    async with serving(receiver.app, body_seconds=SLOW) as port, Caller(port) as caller:
         await caller.say(head("/v1/jobs", headers, 9_999) + b"{")
         answer = await caller.rest()
     assert answer.startswith(b"HTTP/1.1 408 ")

@@ -2,19 +2,26 @@
 
 import asyncio
 import contextlib
+import functools
 import resource
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from receiver.http.connections import Limits, WaitingConnections
+from receiver.http.protocol import HttpProtocol
 from receiver.settings import Settings
-from receiver.web.protocol import BoundedProtocol
 from work.shutdown import Shutdown
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""
+
+SEND_BUFFER = 131_072
+"""Bytes of a response that the system keeps for a connection. Without it, up to 4 MB, and what a slow client takes of
+them shows only after a third was taken."""
 
 ACCEPTED_AT_ONCE = 32
 """Connections accepted in one iteration of the event loop. libuv accepts one from each socket per iteration."""
@@ -48,6 +55,7 @@ def listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # its connections inherit it
     try:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)  # two processes may bind one port at once: the second is refused here
@@ -61,19 +69,24 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def protocol_factory(limits: Limits) -> Any:
+    """Make what uvicorn takes as the class of its HTTP protocol. All connections share the limits."""
+    return functools.partial(HttpProtocol, limits=limits, waiting=WaitingConnections())
+
+
 async def serve_http(app: ASGIApp, listener: socket.socket, settings: Settings, shutdown: Shutdown) -> None:
     """Serve `app` on `listener` until shutdown is requested."""
+    limits = Limits(most=settings.max_connections, keep_alive_seconds=settings.keep_alive_seconds)
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
-        limit_concurrency=settings.max_connections,
+        http=protocol_factory(limits),
+        ws="none",
         lifespan="off",  # the process opens and closes what the application needs
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,  # nothing depends on the client address; the log has the peer's
         timeout_graceful_shutdown=max(1, round(settings.stop_seconds)),
-        timeout_keep_alive=75,  # longer than a proxy's, so that it never sends into a connection just closed here
         backlog=BACKLOG,
     )
     server = _Server(config)

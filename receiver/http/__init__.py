@@ -1,0 +1,1 @@
+"""The HTTP server: its listening socket, and the protocol of a connection."""
