@@ -60,6 +60,9 @@ def _skipping(string: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
 
 _SKIP_WITHOUT_URLS, _SKIP_WITH_URLS = _skipping(_NO_URL), _skipping(_NAME)
 
+_WORD_BYTES = 400
+"""Bytes that are read of a number. One with more digits is infinite."""
+
 _WORDS = {b"true": True, b"false": False, b"null": None}
 _ESCAPES = json.JSONDecoder(strict=False)
 
@@ -178,7 +181,7 @@ class _Scanner:
         while long and (match := _WORD_PIECE.match(self._body, end)) is not None and match.end() > end:
             end = match.end()
         parent = self._open[-1]
-        value = _read_word(self._body[start : min(end, start + 400)], start)
+        value = _read_word(self._body[start : min(end, start + _WORD_BYTES)], start)
         if type(parent.value) is dict and parent.name is None:
             raise Malformed(f"not JSON at byte {start}: a name is no string")
         if self._keeps_fields(parent):
@@ -249,7 +252,7 @@ def _read_word(word: bytes, start: int) -> object:
     if word in _WORDS:
         return _WORDS[word]
     try:
-        return int(word) if len(word) < 19 and word.lstrip(b"-").isdigit() else float(word)
+        return int(word) if len(word) < _WORD_BYTES and word.lstrip(b"-").isdigit() else float(word)
     except ValueError:
         raise Malformed(f"not JSON at byte {start}") from None
 

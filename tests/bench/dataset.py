@@ -24,7 +24,7 @@ from ledger.identifiers import new_identifier
 from providers.callback_tokens import CallbackTokens
 from tests.bench.sample_jobs import SampleJob, finished, pending, submitted
 
-USER = "auth0|bench-user"
+USER = "sandbox-user"
 DAY_MS = 24 * 3600 * 1000
 
 

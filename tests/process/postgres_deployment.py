@@ -18,8 +18,7 @@ class PostgresDeployment(Deployment):
 
     def __init__(self, folder: Path, services: Services, url: str, **settings: str) -> None:
         folder.mkdir(exist_ok=True)
-        # Any account's callbacks: those that tests sign themselves name another than the sandbox's.
-        super().__init__(folder, services, DATABASE_URL=url, FAL_WEBHOOK_USER_ID="", **settings)
+        super().__init__(folder, services, DATABASE_URL=url, **settings)
         self.workers: list[Child] = []
 
     def beside(self, name: str) -> Self:
