@@ -102,5 +102,6 @@ async def test_requests_behind_responses_that_are_not_read_are_not_received(sile
                 async with asyncio.timeout(0.5):
                     await loop.sock_sendall(client, flood)
                 sent += len(flood)
+        client.close()
     # What the kernel's buffers hold in both directions, and not what the client would like to send.
     assert sent < 50_000_000
