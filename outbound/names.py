@@ -25,7 +25,7 @@ MOST_REMEMBERED = 10_000
 """Names whose addresses, or whose existence, are remembered."""
 
 KNOWN_SHARE = 64
-"""Look-ups more for names that were resolved before: names that nobody answers for cannot use these."""
+"""Additional lookups for names that were resolved before: names without an answering server cannot use these."""
 
 
 class Busy(OSError):
@@ -42,7 +42,7 @@ def look_up(host: str, port: int) -> Addresses:
 
 
 class Names:
-    """Resolves names, at most `most` and `KNOWN_SHARE` at once, each on a thread. A name has one look-up at a time."""
+    """Resolves names, at most `most` and `KNOWN_SHARE` at once, each on a thread. A name has one lookup at a time."""
 
     def __init__(self, *, most: int, look_up: LookUp = look_up) -> None:
         self._most = most
@@ -55,52 +55,52 @@ class Names:
         """Return the addresses of `host` with `port`. Raises OSError, and `Busy` when it is our fault."""
         addresses = numeric(host, port)
         if addresses is None:
-            begun, looking = self._start(host)
+            begun, lookup = self._start(host)
             left = max(0.0, begun + ANSWER_SECONDS - asyncio.get_running_loop().time())
-            await asyncio.wait([looking], timeout=left)
-            if not looking.done():
+            await asyncio.wait([lookup], timeout=left)
+            if not lookup.done():
                 raise OSError(None, f"no name server answered within {ANSWER_SECONDS:g} s")
-            found = looking.result()
+            found = lookup.result()
             if isinstance(found, OSError):
                 raise type(found)(found.errno, found.strerror)
             addresses = found
         return [(*info[:4], (info[4][0], port, *info[4][2:])) for info in addresses]
 
     async def ready(self, host: str, seconds: float) -> bool:
-        """Wait at most `seconds` for `host`. False while its addresses are looked for, and when that has to wait.
+        """Wait at most `seconds` for `host`. False while its addresses are not known yet.
 
         True when they are known, and also when there are none or its name server takes too long.
         """
         if numeric(host, 0) is not None:
             return True
         try:
-            begun, looking = self._start(host)
+            begun, lookup = self._start(host)
         except Busy:
             return False
         loop = asyncio.get_running_loop()
         until = min(loop.time() + seconds, begun + ANSWER_SECONDS)
-        await asyncio.wait([looking], timeout=max(0.0, until - loop.time()))
-        return looking.done() or loop.time() >= begun + ANSWER_SECONDS
+        await asyncio.wait([lookup], timeout=max(0.0, until - loop.time()))
+        return lookup.done() or loop.time() >= begun + ANSWER_SECONDS
 
     def _start(self, host: str) -> _LookingUp:
-        """Return the look-up of `host`, and since when it runs: one that has begun, one remembered, or a new one."""
+        """Return the lookup of `host`, and since when it runs: one that has begun, one remembered, or a new one."""
         loop = asyncio.get_running_loop()
         now, found = loop.time(), self._begun.get(host)
         if found is not None:
             return found
-        looking: asyncio.Future[_Found] = loop.create_future()
+        lookup: asyncio.Future[_Found] = loop.create_future()
         until, result = self._found.get(host, (0.0, ()))
         if now < until:
-            looking.set_result(result)
-            return now, looking
+            lookup.set_result(result)
+            return now, lookup
         if len(self._begun) >= self._most + (KNOWN_SHARE if host in self._known else 0):
             raise Busy
         try:
             threading.Thread(target=self._run, args=(loop, host), name="resolve", daemon=True).start()
         except RuntimeError as error:  # there can be no more threads
             raise Busy from error
-        self._begun[host] = (now, looking)
-        return now, looking
+        self._begun[host] = (now, lookup)
+        return now, lookup
 
     def _run(self, loop: asyncio.AbstractEventLoop, host: str) -> None:
         result: _Found
@@ -116,13 +116,13 @@ class Names:
             return
 
     def _end(self, host: str, result: _Found) -> None:
-        _, looking = self._begun.pop(host)
+        _, lookup = self._begun.pop(host)
         failed = isinstance(result, OSError)
         until = asyncio.get_running_loop().time() + (REMEMBER_FAILURE_SECONDS if failed else REMEMBER_SECONDS)
         _remember(self._found, host, (until, result))
         if not failed:
             _remember(self._known, host, None)
-        looking.set_result(result)
+        lookup.set_result(result)
 
 
 def numeric(host: str, port: int) -> Addresses | None:

@@ -1,6 +1,6 @@
 """An HTTP/1.1 transport under httpx's interface: one request over one connection, and its response as it comes.
 
-What it raises tells whether the request may have left. `httpx.ConnectError`, `ConnectTimeout`, `PoolTimeout`,
+What it raises says whether the request may have left. `httpx.ConnectError`, `ConnectTimeout`, `PoolTimeout`,
 `UnsupportedProtocol` and `LocalProtocolError`: nothing was written. `ReadError` and `RemoteProtocolError`: it was.
 """
 

@@ -76,7 +76,7 @@ def find_files(payload: object, url_keys: Sequence[str]) -> Files:
 
     A file is an object with an http(s) URL or a data: URI under one of `url_keys`; its other fields describe it. It is
     also such a text alone: in a list or field whose name has a word for files, or with the ending of one in its path.
-    What the output repeats of its input, and links to other things than files, are told apart by names.
+    Names decide what is no file: what the output repeats of its input, and links to other things.
     """
     found: dict[str, Output] = {}
     beyond = unusable = 0

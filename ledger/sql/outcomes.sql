@@ -75,7 +75,7 @@ WHERE j.id IS NULL OR j.last_transition = :transition
 RETURNING result;
 
 -- name: list_named_requests
--- The requests that pending callbacks of a job named, oldest first. Only a poll can tell whether they are the job's.
+-- The requests that pending callbacks of a job named, oldest first. Only a poll can show whether they are the job's.
 SELECT request_id, min(id) AS first
 FROM receipts
 WHERE job_id = :job_id AND source = 'callback' AND result = 'pending' AND request_id IS NOT NULL

@@ -208,7 +208,7 @@ class Exchange:
 
     def _send_head(self, message: Message) -> None:
         connection = self._connection
-        # A body that is still to come could not be told from the next request.
+        # A body that is still to come could be taken for the next request.
         has_arrived = self.body.complete or self.body.has_arrived(connection.buffer)
         head = render_head(
             message["status"],

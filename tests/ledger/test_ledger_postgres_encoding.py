@@ -24,7 +24,7 @@ def encoding(request: pytest.FixtureRequest) -> str:
 def asking(
     request: pytest.FixtureRequest, encoding: str, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The URL of a database whose sessions are told to use another encoding."""
+    """The URL of a database whose sessions are set to another encoding."""
     place, name = request.param, urlsplit(url).path.strip("/")
     if place == "role":
         server.query(f"CREATE ROLE speaker_{name} LOGIN SUPERUSER")
