@@ -1,5 +1,6 @@
 """Waiting until a job has ended, also through a restart of the receiver."""
 
+import signal
 import time
 from collections.abc import Callable
 from time import sleep
@@ -22,11 +23,25 @@ def wait_for(client: ReceiverClient, job_id: str, timeout: float) -> dict[str, A
     Once the job was read, a receiver that does not answer is waited for, too. Raises NotEndedError after `timeout`
     seconds. Ctrl-C ends the program with `INTERRUPTED`, and the command by which to wait on is printed.
     """
+    interrupted = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if interrupted:  # Python drops an exception that is raised while it finalizes an object
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        return _poll(client, job_id, timeout, _Printer(job_id))
+        return _poll(client, job_id, timeout, _Printer(job_id), check)
     except KeyboardInterrupt:
         click.echo(f"\nrenderhook: the job goes on: renderhook wait {job_id}", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Printer:
@@ -42,11 +57,14 @@ class _Printer:
         self._last = words
 
 
-def _poll(client: ReceiverClient, job_id: str, timeout: float, show: Callable[[str], None]) -> dict[str, Any]:
+def _poll(
+    client: ReceiverClient, job_id: str, timeout: float, show: Callable[[str], None], check: Callable[[], None]
+) -> dict[str, Any]:
     deadline, pause = time.monotonic() + timeout, _FIRST_PAUSE
     job: dict[str, Any] | None = client.job(job_id)
     state = ""
     while True:
+        check()
         if job is not None:
             state = job["state"]
             show(state)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_each_fault_has_the_expected_outcome(case: Case, ended: Ended) -> None:
     until("the receipts are there", lambda: receipts(deployment, job_id) == case.receipts, 5)
     for event, fields in case.logged:
         about = {} if event == "callback.refused" else {"job": job_id}
-        assert deployment.logged(event, **fields, **about), event
+        until(f"{event} is logged", partial(deployment.logged, event, **fields, **about), 5)
     received = [each for each in deployment.services.received(job_id) if each["verified"]]
     assert sorted(each["type"] for each in received) == sorted({*events} - {"job.accepted", "job.unconfirmed"})
     assert all(each["attempts"] == 1 for each in received)
@@ -145,7 +146,8 @@ def test_a_callback_for_an_unknown_job_is_recorded_as_an_orphan(ended: Ended) ->
         return [each["status"] for each in submission["callbacks"]]
 
     until("the callback is answered", lambda: statuses() == [200], 5)
-    assert deployment.logged("callback.recorded", job="job_unknown", result="orphan", level="warning")
+    logged = {"job": "job_unknown", "result": "orphan", "level": "warning"}
+    until("it is logged", lambda: deployment.logged("callback.recorded", **logged))
 
 
 def test_callbacks_get_503_without_keys_and_a_rotated_key_is_fetched(deployment: Deployment) -> None:
@@ -167,5 +169,6 @@ def test_callbacks_get_503_without_keys_and_a_rotated_key_is_fetched(deployment:
     job_id = deployment.submit(JobRequest(faults="key-rotated"))
     deployment.wait_settled()
     assert receipts(deployment, str(job_id)) == {"callback recorded": 1}
+    until("the new key is fetched", lambda: len(deployment.logged("keys.fetched")) > fetched)
     assert len(deployment.logged("keys.fetched")) == fetched + 1
     assert not deployment.logged("callback.refused")

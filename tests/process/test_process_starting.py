@@ -78,7 +78,8 @@ def test_settings_that_are_probably_not_meant_are_warnings_at_the_start(deployme
 
 def test_the_version_is_the_same_at_every_place(deployment: Deployment) -> None:
     deployment.start()
-    assert [event["version"] for event in deployment.logged("receiver.started")] == [VERSION]
+    [started] = until("the start is logged", lambda: deployment.logged("receiver.started"))
+    assert started["version"] == VERSION
     assert deployment.call("GET", "/healthz").json() == {"status": "alive", "version": VERSION}
     shown = Child(deployment.folder / "version.log", [sys.executable, "-m", "renderhook", "--version"], {})
     assert (shown.wait(), shown.output) == (0, f"renderhook {VERSION}\n")
