@@ -102,11 +102,18 @@ async def test_a_long_body_waits_in_one_copy_for_a_server_that_does_not_read(ope
 
 
 async def test_a_response_before_the_request_is_read_whole_is_read(opening: Opening) -> None:
-    with raw_server(says(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")) as there:
+    answered = threading.Event()
+
+    def refuse(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        answered.wait(10)
+
+    with raw_server(refuse) as there:
         send = opening()
         for _ in range(2):
-            assert (await send(post(there.url, b"a" * 10_000_000))).status == 413
+            assert (await send(post(there.url, b"a" * 20_000_000))).status == 413  # more than the kernel's buffers hold
         assert len(there.heads) == 2  # a connection that still sends is not used again
+        answered.set()
 
 
 async def test_a_connection_refused_to_a_long_request_was_never_sent(opening: Opening) -> None:
