@@ -65,8 +65,9 @@ CASES = [
         error="unconfirmed",
         warnings=("job.expired",),
     ),
-    Case(crash_at="answered SANDBOX", events=UNCONFIRMED),
-    Case(crash_at="before confirm_submission", events=UNCONFIRMED),
+    # The callback comes after the restart, and not while it is going on.
+    Case(crash_at="answered SANDBOX", job_request=JobRequest(faults="long=4"), events=UNCONFIRMED),
+    Case(crash_at="before confirm_submission", job_request=JobRequest(faults="long=4"), events=UNCONFIRMED),
     Case(crash_at="after confirm_submission"),
     Case(crash_at="before settle_job source=callback"),
     Case(crash_at="after settle_job source=callback"),
