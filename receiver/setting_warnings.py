@@ -12,7 +12,7 @@ SIMILARITY = 0.85
 """How alike a variable's name and a setting's have to be: FALKEY and FAL_KEY are, DATABASE_POOL_URL is another's."""
 
 SHORTEST_NAME = 6
-"""Names of fewer letters, such as HOST, resemble those of other programs."""
+"""Characters. Shorter names, such as HOST, resemble those of other programs."""
 
 
 def setting_warnings(

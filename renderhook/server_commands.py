@@ -43,7 +43,7 @@ def restored() -> None:
     """After a backup was restored: submit none of its jobs again silently.
 
     All receivers and workers have to be stopped. A job that is accepted in the backup may have been submitted since. It
-    becomes unconfirmed: its callback settles it, or it expires with the advice to look at the provider's dashboard.
+    becomes unconfirmed: its callback settles it, or it expires with the advice to check the provider's dashboard.
     """
     number = run(process.mark_restored(_settings()))
     click.echo(f"{number} jobs are unconfirmed now: each may have been submitted after the backup was made")

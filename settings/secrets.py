@@ -6,34 +6,29 @@ from typing import Any
 HIDDEN = "***"
 
 
-class Secret(str):
+class _Hidden:
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __str__(self) -> str:
+        return HIDDEN
+
+    def __format__(self, _: str) -> str:
+        return HIDDEN
+
+
+class Secret(_Hidden, str):
     """A text that compares and encodes as itself, and shows itself as `***`."""
 
     __slots__ = ()
 
-    def __repr__(self) -> str:
-        return HIDDEN
 
-    def __str__(self) -> str:
-        return HIDDEN
-
-    def __format__(self, _: str) -> str:
-        return HIDDEN
-
-
-class SecretBytes(bytes):
+class SecretBytes(_Hidden, bytes):
     """Bytes that show themselves as `***`."""
 
     __slots__ = ()
-
-    def __repr__(self) -> str:
-        return HIDDEN
-
-    def __str__(self) -> str:
-        return HIDDEN
-
-    def __format__(self, _: str) -> str:
-        return HIDDEN
 
 
 def reveal(text: str) -> str:

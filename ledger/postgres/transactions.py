@@ -157,5 +157,5 @@ async def _roll_back(connection: Connection) -> None:
             # Of a transaction that began, this also forgets every prepared statement, here and at the server. After a
             # pipeline that failed, psycopg takes some for prepared that never were.
             await connection.rollback()
-    except Exception:  # noqa: BLE001 - the connection is broken, so no transaction is open on it
+    except Exception:  # noqa: BLE001 - whatever it is, the connection is broken: closed, it is not used again
         await connection.close()

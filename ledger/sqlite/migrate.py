@@ -65,7 +65,7 @@ def _check_references(connection: sqlite3.Connection, migration: Migration) -> N
     same = " AND ".join(f"parent.{to} = child.{column}" for column, to in pairs)
     given = " AND ".join(f"child.{column} IS NOT NULL" for column, _ in pairs)
     parents = f"SELECT 1 FROM {parent} AS parent WHERE {same}"  # noqa: S608 - names from the catalogue
-    children = f"SELECT {key} FROM {table} AS child WHERE {given} AND NOT EXISTS ({parents}) LIMIT 1"  # noqa: S608 - as above
+    children = f"SELECT {key} FROM {table} AS child WHERE {given} AND NOT EXISTS ({parents}) LIMIT 1"  # noqa: S608 - names from the catalogue
     orphan = connection.execute(children).fetchone()
     raise CannotOpen(
         f"migration {migration.number} was undone: the row {' '.join(map(str, orphan.values()))} of {table} would "

@@ -60,7 +60,7 @@ class FalWebhook(msgspec.Struct, frozen=True, kw_only=True):
         check_timestamp(signed, now, self.tolerance_seconds)
         return signed
 
-    def body_hash(self, opened: SignedHeaders) -> "hashlib._Hash":  # noqa: ARG002 - the interface's shape
+    def body_hash(self, opened: SignedHeaders) -> "hashlib._Hash":  # noqa: ARG002 - of the interface; fal has one algorithm
         """Return a SHA-256: its digest is a part of what is signed."""
         return hashlib.sha256()
 

@@ -49,7 +49,7 @@ class HeygenAccount(msgspec.Struct, frozen=True, kw_only=True):
     def cancel(self, job: Job) -> None:
         """Return None: HeyGen documents no way to cancel an execution."""
 
-    def read_cancel(self, response: Response) -> CancelResult:  # noqa: ARG002 - the interface's shape
+    def read_cancel(self, response: Response) -> CancelResult:  # noqa: ARG002 - of the interface; none is sent
         """Return `REFUSED`: no cancel is ever sent."""
         return CancelResult.REFUSED
 

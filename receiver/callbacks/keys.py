@@ -46,7 +46,7 @@ class FixedKeys:
         """Return the keys."""
         return self.fresh
 
-    async def newer_than(self, keys: Keys) -> Keys | None:  # noqa: ARG002 - as in `KeyRing`
+    async def newer_than(self, keys: Keys) -> Keys | None:  # noqa: ARG002 - `KeyRing` needs it to know what is newer
         """Return None: there are no others."""
         return None
 

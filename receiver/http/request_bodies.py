@@ -55,7 +55,7 @@ class ChunkedBody:
         self._spare = LONGEST_HEAD  # bytes that may still frame the data
         self._trailers = 0
 
-    def has_arrived(self, buffer: bytearray) -> bool:  # noqa: ARG002 - as SizedBody has it
+    def has_arrived(self, buffer: bytearray) -> bool:  # noqa: ARG002 - `SizedBody` needs it to compare lengths
         """Return whether it was read to its end: its length is not known before."""
         return self.complete
 

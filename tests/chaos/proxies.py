@@ -86,7 +86,7 @@ def start_proxy(name: str, folder: Path, receiver: int) -> tuple[Child, int]:
     """Start a proxy in front of the port `receiver`. Returns its process and its port. Skips if it is not installed."""
     proxy = PROXIES[name]
     program = shutil.which(proxy.program, path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
+    if program is None:  # the product needs none, and .ci/run installs none
         pytest.skip(f"{proxy.program} is not on this machine (Debian: apt-get install {proxy.program})")
     port = free_port()
     file = folder / "proxy.conf"

@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(120)]
 
 def output_of(command: list[str], **variables: str) -> list[str]:
     if shutil.which(command[0]) is None:
-        pytest.skip(f"{command[0]} is not on this machine")
+        # The JDK's upgrade is replayed on every machine, by tests/receiver/test_receiver_protocol.py.
+        pytest.skip(f"{command[0]} is not on this machine (Debian: apt-get install default-jdk-headless curl)")
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ | variables)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

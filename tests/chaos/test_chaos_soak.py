@@ -33,7 +33,7 @@ def cpu_seconds(pid: int) -> float:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(150)
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="/proc, which it reads, is Linux's")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="it reads /proc, which only Linux has")
 def test_a_minute_of_work_leaves_memory_and_files_flat_and_the_process_asleep(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
