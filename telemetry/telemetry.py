@@ -70,12 +70,12 @@ class Telemetry:
     def __call__(self, event: str, /, **fields: object) -> None:
         """Count and log one event."""
         kind = EVENTS.get(event, _UNKNOWN)
-        if kind is not _UNKNOWN:
-            self._counter(event, kind, fields).inc()
         try:
+            if kind is not _UNKNOWN:
+                self._counter(event, kind, fields).inc()
             if not (kind.repeat_after and self._logged_lately(event, kind, fields)):
                 self._write[kind.level(fields)](event, **fields)
-        except Exception:  # noqa: BLE001 - what was done must not fail because it cannot be logged
+        except Exception:  # noqa: BLE001 - what was done must not fail because it cannot be counted or logged
             STANDARD_ERROR.drop()
 
     def _counter(self, event: str, kind: EventType, fields: Mapping[str, object]) -> Counter:

@@ -15,6 +15,7 @@ from providers.errors import Reason
 from telemetry.events import EVENTS, HOUR_MS, MINUTE_MS, counter_name
 from telemetry.events_page import events_page
 from telemetry.labels import LABELS
+from telemetry.line_writer import STANDARD_ERROR
 from telemetry.telemetry import MOST_REPEATED, Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -267,3 +268,13 @@ def test_counters_whose_labels_are_known_begin_at_0(log: Log, registry: Collecto
     assert 'renderhook_worker_task_failed_total{kind="poll"} 0.0' in text
     assert "renderhook_callback_refused_total{" not in text  # its reasons are not known
     assert log.lines == []
+
+
+def test_an_event_that_cannot_be_counted_or_logged_raises_nothing_and_is_counted_as_dropped(emit: Telemetry) -> None:
+    class Unprintable:
+        def __str__(self) -> str:
+            raise RuntimeError("an installed provider's own class")
+
+    before = STANDARD_ERROR.dropped
+    emit("callback.refused", provider="fal", reason=Unprintable())
+    assert STANDARD_ERROR.dropped == before + 1
